@@ -1,0 +1,242 @@
+//! The seam between engine and work: what every kind of stage promises.
+//!
+//! A stage kind is one file under `stage/`: its settings (a struct whose doc comments become the JSON Schema and the
+//! reference), its behaviour (an implementation of [`Stage`]) and its tests. The engine sees stages only through this
+//! trait, and stages see the engine only as a [`Context`]. Stage files never import each other; what two of them share
+//! lives in a work module.
+//!
+//! To add a kind: write the file, add it to [`KINDS`].
+
+pub mod augment;
+pub mod evaluate;
+pub mod export;
+pub mod load;
+pub mod tokenize;
+pub mod train;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::artifact::{Digest, Kind, Unreadable};
+
+/// One kind of work with its settings, as written in the spec.
+pub trait Stage: Debug + Send + Sync {
+    /// The kind's name in the spec: `load`, `train`, ….
+    fn kind(&self) -> &'static str;
+
+    /// Raised by hand when equal settings and inputs would give other results than before.
+    fn version(&self) -> u32;
+
+    /// The kind of artifact it leaves in its draft.
+    fn produces(&self) -> Kind;
+
+    /// The fields that name another stage.
+    fn edges(&self) -> Vec<Edge>;
+
+    /// The settings as JSON, just as serde writes them (defaults included).
+    fn settings(&self) -> Value;
+
+    /// Top-level fields that never enter the key: edges, paths, hub ids, places. What they point at enters by content.
+    fn not_in_key(&self) -> &'static [&'static str];
+
+    /// The stage's own `seed`, when it states one.
+    fn seed(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether these settings draw random numbers, so that the seed belongs into the key.
+    fn draws_random_numbers(&self) -> bool {
+        false
+    }
+
+    /// What else a result depends on that neither settings nor file contents say (the format a file's ending implies).
+    fn implied(&self, _files: &Files) -> BTreeMap<String, Value> {
+        BTreeMap::new()
+    }
+
+    /// Faults that a schema cannot express: fields that exclude or need each other.
+    fn check(&self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// The files it reads, by role, with paths relative to `base` (the spec's folder) resolved.
+    ///
+    /// # Errors
+    /// Every path that leads nowhere, as faults at their fields.
+    fn files(&self, _base: &Path) -> Result<Files, Vec<Fault>> {
+        Ok(Files::new())
+    }
+
+    /// Where the finished artifact is to be placed outside the store, as written in the spec.
+    fn placement(&self) -> Option<&str> {
+        None
+    }
+
+    /// Does the work: reads `context.inputs` and `context.files`, writes everything into `context.draft`.
+    ///
+    /// # Errors
+    /// Whatever the data, the weights or the device would not allow. What lies in the draft is then discarded.
+    fn run(&self, context: &Context) -> Result<(), StageError>;
+}
+
+/// Role (`train/0`, `encoder/config.json`) → the file that plays it.
+pub type Files = BTreeMap<String, PathBuf>;
+
+/// A field that holds another stage's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// The field, which is also the input's name in the context.
+    pub field: &'static str,
+    /// The stage named there.
+    pub stage: String,
+    /// The kind of artifact that this field accepts.
+    pub accepts: Kind,
+}
+
+/// Something wrong with a stage's settings, at a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The field's path within the stage (`optimizer.learning_rate`, `train[0]`); empty for the stage itself.
+    pub field: String,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Fault {
+    pub fn new(field: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Fault { field: field.into(), message: message.into(), help: help.into() }
+    }
+}
+
+/// What a running stage is given.
+pub struct Context<'a> {
+    /// The stage's name, for messages.
+    pub stage: &'a str,
+    /// The seed to draw from: the stage's own, else the pipeline's.
+    pub seed: u64,
+    /// Edge field → the artifact that flows in.
+    pub inputs: BTreeMap<&'static str, Input>,
+    /// Role → file, as [`Stage::files`] found them.
+    pub files: Files,
+    /// The empty folder to fill.
+    pub draft: &'a Path,
+    /// The device as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`.
+    pub device: &'a str,
+    pub progress: &'a dyn Progress,
+    /// Set when the user asked to stop.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl Context<'_> {
+    /// The folder of the artifact behind an edge field.
+    ///
+    /// # Panics
+    /// Never for a field that [`Stage::edges`] returned: the plan does not run a stage with an open edge.
+    pub fn input(&self, field: &str) -> &Path {
+        &self.inputs[field].path
+    }
+
+    /// To be called between pieces of work.
+    ///
+    /// # Errors
+    /// [`StageError::Interrupted`] once the user asked to stop.
+    pub fn checkpoint(&self) -> Result<(), StageError> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(StageError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// An artifact that flows into a stage.
+#[derive(Debug, Clone)]
+pub struct Input {
+    pub path: PathBuf,
+    pub digest: Digest,
+}
+
+/// How long work shows itself. One bar at a time for each stage.
+pub trait Progress: Sync {
+    /// A new phase of `total` units begins (`"training"`, 125, `"steps"`).
+    fn start(&self, what: &str, total: u64, unit: &str);
+    /// So many units were done.
+    fn advance(&self, units: u64);
+    /// A short text beside the bar (`loss 0.412, learning rate 4.9e-5`).
+    fn state(&self, text: &str);
+    /// A line worth reading later.
+    fn say(&self, line: &str);
+    /// A line that deserves attention.
+    fn warn(&self, line: &str);
+}
+
+/// Why a stage could not finish.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StageError {
+    #[error("interrupted")]
+    #[diagnostic(help("run the same command again to go on"))]
+    Interrupted,
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions of the store"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Table(#[from] crate::table::TableError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Text(#[from] crate::text::TextError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] crate::model::ModelError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Learn(#[from] crate::learn::LearnError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Device(#[from] crate::device::DeviceError),
+    /// Inputs that are each valid but do not fit together.
+    #[error("{message}")]
+    Mismatch {
+        message: String,
+        #[help]
+        help: String,
+    },
+}
+
+/// One kind of stage, as the spec's reader needs it.
+pub struct KindOfStage {
+    pub name: &'static str,
+    /// The JSON Schema of its settings.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> Schema,
+    /// Settings, already checked against the schema → stage.
+    pub read: fn(Value) -> Result<Box<dyn Stage>, serde_json::Error>,
+}
+
+const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> KindOfStage {
+    KindOfStage {
+        name,
+        schema: |generator| generator.subschema_for::<S>(),
+        read: |settings| Ok(Box::new(serde_json::from_value::<S>(settings)?)),
+    }
+}
+
+/// Every kind of stage, in the order in which they follow each other.
+pub const KINDS: [KindOfStage; 6] = [
+    kind::<load::Load>("load"),
+    kind::<augment::Augment>("augment"),
+    kind::<tokenize::Tokenize>("tokenize"),
+    kind::<train::Train>("train"),
+    kind::<evaluate::Evaluate>("evaluate"),
+    kind::<export::Export>("export"),
+];
