@@ -1,1 +1,250 @@
-//! To be written.
+//! The commands: arguments, one file per command, and what every command shares.
+//!
+//! People read stderr, programs read stdout: with `--json` a command prints one JSON value there and nothing else.
+//!
+//! Deliberately absent: work. A command reads a pipeline, asks the engine, and words the answer.
+
+mod cache;
+mod check;
+mod explain;
+mod graph;
+mod log;
+mod path;
+mod plan;
+mod progress;
+mod run;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+use crate::spec::{Pipeline, Problem, Sources};
+use crate::store::{Store, VARIABLE};
+
+/// Fine-tune BERT-family encoders from a TOML file; rerun only what changed.
+#[derive(Debug, Parser)]
+#[command(name = "refit", version, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Log more (-v, -vv, -vvv). `REFIT_LOG` takes a tracing filter instead.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// How log lines are written to stderr.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring a pipeline up to date: run every stage whose result is not known.
+    Run(run::Arguments),
+    /// Say what would run, and why. Exits 3 when work is pending.
+    Plan(plan::Arguments),
+    /// Report every problem of a spec, with its place.
+    Check(check::Arguments),
+    /// Say which fields of a stage changed, old → new, since it last ran.
+    Explain(explain::Arguments),
+    /// Draw the stages and what flows between them.
+    Graph(graph::Arguments),
+    /// Print where a stage's artifact lies.
+    Path(path::Arguments),
+    /// List past runs, newest first.
+    Log(log::Arguments),
+    /// Print the JSON Schema of specs, for editors.
+    Schema(schema::Arguments),
+    /// Look after the store: list, verify, gc.
+    Cache(cache::Arguments),
+}
+
+/// The spec and how to read it.
+#[derive(Debug, Args)]
+struct SpecArguments {
+    /// The pipeline, a TOML file.
+    spec: PathBuf,
+    /// Lay a value over the spec: `--set train.classifier.epochs=1`. Relative paths are relative to the spec.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct StoreArguments {
+    /// The store's folder. Default: `REFIT_STORE`, else `.refit` in the nearest folder above that has one or a `.git`.
+    #[arg(long, value_name = "FOLDER")]
+    store: Option<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// A stage failed, or the store could not be used.
+    Failed,
+    /// The spec or the command line is wrong.
+    Unusable,
+    /// `plan`: work is pending.
+    Pending,
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Unusable => 2,
+            Exit::Pending => 3,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// An error with the exit code it stands for.
+struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, error: &dyn Diagnostic) -> Self {
+        Failure { exit, text: drawn(error) }
+    }
+
+    fn unusable(error: impl Diagnostic) -> Self {
+        Failure::new(Exit::Unusable, &error)
+    }
+
+    fn failed(error: impl Diagnostic) -> Self {
+        Failure::new(Exit::Failed, &error)
+    }
+}
+
+type Answer = Result<Exit, Failure>;
+
+/// Does what the command line asks.
+pub fn answer(arguments: Arguments) -> Exit {
+    let answer = match arguments.command {
+        Command::Run(arguments) => run::answer(&arguments),
+        Command::Plan(arguments) => plan::answer(&arguments),
+        Command::Check(arguments) => check::answer(&arguments),
+        Command::Explain(arguments) => explain::answer(&arguments),
+        Command::Graph(arguments) => graph::answer(&arguments),
+        Command::Path(arguments) => path::answer(&arguments),
+        Command::Log(arguments) => log::answer(&arguments),
+        Command::Schema(arguments) => schema::answer(&arguments),
+        Command::Cache(arguments) => cache::answer(&arguments),
+    };
+    answer.unwrap_or_else(|failure| {
+        eprint!("{}", failure.text);
+        failure.exit
+    })
+}
+
+/// A diagnostic as text for stderr: with colours on a terminal, without elsewhere.
+fn drawn(error: &dyn Diagnostic) -> String {
+    let stderr = console_colours();
+    let theme = if stderr { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let mut text = String::new();
+    match handler.render_report(&mut text, error) {
+        Ok(()) => text,
+        Err(_) => format!("{error}\n"),
+    }
+}
+
+fn console_colours() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Prints a JSON value to stdout. A reader that has gone away is no error.
+fn print_json(value: &Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// Prints a result to stdout. A reader that has gone away is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Reads and resolves a spec, or reports everything that is wrong with it.
+fn resolve(arguments: &SpecArguments, as_json: bool) -> Result<(Pipeline, Plan), Failure> {
+    let (pipeline, mut problems) = Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
+    match Plan::resolve(&pipeline) {
+        Ok(plan) if problems.is_empty() => return Ok((pipeline, plan)),
+        Ok(_) => {}
+        Err(more) => problems.extend(more),
+    }
+    problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
+    if as_json {
+        print_json(&problems_json(&problems, &pipeline.sources));
+    }
+    Err(Failure { exit: Exit::Unusable, text: problems_text(&problems, &pipeline) })
+}
+
+fn problems_json(problems: &[Problem], sources: &Sources) -> Value {
+    json!({ "problems": problems.iter().map(|problem| problem.to_json(sources)).collect::<Vec<_>>() })
+}
+
+fn problems_text(problems: &[Problem], pipeline: &Pipeline) -> String {
+    let mut text: String = problems.iter().map(|problem| drawn(&problem.draw(&pipeline.sources))).collect();
+    let count = match problems.len() {
+        1 => "1 problem".to_owned(),
+        many => format!("{many} problems"),
+    };
+    text.push_str(&format!("{}: {count}\n", pipeline.path.display()));
+    text
+}
+
+/// The store of a spec.
+fn store_of_spec(arguments: &StoreArguments, pipeline: &Pipeline) -> Result<Store, Failure> {
+    open_store(arguments, pipeline.folder())
+}
+
+/// The store of the current folder.
+fn store_here(arguments: &StoreArguments) -> Result<Store, Failure> {
+    open_store(arguments, Path::new("."))
+}
+
+fn open_store(arguments: &StoreArguments, folder: &Path) -> Result<Store, Failure> {
+    let environment = std::env::var_os(VARIABLE);
+    let root = Store::locate(arguments.store.as_deref(), environment.as_deref(), folder);
+    Store::open(&root).map_err(Failure::failed)
+}
+
+/// The commit that the spec's folder is at, when it is a git checkout.
+fn git_commit(folder: &Path) -> Option<String> {
+    let output = Process::new("git").arg("-C").arg(folder).args(["rev-parse", "HEAD"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+/// `1.4 s`, `2 min 5 s`.
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.1 => format!("{:.0} ms", s * 1000.0),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.0} h {:.0} min", (s / 3600.0).floor(), (s % 3600.0) / 60.0),
+    }
+}
+
+/// A borderless table for the terminal.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+    table
+}

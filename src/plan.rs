@@ -1,1 +1,351 @@
-//! To be written.
+//! The plan: names → a graph of [`Step`]s in the order in which they can run.
+//!
+//! Resolving finds *every* problem at once: edges to stages that are not there or give the wrong kind of artifact,
+//! circles, files that are missing, two stages that would be placed in one folder. Nothing half-resolved leaves here: a
+//! [`Plan`] exists only for a spec without problems.
+//!
+//! Deliberately absent: the store. A plan says what a step is and what it needs; whether its result is known is `run`'s
+//! question.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::artifact::{Digest, Kind};
+use crate::fingerprint::{self, Fingerprint};
+use crate::spec::{Pipeline, Problem, Written, did_you_mean, listed, schema};
+use crate::stage::{Edge, Fault, Files, KINDS, Stage};
+
+/// A pipeline resolved: every name is a step, every path a file.
+#[derive(Debug)]
+pub struct Plan {
+    /// The pipeline's name, under which runs are recorded.
+    pub pipeline: String,
+    /// The spec's path, as given.
+    pub spec: PathBuf,
+    /// In an order in which every step comes after its inputs; otherwise as in the file.
+    pub steps: Vec<Step>,
+}
+
+/// One stage in a plan.
+#[derive(Debug)]
+pub struct Step {
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: Arc<dyn Stage>,
+    /// Edge field → index of the step that feeds it.
+    pub inputs: BTreeMap<&'static str, usize>,
+    /// Role → file.
+    pub files: Files,
+    /// The seed it draws from.
+    pub seed: u64,
+    /// The settings that are in the key.
+    pub settings: Value,
+    /// Where its artifact is to be placed, resolved.
+    pub placement: Option<PathBuf>,
+}
+
+impl Step {
+    /// Everything the step's result depends on, once the content of its files and inputs is known.
+    pub fn fingerprint(&self, files: BTreeMap<String, Digest>, inputs: BTreeMap<String, Digest>) -> Fingerprint {
+        Fingerprint::new(self.kind, self.stage.version(), self.settings.clone(), files, inputs)
+    }
+}
+
+impl Plan {
+    /// Resolves a pipeline.
+    ///
+    /// # Errors
+    /// Every problem of every stage that could be read.
+    pub fn resolve(pipeline: &Pipeline) -> Result<Plan, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut edges: Vec<BTreeMap<&'static str, usize>> = Vec::new();
+        for stage in &pipeline.stages {
+            edges.push(resolve_edges(pipeline, stage, &mut problems));
+        }
+        let order = order(&edges).unwrap_or_else(|circle| {
+            problems.push(circular(pipeline, &edges, &circle));
+            Vec::new()
+        });
+        let mut files = Vec::new();
+        for stage in &pipeline.stages {
+            files.push(stage.stage.files(pipeline.folder()).unwrap_or_else(|faults| {
+                problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
+                Files::new()
+            }));
+        }
+        problems.extend(placed_twice(pipeline));
+        if !problems.is_empty() {
+            problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
+            return Err(problems);
+        }
+        let position: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+        let schemas: BTreeMap<&str, Value> = KINDS.iter().map(|kind| (kind.name, schema::of_kind(kind.name))).collect();
+        let steps = order.iter().map(|&index| {
+            let Written { name, kind, stage } = &pipeline.stages[index];
+            let files = std::mem::take(&mut files[index]);
+            let seed = stage.seed().unwrap_or(pipeline.seed);
+            Step {
+                name: name.clone(),
+                kind,
+                inputs: edges[index].iter().map(|(field, to)| (*field, position[to])).collect(),
+                settings: settings_in_key(stage.as_ref(), &schemas[kind], &files, seed),
+                placement: stage.placement().map(|to| placed_at(pipeline.folder(), to)),
+                stage: Arc::clone(stage),
+                files,
+                seed,
+            }
+        });
+        Ok(Plan { pipeline: pipeline.name.clone(), spec: pipeline.path.clone(), steps: steps.collect() })
+    }
+
+    /// The index of a step.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.steps.iter().position(|step| step.name == name)
+    }
+
+    /// The steps named, and all they depend on; every step when none is named.
+    ///
+    /// # Errors
+    /// The names that are no steps, with a suggestion each.
+    pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, UnknownStages> {
+        if targets.is_empty() {
+            return Ok((0..self.steps.len()).collect());
+        }
+        let mut pending = self.named(targets)?;
+        let mut selected = BTreeSet::new();
+        while let Some(next) = pending.pop() {
+            if selected.insert(next) {
+                pending.extend(self.steps[next].inputs.values());
+            }
+        }
+        Ok(selected)
+    }
+
+    /// The indexes of the named steps.
+    ///
+    /// # Errors
+    /// The names that are no steps, with a suggestion each.
+    pub fn named(&self, names: &[String]) -> Result<Vec<usize>, UnknownStages> {
+        let known = || self.steps.iter().map(|step| step.name.as_str());
+        let unknown: Vec<&String> = names.iter().filter(|name| self.index(name).is_none()).collect();
+        if unknown.is_empty() {
+            return Ok(names.iter().filter_map(|name| self.index(name)).collect());
+        }
+        let help = match did_you_mean(unknown[0], known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the pipeline has {}", listed(known(), "and")),
+        };
+        let names = listed(unknown.into_iter().map(String::as_str), "and");
+        Err(UnknownStages { names, pipeline: self.spec.clone(), help })
+    }
+}
+
+/// A name on the command line that is no stage.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{} has no stage {names}", pipeline.display())]
+pub struct UnknownStages {
+    names: String,
+    pipeline: PathBuf,
+    #[help]
+    help: String,
+}
+
+fn resolve_edges(pipeline: &Pipeline, stage: &Written, problems: &mut Vec<Problem>) -> BTreeMap<&'static str, usize> {
+    let mut resolved = BTreeMap::new();
+    for edge in stage.stage.edges() {
+        let fault = |message: String, help: String| pipeline.problem(stage, &Fault::new(edge.field, message, help));
+        match pipeline.stages.iter().position(|other| other.name == edge.stage) {
+            Some(index) if pipeline.stages[index].stage.produces() == edge.accepts => {
+                resolved.insert(edge.field, index);
+            }
+            Some(index) => {
+                let other = &pipeline.stages[index];
+                let message = format!(
+                    "`{}` is a {} stage and gives {}, but `{}` of a {} stage takes {}",
+                    other.name,
+                    other.kind,
+                    article(other.stage.produces()),
+                    edge.field,
+                    stage.kind,
+                    article(edge.accepts)
+                );
+                problems.push(fault(message, suggestions(pipeline, &edge)));
+            }
+            // A stage that is there but unsound was reported already.
+            None if pipeline.declared.iter().any(|other| other.name == edge.stage) => {}
+            None => {
+                let known = pipeline.declared.iter().map(|other| other.name.as_str());
+                let help = match did_you_mean(&edge.stage, known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => suggestions(pipeline, &edge),
+                };
+                problems.push(fault(format!("there is no stage `{}`", edge.stage), help));
+            }
+        }
+    }
+    resolved
+}
+
+fn article(kind: Kind) -> String {
+    match kind {
+        Kind::Tokens | Kind::Scores => kind.to_string(),
+        _ => format!("a {kind}"),
+    }
+}
+
+fn suggestions(pipeline: &Pipeline, edge: &Edge) -> String {
+    let fitting: Vec<&str> = pipeline
+        .stages
+        .iter()
+        .filter(|other| other.stage.produces() == edge.accepts)
+        .map(|other| other.name.as_str())
+        .collect();
+    if fitting.is_empty() {
+        format!("`{}` takes {}; no stage of this file gives that", edge.field, article(edge.accepts))
+    } else {
+        format!("`{}` takes {}, which {} can give", edge.field, article(edge.accepts), listed(fitting, "or"))
+    }
+}
+
+/// Kahn's algorithm, taking the first in file order among those that are ready.
+fn order(edges: &[BTreeMap<&'static str, usize>]) -> Result<Vec<usize>, Vec<usize>> {
+    let mut waits_for: Vec<usize> = edges.iter().map(|inputs| inputs.values().collect::<BTreeSet<_>>().len()).collect();
+    let mut feeds: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); edges.len()];
+    for (index, inputs) in edges.iter().enumerate() {
+        for &input in inputs.values() {
+            feeds[input].insert(index);
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..edges.len()).filter(|&index| waits_for[index] == 0).collect();
+    let mut order = Vec::with_capacity(edges.len());
+    while let Some(next) = ready.pop_first() {
+        order.push(next);
+        for &fed in &feeds[next] {
+            waits_for[fed] -= 1;
+            if waits_for[fed] == 0 {
+                ready.insert(fed);
+            }
+        }
+    }
+    if order.len() == edges.len() {
+        return Ok(order);
+    }
+    // Whoever still waits is in a circle or behind one; following inputs from there leads into the circle.
+    let stuck = |index: usize| waits_for[index] > 0;
+    let mut trail = vec![(0..edges.len()).find(|&index| stuck(index)).unwrap_or_default()];
+    loop {
+        let last = trail[trail.len() - 1];
+        let Some(next) = edges[last].values().copied().find(|&input| stuck(input)) else { return Err(trail) };
+        if let Some(start) = trail.iter().position(|&seen| seen == next) {
+            return Err(trail.split_off(start));
+        }
+        trail.push(next);
+    }
+}
+
+fn circular(pipeline: &Pipeline, edges: &[BTreeMap<&'static str, usize>], circle: &[usize]) -> Problem {
+    let first = *circle.iter().min().unwrap_or(&0);
+    let start = circle.iter().position(|&index| index == first).unwrap_or_default();
+    let turned: Vec<usize> = circle[start..].iter().chain(&circle[..start]).chain([&first]).copied().collect();
+    let names: Vec<&str> = turned.iter().map(|&index| pipeline.stages[index].name.as_str()).collect();
+    let next = turned.get(1).copied().unwrap_or(first);
+    let field = edges[first].iter().find(|(_, to)| **to == next).map_or("", |(field, _)| *field);
+    let message = format!("these stages wait for each other: {}", names.join(" → "));
+    pipeline.problem(&pipeline.stages[first], &Fault::new(field, message, "let one of them take its input from elsewhere"))
+}
+
+fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
+    let mut taken: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for stage in &pipeline.stages {
+        let Some(to) = stage.stage.placement() else { continue };
+        let place = placed_at(pipeline.folder(), to);
+        let clash = taken.iter().find(|(other, _)| other.starts_with(&place) || place.starts_with(other));
+        if let Some((_, first)) = clash {
+            let message = format!("`{}` and `{first}` would be placed in the same folder", stage.name);
+            problems.push(pipeline.problem(stage, &Fault::new("to", message, "give each a folder of its own")));
+        } else {
+            taken.insert(place, &stage.name);
+        }
+    }
+    problems
+}
+
+/// `folder/to` without `.` and `..`, so that two spellings of one place are equal.
+fn placed_at(folder: &Path, to: &str) -> PathBuf {
+    let absolute = std::path::absolute(folder.join(to)).unwrap_or_else(|_| folder.join(to));
+    absolute.components().fold(PathBuf::new(), |mut path, part| {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::CurDir => {}
+            part => path.push(part),
+        }
+        path
+    })
+}
+
+/// The settings that decide the result: no names, no paths, no defaults; the seed only where it is drawn from.
+fn settings_in_key(stage: &dyn Stage, schema: &Value, files: &Files, seed: u64) -> Value {
+    let mut settings = fingerprint::without_defaults(&stage.settings(), schema);
+    if let Some(fields) = settings.as_object_mut() {
+        for name in stage.not_in_key() {
+            fields.shift_remove(*name);
+        }
+        fields.shift_remove("seed");
+        if stage.draws_random_numbers() {
+            fields.insert("seed".to_owned(), seed.into());
+        }
+        for (name, fact) in stage.implied(files) {
+            fields.insert(name, fact);
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_order_puts_inputs_first_and_otherwise_keeps_the_file() {
+        let edges = vec![BTreeMap::from([("input", 2)]), BTreeMap::new(), BTreeMap::new(), BTreeMap::from([("input", 0)])];
+        assert_eq!(order(&edges), Ok(vec![1, 2, 0, 3]));
+    }
+
+    #[test]
+    fn a_circle_is_found_behind_a_tail() {
+        let edges = vec![BTreeMap::from([("input", 1)]), BTreeMap::from([("input", 2)]), BTreeMap::from([("input", 1)])];
+        let mut circle = order(&edges).unwrap_err();
+        circle.sort_unstable();
+        assert_eq!(circle, [1, 2]);
+    }
+
+    #[test]
+    fn two_spellings_of_a_place_are_one() {
+        assert_eq!(placed_at(Path::new("/a/b"), "../c/./d"), Path::new("/a/c/d"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_order_respects_every_edge(inputs in proptest::collection::vec(proptest::option::of(0_usize..20), 1..20)) {
+            let edges: Vec<_> = inputs
+                .iter()
+                .map(|input| input.filter(|to| *to < inputs.len()).map(|to| ("input", to)).into_iter().collect::<BTreeMap<_, _>>())
+                .collect();
+            if let Ok(order) = order(&edges) {
+                for (index, inputs) in edges.iter().enumerate() {
+                    for to in inputs.values() {
+                        let at = |wanted: usize| order.iter().position(|&i| i == wanted).unwrap();
+                        prop_assert!(at(*to) < at(index));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,247 @@
-//! To be written.
+//! The spec: TOML → [`Pipeline`], with every problem at its place.
+//!
+//! Reading goes document → variables → schema → settings. Each step adds to one list of [`Problem`]s and the next works
+//! with what is left, so that a file with seven faults gets seven messages. A `Pipeline` is the spec *as written*: names
+//! are still names and paths still text; resolving them is the plan's work.
+//!
+//! Deliberately absent: what an edge leads to, whether a file exists, and any default that is not in a settings struct.
+
+pub mod check;
+pub mod document;
+pub mod problem;
+pub mod schema;
+pub mod variables;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use self::document::{Node, Step};
+pub use self::problem::{Place, Problem, Sources, did_you_mean, listed};
+use self::schema::{Preamble, RunSettings};
+use crate::stage::{Fault, KINDS, KindOfStage, Stage};
+
+/// A spec as written, with the stages that could be read.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub path: PathBuf,
+    pub name: String,
+    pub seed: u64,
+    pub run: RunSettings,
+    /// Stages whose settings are sound, in the order of the file.
+    pub stages: Vec<Written>,
+    /// Every stage the file names, sound or not: (kind, name, place).
+    pub declared: Vec<Declared>,
+    pub sources: Sources,
+    document: Node,
+}
+
+/// A stage with sound settings.
+#[derive(Debug, Clone)]
+pub struct Written {
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: Arc<dyn Stage>,
+}
+
+/// A stage's table in the file.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    pub name: String,
+    pub kind: &'static str,
+    pub place: Place,
+}
+
+/// The spec could not be read at all.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SpecError {
+    #[error("cannot read the spec {}", path.display())]
+    #[diagnostic(help("give the path of a TOML file, for example pipelines/quickstart.toml"))]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{}:{line}: the spec is not UTF-8 text (byte {byte})", path.display())]
+    #[diagnostic(help("save the file as UTF-8"))]
+    NotText { path: PathBuf, line: usize, byte: usize },
+}
+
+impl Pipeline {
+    /// Reads the spec at `path` with `overrides` (`--set` arguments) laid over it.
+    ///
+    /// # Errors
+    /// Only when there is no text to read. Everything else that is wrong is in the list of problems.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<(Pipeline, Vec<Problem>), SpecError> {
+        let bytes = std::fs::read(path).map_err(|source| SpecError::Unreadable { path: path.to_owned(), source })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let byte = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..byte].iter().filter(|b| **b == b'\n').count() + 1;
+            SpecError::NotText { path: path.to_owned(), line, byte }
+        })?;
+        Ok(Self::parse(path, &text, overrides, &|name| std::env::var(name).ok()))
+    }
+
+    /// Reads a spec from text; `path` is where it stands, for messages and relative paths.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        overrides: &[String],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> (Pipeline, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut sources = Sources::default();
+        let source = sources.add(path.display().to_string(), text);
+        let mut document = document::parse(text, source, &mut problems);
+        for argument in overrides {
+            document::set(&mut document, argument, &mut sources, &mut problems);
+        }
+        let syntax_is_sound = problems.is_empty();
+        variables::substitute(&mut document, environment, &mut problems);
+        // Half a document breaks rules that the whole one keeps.
+        if syntax_is_sound {
+            problems.extend(check::against_schema(&document));
+        }
+        problems.extend(credentials(&mut document));
+
+        let declared = declared(&document);
+        problems.extend(names(&declared));
+        let mut stages = Vec::new();
+        for one in &declared {
+            let path = [Step::Key(one.kind.to_owned()), Step::Key(one.name.clone())];
+            let Some(node) = document.get(one.kind).and_then(|kind| kind.node.get(&one.name)) else { continue };
+            let inside = |problem: &Problem| {
+                problem.place == one.place || contains(&node.node, &problem.place)
+            };
+            if problems.iter().any(inside) {
+                continue;
+            }
+            let Some(kind) = KINDS.iter().find(|kind| kind.name == one.kind) else { continue };
+            match read_stage(kind, node.node.to_json()) {
+                Ok(stage) => {
+                    problems.extend(stage.check().iter().map(|fault| fault_at(&document, &path, fault)));
+                    stages.push(Written { name: one.name.clone(), kind: one.kind, stage });
+                }
+                Err(fault) if syntax_is_sound => problems.push(fault_at(&document, &path, &fault)),
+                Err(_) => {}
+            }
+        }
+        let preamble = preamble(&document);
+        let stem = path.file_stem().map_or("pipeline".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        if declared.is_empty() && problems.is_empty() {
+            problems.push(
+                Problem::new(&document.place, "the pipeline has no stage", "expected a table such as [load.data]")
+                    .help(format!("kinds of stage: {}", listed(KINDS.iter().map(|kind| kind.name), "and"))),
+            );
+        }
+        let pipeline = Pipeline {
+            path: path.to_owned(),
+            name: preamble.name.unwrap_or(stem),
+            seed: preamble.seed,
+            run: preamble.run,
+            stages,
+            declared,
+            sources,
+            document,
+        };
+        (pipeline, problems)
+    }
+
+    /// The folder that the spec's paths are relative to.
+    pub fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// A stage's fault as a problem at its field.
+    pub fn problem(&self, stage: &Written, fault: &Fault) -> Problem {
+        let path = [Step::Key(stage.kind.to_owned()), Step::Key(stage.name.clone())];
+        fault_at(&self.document, &path, fault)
+    }
+}
+
+fn read_stage(kind: &KindOfStage, settings: Value) -> Result<Arc<dyn Stage>, Fault> {
+    (kind.read)(settings).map(Arc::from).map_err(|error| {
+        let help = format!("`refit schema` prints what `[{}.NAME]` may hold", kind.name);
+        Fault::new(error.field, error.message, help)
+    })
+}
+
+fn fault_at(document: &Node, stage: &[Step], fault: &Fault) -> Problem {
+    let path: Vec<Step> = stage.iter().cloned().chain(document::steps(&fault.field)).collect();
+    let label = if fault.field.is_empty() { "this stage".to_owned() } else { format!("`{}`", fault.field) };
+    Problem::new(&document.locate(&path), fault.message.clone(), label).help(fault.help.clone())
+}
+
+fn contains(node: &Node, place: &Place) -> bool {
+    if node.place == *place {
+        return true;
+    }
+    match &node.value {
+        document::Value::Array(items) => items.iter().any(|item| contains(item, place)),
+        document::Value::Table(entries) => entries.iter().any(|entry| entry.key_place == *place || contains(&entry.node, place)),
+        _ => false,
+    }
+}
+
+fn preamble(document: &Node) -> Preamble {
+    let text = |key: &str| document.get(key).map(|entry| entry.node.to_json());
+    let read = |key: &str| text(key).unwrap_or(Value::Null);
+    Preamble {
+        version: 1,
+        name: read("name").as_str().map(str::to_owned),
+        seed: read("seed").as_u64().unwrap_or_default(),
+        vars: Default::default(),
+        run: serde_json::from_value(read("run")).unwrap_or_default(),
+    }
+}
+
+fn declared(document: &Node) -> Vec<Declared> {
+    let mut found = Vec::new();
+    for kind in &KINDS {
+        let Some(entry) = document.get(kind.name) else { continue };
+        for stage in entry.node.entries() {
+            found.push(Declared { name: stage.key.clone(), kind: kind.name, place: stage.key_place.clone() });
+        }
+    }
+    found.sort_by_key(|stage| (stage.place.source, stage.place.span.start));
+    found
+}
+
+fn names(declared: &[Declared]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, stage) in declared.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if stage.name.is_empty() || !stage.name.chars().all(plain) {
+            problems.push(
+                Problem::new(&stage.place, format!("`{}` cannot be a stage's name", stage.name), "letters, digits, `_` and `-` only")
+                    .help("stage names become field values, command-line arguments and file names"),
+            );
+        }
+        if let Some(first) = declared[..index].iter().find(|first| first.name == stage.name) {
+            problems.push(
+                Problem::new(&stage.place, format!("two stages are called `{}`", stage.name), "used a second time")
+                    .help(format!("a `{}` stage has the name already; names are unique across kinds", first.kind)),
+            );
+        }
+    }
+    problems
+}
+
+/// A password in a URL would end up in version control.
+fn credentials(document: &mut Node) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    document.for_each_string(&mut |place, text| {
+        let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        if authority.is_some_and(|authority| authority.contains('@')) {
+            problems.push(
+                Problem::new(place, "a URL in a spec must not hold credentials", "remove what stands before `@`")
+                    .help("credentials come from the environment of the tool that reads the URL"),
+            );
+        }
+    });
+    problems
+}

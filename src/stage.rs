@@ -78,6 +78,11 @@ pub trait Stage: Debug + Send + Sync {
         None
     }
 
+    /// The text of the card that is laid beside a placed artifact. It is not part of the artifact.
+    fn card(&self, _facts: &CardFacts) -> Option<String> {
+        None
+    }
+
     /// Does the work: reads `context.inputs` and `context.files`, writes everything into `context.draft`.
     ///
     /// # Errors
@@ -153,6 +158,21 @@ impl Context<'_> {
     }
 }
 
+/// What a card may tell about the artifact it lies beside. Plain data: the engine fills it in, a stage words it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CardFacts {
+    pub pipeline: String,
+    pub stage: String,
+    pub key: String,
+    pub digest: String,
+    /// Every stage that the artifact comes from, in order: name, kind, and the settings that are in its key.
+    pub stages: Vec<(String, String, Value)>,
+    /// Every file that went in: stage and role → digest.
+    pub files: BTreeMap<String, String>,
+    /// The metrics of the stage's `scores` input.
+    pub scores: Option<Value>,
+}
+
 /// An artifact that flows into a stage.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -220,14 +240,25 @@ pub struct KindOfStage {
     /// The JSON Schema of its settings.
     pub schema: fn(&mut schemars::SchemaGenerator) -> Schema,
     /// Settings, already checked against the schema → stage.
-    pub read: fn(Value) -> Result<Box<dyn Stage>, serde_json::Error>,
+    pub read: fn(Value) -> Result<Box<dyn Stage>, Misread>,
+}
+
+/// Settings that pass the schema and still cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misread {
+    /// The field within the stage.
+    pub field: String,
+    pub message: String,
 }
 
 const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> KindOfStage {
     KindOfStage {
         name,
         schema: |generator| generator.subschema_for::<S>(),
-        read: |settings| Ok(Box::new(serde_json::from_value::<S>(settings)?)),
+        read: |settings| match serde_path_to_error::deserialize::<_, S>(settings) {
+            Ok(stage) => Ok(Box::new(stage)),
+            Err(error) => Err(Misread { field: error.path().to_string().replace('?', ""), message: error.inner().to_string() }),
+        },
     }
 }
 

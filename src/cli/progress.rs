@@ -1,0 +1,188 @@
+//! How a run shows itself: bars with rate and time left on a terminal, plain lines elsewhere. All of it on stderr.
+//!
+//! Deliberately absent: results, which go to stdout.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{drawn, seconds};
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{Plan, Step};
+use crate::run::{Observer, RunError};
+use crate::stage::Progress;
+use crate::store::StepRecord;
+
+/// How often a line is printed where no bar can be drawn.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The terminal, or a file that stands in for one.
+pub(super) struct Terminal {
+    bars: MultiProgress,
+    drawn: bool,
+    width: usize,
+    warned: Mutex<BTreeSet<String>>,
+}
+
+impl Terminal {
+    pub(super) fn new(plan: &Plan) -> Self {
+        use std::io::IsTerminal;
+        Terminal {
+            bars: MultiProgress::new(),
+            drawn: std::io::stderr().is_terminal(),
+            width: plan.steps.iter().map(|step| step.name.len()).max().unwrap_or_default(),
+            warned: Mutex::default(),
+        }
+    }
+
+    pub(super) fn line(&self, text: &str) {
+        self.bars.suspend(|| eprintln!("{text}"));
+    }
+
+    fn stage_line(&self, word: &str, stage: &str, text: &str) {
+        self.line(format!("{word:>8}  {stage:width$}  {text}", width = self.width).trim_end());
+    }
+
+    /// The same warning from two stages is one warning.
+    fn warn_once(&self, text: &str, line: &dyn Fn()) {
+        let new = self.warned.lock().map_or(true, |mut warned| warned.insert(text.to_owned()));
+        if new {
+            line();
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
+        self.stage_line("run", &step.name, &reason.to_string());
+        Box::new(Voice { terminal: self, stage: step.name.clone(), phase: Mutex::default() })
+    }
+
+    fn waiting(&self, step: &Step) {
+        self.stage_line("waiting", &step.name, "another refit is building the same key");
+    }
+
+    fn finished(&self, step: &Step, record: &StepRecord) {
+        let text = match record.outcome {
+            Outcome::Built => seconds(record.seconds),
+            Outcome::Fresh if record.reason == Reason::UpToDate => String::new(),
+            _ => record.reason.to_string(),
+        };
+        self.stage_line(&record.outcome.to_string(), &step.name, &text);
+    }
+
+    fn failed(&self, step: &Step, error: &RunError) {
+        self.line(&format!("\n`{}` failed:\n{}", step.name, drawn(error).trim_end_matches('\n')));
+    }
+
+    fn placed(&self, step: &Step, to: &Path) {
+        self.stage_line("placed", &step.name, &to.display().to_string());
+    }
+
+    fn warned(&self, text: &str) {
+        self.warn_once(text, &|| self.line(&format!(" warning  {text}")));
+    }
+}
+
+/// One stage's voice.
+struct Voice<'a> {
+    terminal: &'a Terminal,
+    stage: String,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Default)]
+struct Phase {
+    what: String,
+    unit: String,
+    done: u64,
+    total: u64,
+    state: String,
+    began: Option<Instant>,
+    printed: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Voice<'_> {
+    fn with(&self, change: impl FnOnce(&mut Phase)) {
+        if let Ok(mut phase) = self.phase.lock() {
+            change(&mut phase);
+        }
+    }
+}
+
+impl Progress for Voice<'_> {
+    fn start(&self, what: &str, total: u64, unit: &str) {
+        self.with(|phase| {
+            if let Some(bar) = phase.bar.take() {
+                bar.finish_and_clear();
+            }
+            *phase = Phase { what: what.to_owned(), unit: unit.to_owned(), total, began: Some(Instant::now()), ..Phase::default() };
+            if self.terminal.drawn {
+                let template = format!("          {{prefix}}  {{wide_bar}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}");
+                let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let bar = self.terminal.bars.add(ProgressBar::new(total).with_style(style));
+                bar.set_prefix(format!("{} {what}", self.stage));
+                bar.enable_steady_tick(Duration::from_millis(250));
+                phase.bar = Some(bar);
+            }
+        });
+    }
+
+    fn advance(&self, units: u64) {
+        self.with(|phase| {
+            phase.done += units;
+            if let Some(bar) = &phase.bar {
+                bar.inc(units);
+                return;
+            }
+            let now = Instant::now();
+            let since = phase.printed.or(phase.began).map_or(PLAIN_INTERVAL, |then| now - then);
+            if since >= PLAIN_INTERVAL && phase.done < phase.total {
+                phase.printed = Some(now);
+                let line = plain_line(phase, now);
+                self.terminal.stage_line("", &self.stage, &line);
+            }
+        });
+    }
+
+    fn state(&self, text: &str) {
+        self.with(|phase| {
+            text.clone_into(&mut phase.state);
+            if let Some(bar) = &phase.bar {
+                bar.set_message(text.to_owned());
+            }
+        });
+    }
+
+    fn say(&self, line: &str) {
+        self.terminal.stage_line("", &self.stage, line);
+    }
+
+    fn warn(&self, line: &str) {
+        self.terminal.warn_once(line, &|| self.terminal.stage_line("warning", &self.stage, line));
+    }
+}
+
+impl Drop for Voice<'_> {
+    fn drop(&mut self) {
+        self.with(|phase| {
+            if let Some(bar) = phase.bar.take() {
+                bar.finish_and_clear();
+            }
+        });
+    }
+}
+
+fn plain_line(phase: &Phase, now: Instant) -> String {
+    let elapsed = phase.began.map_or(0.0, |began| (now - began).as_secs_f64());
+    #[expect(clippy::cast_precision_loss, reason = "counts of steps, shown with one digit")]
+    let (done, total) = (phase.done as f64, phase.total as f64);
+    let rate = if elapsed > 0.0 { done / elapsed } else { 0.0 };
+    let left = if rate > 0.0 { seconds((total - done) / rate) } else { "?".to_owned() };
+    let state = if phase.state.is_empty() { String::new() } else { format!(", {}", phase.state) };
+    format!("{} {}/{} {}, {rate:.1}/s, {left} left{state}", phase.what, phase.done, phase.total, phase.unit)
+}

@@ -1,0 +1,123 @@
+//! `refit run SPEC [STAGE…]`: bring a pipeline, or the named stages and what they need, up to date.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::progress::Terminal;
+use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve, seconds, store_of_spec};
+use crate::outcome::Outcome;
+use crate::run::{Options, run};
+use crate::store::RunRecord;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// Only these stages, and what they depend on.
+    stages: Vec<String>,
+    /// Run this stage even though its result is known. May be given several times.
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+    /// After a failure, go on with the stages that do not depend on it.
+    #[arg(long)]
+    keep_going: bool,
+    /// How many independent stages may run side by side. Default: `[run] jobs`.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
+    #[arg(long)]
+    device: Option<String>,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Print what happened as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn answer(arguments: &Arguments) -> Answer {
+    let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
+    let selected = plan.select(&arguments.stages).map_err(Failure::unusable)?;
+    let forced: BTreeSet<usize> = plan.named(&arguments.force).map_err(Failure::unusable)?.into_iter().collect();
+    let store = store_of_spec(&arguments.store, &pipeline)?;
+    let terminal = Terminal::new(&plan);
+    if let Err(error) = ctrlc::set_handler(|| interrupt()) {
+        terminal.line(&format!("warning: Ctrl-C will end the program at once: {error}"));
+    }
+    let options = Options {
+        selected: selected.union(&forced_with_inputs(&plan, &forced)).copied().collect(),
+        forced,
+        jobs: arguments.jobs.map_or(pipeline.run.jobs, usize::from),
+        keep_going: arguments.keep_going,
+        device: arguments.device.clone().unwrap_or(pipeline.run.device.clone()),
+        interrupted: &INTERRUPTED,
+        arguments: std::env::args().skip(1).collect(),
+        commit: git_commit(pipeline.folder()),
+    };
+    let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
+    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+    terminal.line(&summary(&record, interrupted));
+    if arguments.json {
+        print_json(&as_json(&record));
+    } else {
+        for (stage, scores) in record.scores.iter().filter(|(_, scores)| scores.get("per_class").is_some()) {
+            print(&format!("\n{stage}\n{}\n", crate::metrics::render(scores)));
+        }
+    }
+    Ok(if interrupted {
+        Exit::Interrupted
+    } else if record.steps.iter().any(|step| step.outcome == Outcome::Failed) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
+}
+
+/// A second Ctrl-C does not wait for the step to finish.
+fn interrupt() {
+    if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        std::process::exit(130);
+    }
+    eprintln!("\ninterrupted: stopping after this step (press again to stop at once)");
+}
+
+/// Forcing a stage that the targets leave out asks for it as well.
+fn forced_with_inputs(plan: &crate::plan::Plan, forced: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let names: Vec<String> = forced.iter().map(|&index| plan.steps[index].name.clone()).collect();
+    if names.is_empty() { BTreeSet::new() } else { plan.select(&names).unwrap_or_default() }
+}
+
+fn summary(record: &RunRecord, interrupted: bool) -> String {
+    let count = |wanted: Outcome| record.steps.iter().filter(|step| step.outcome == wanted).count();
+    let parts: Vec<String> = [Outcome::Fresh, Outcome::Built, Outcome::Failed, Outcome::Skipped]
+        .into_iter()
+        .filter(|outcome| count(*outcome) > 0)
+        .map(|outcome| format!("{} {outcome}", count(outcome)))
+        .collect();
+    let head = if interrupted { "interrupted; run the same command to go on" } else { record.pipeline.as_str() };
+    format!("{head}: {} in {}", parts.join(", "), seconds(record.seconds))
+}
+
+fn as_json(record: &RunRecord) -> Value {
+    let steps: Vec<Value> = record
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "stage": step.stage,
+                "kind": step.kind,
+                "outcome": step.outcome,
+                "reason": step.reason.to_string(),
+                "key": step.key,
+                "digest": step.digest,
+                "seconds": step.seconds,
+                "resumed_from_step": null,
+            })
+        })
+        .collect();
+    json!({ "pipeline": record.pipeline, "steps": steps, "scores": record.scores })
+}

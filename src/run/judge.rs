@@ -1,0 +1,193 @@
+//! Is a step's result known? The one answer that `plan` prints and `run` acts on.
+//!
+//! A step can be judged once the digests of its inputs are known. Its key then either has a record in the store (fresh)
+//! or not (stale, with the reason: what differs from the last time this stage ran). A fresh step whose object was
+//! collected stays fresh until something that must run needs it.
+//!
+//! Deliberately absent: doing anything about it.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::place::{self, Placement};
+use crate::artifact::{Digest, Unreadable};
+use crate::fingerprint::{Fingerprint, Key, differences};
+use crate::outcome::Reason;
+use crate::plan::{Plan, Step};
+use crate::store::{ObjectState, Record, RunRecord, Store};
+
+/// What is known about a step whose inputs are known.
+#[derive(Debug, Clone)]
+pub enum Judgement {
+    /// The result is recorded; `present` says whether its object is still in the store.
+    Fresh { record: Box<Record>, present: bool },
+    Stale { fingerprint: Box<Fingerprint>, reason: Reason },
+}
+
+/// The fingerprints of earlier runs, read only when a reason is asked for.
+pub struct History<'a> {
+    store: &'a Store,
+    pipeline: &'a str,
+    runs: OnceCell<Vec<RunRecord>>,
+}
+
+/// How many past runs are searched for a stage that targeted runs left out.
+const RUNS_SEARCHED: usize = 100;
+
+impl<'a> History<'a> {
+    pub fn new(store: &'a Store, pipeline: &'a str) -> Self {
+        History { store, pipeline, runs: OnceCell::new() }
+    }
+
+    /// The pipeline's newest runs, newest first.
+    pub fn runs(&self) -> &[RunRecord] {
+        self.runs.get_or_init(|| self.store.runs_of(self.pipeline).take(RUNS_SEARCHED).collect())
+    }
+
+    /// What a stage's result depended on when it was last looked at.
+    pub fn fingerprint(&self, stage: &str) -> Option<&Fingerprint> {
+        let steps = self.runs().iter().flat_map(|run| &run.steps);
+        steps.filter(|step| step.stage == stage).find_map(|step| step.fingerprint.as_ref())
+    }
+}
+
+/// Judges a step from the digests of its inputs.
+///
+/// # Errors
+/// A file of the step that cannot be read.
+pub fn judge(
+    step: &Step,
+    inputs: BTreeMap<String, Digest>,
+    forced: bool,
+    store: &Store,
+    history: &History<'_>,
+) -> Result<Judgement, Unreadable> {
+    let mut files = BTreeMap::new();
+    for (role, path) in &step.files {
+        files.insert(role.clone(), store.digest_file(path)?);
+    }
+    let fingerprint = Box::new(step.fingerprint(files, inputs));
+    if forced {
+        return Ok(Judgement::Stale { fingerprint, reason: Reason::Forced });
+    }
+    if let Some(record) = store.record(&fingerprint.key()) {
+        let record = Box::new(record);
+        return Ok(match store.object(&record.digest) {
+            ObjectState::Present(_) => Judgement::Fresh { record, present: true },
+            ObjectState::Absent => Judgement::Fresh { record, present: false },
+            ObjectState::Corrupted { file } => Judgement::Stale { fingerprint, reason: Reason::Corrupted { file } },
+        });
+    }
+    let changes = history.fingerprint(&step.name).map(|old| differences(old, &fingerprint)).unwrap_or_default();
+    let reason = if changes.is_empty() { Reason::NeverBuilt } else { Reason::Changed { changes } };
+    Ok(Judgement::Stale { fingerprint, reason })
+}
+
+/// What `refit plan` says of a step.
+#[derive(Debug, Clone)]
+pub struct Assessment {
+    pub step: usize,
+    pub state: Foreseen,
+    pub reason: Reason,
+    pub key: Option<Key>,
+    pub digest: Option<Digest>,
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What would happen to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreseen {
+    /// Nothing.
+    Fresh,
+    /// It would run (or be placed).
+    Run,
+    /// It depends on what a step before it gives.
+    Pending,
+}
+
+/// Judges the selected steps without running any.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn assess(
+    plan: &Plan,
+    selected: &BTreeSet<usize>,
+    forced: &BTreeSet<usize>,
+    store: &Store,
+) -> Result<Vec<Assessment>, Unreadable> {
+    let history = History::new(store, &plan.pipeline);
+    let mut assessed: BTreeMap<usize, Assessment> = BTreeMap::new();
+    let mut absent = BTreeSet::new();
+    for &index in selected {
+        let step = &plan.steps[index];
+        let behind = step.inputs.values().find(|input| assessed[input].state != Foreseen::Fresh);
+        let assessment = if let Some(&behind) = behind {
+            let reason = Reason::Behind { stage: plan.steps[behind].name.clone() };
+            Assessment { step: index, state: Foreseen::Pending, reason, key: None, digest: None, fingerprint: None }
+        } else {
+            let inputs = step.inputs.iter().filter_map(|(field, input)| Some(((*field).to_owned(), assessed[input].digest?)));
+            match judge(step, inputs.collect(), forced.contains(&index), store, &history)? {
+                Judgement::Stale { fingerprint, reason } => Assessment {
+                    step: index,
+                    state: Foreseen::Run,
+                    reason,
+                    key: Some(fingerprint.key()),
+                    digest: None,
+                    fingerprint: Some(*fingerprint),
+                },
+                Judgement::Fresh { record, present } => {
+                    if !present {
+                        absent.insert(index);
+                    }
+                    let (state, reason) = match unplaced(plan, step, &record)? {
+                        Some(reason) => (Foreseen::Run, reason),
+                        None if present => (Foreseen::Fresh, Reason::UpToDate),
+                        None => (Foreseen::Fresh, Reason::Collected),
+                    };
+                    Assessment {
+                        step: index,
+                        state,
+                        reason,
+                        key: Some(record.key),
+                        digest: Some(record.digest),
+                        fingerprint: Some(record.fingerprint),
+                    }
+                }
+            }
+        };
+        assessed.insert(index, assessment);
+    }
+    demand(plan, &mut assessed, &absent);
+    Ok(assessed.into_values().collect())
+}
+
+/// A collected object comes back when a step that must run needs it, and so do the objects behind it.
+fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTreeSet<usize>) {
+    let order: Vec<usize> = assessed.keys().rev().copied().collect();
+    for index in order {
+        let runs = assessed[&index].state == Foreseen::Run && (assessed[&index].digest.is_none() || absent.contains(&index));
+        if !runs {
+            continue;
+        }
+        for input in plan.steps[index].inputs.values().filter(|input| absent.contains(input)) {
+            let name = plan.steps[index].name.clone();
+            if let Some(needed) = assessed.get_mut(input) {
+                needed.state = Foreseen::Run;
+                match &mut needed.reason {
+                    Reason::ObjectMissing { needed_by } => needed_by.push(name),
+                    reason => *reason = Reason::ObjectMissing { needed_by: vec![name] },
+                }
+            }
+        }
+    }
+}
+
+fn unplaced(plan: &Plan, step: &Step, record: &Record) -> Result<Option<Reason>, Unreadable> {
+    let Some(to) = &step.placement else { return Ok(None) };
+    let shown = to.display().to_string();
+    Ok(match place::state(to, plan, step, record)? {
+        Placement::Current => None,
+        Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
+        Placement::Stale | Placement::Edited { .. } | Placement::Foreign => Some(Reason::PlacementStale { to: shown }),
+    })
+}

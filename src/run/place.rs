@@ -1,0 +1,195 @@
+//! Placing a finished artifact outside the store, and never over somebody else's work.
+//!
+//! A placed folder holds the artifact's files, a card, and a marker (`.refit.json`) that names the pipeline, the stage, the
+//! key and the digest of every file. The marker decides what a later run may do: a folder that is as it was placed may be
+//! replaced; one that was edited since, or that refit did not place, is refused unless forced.
+//!
+//! The folder appears and is replaced by renames, so a reader sees the old one or the new one, whole.
+//!
+//! Deliberately absent: keys. Where an artifact is placed changes no result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Digest, Kind, Manifest, Unreadable};
+use crate::fingerprint::Key;
+use crate::plan::{Plan, Step};
+use crate::store::Record;
+
+/// The marker's file name.
+pub const MARKER: &str = ".refit.json";
+const CARD: &str = "README.md";
+/// The store's own file inside an object, which is no part of the artifact.
+const MANIFEST: &str = "manifest.json";
+
+/// What stands where an artifact is to be placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// This artifact, as it was placed.
+    Current,
+    /// Nothing, or an empty folder.
+    Missing,
+    /// An older artifact of the same stage, as it was placed.
+    Stale,
+    /// A placed artifact that was changed by hand.
+    Edited { file: String },
+    /// Something that refit did not place, or placed for another stage.
+    Foreign,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Marker {
+    /// Who placed this, for a reader who finds the file.
+    placed_by: String,
+    pipeline: String,
+    stage: String,
+    key: Key,
+    digest: Digest,
+    files: BTreeMap<String, Digest>,
+}
+
+/// Why an artifact could not be placed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum PlaceError {
+    #[error("{} was edited since refit placed it: {file}", to.display())]
+    #[diagnostic(help("move your changes elsewhere, or replace the folder with `--force {stage}`"))]
+    Edited { to: PathBuf, file: String, stage: String },
+    #[error("{} holds files that refit did not place for this stage", to.display())]
+    #[diagnostic(help("give `to` a folder of its own, or replace this one with `--force {stage}`"))]
+    Foreign { to: PathBuf, stage: String },
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions of the folder that `to` names"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// Looks at what stands at `to`.
+///
+/// # Errors
+/// A file there that cannot be read.
+pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record) -> Result<Placement, Unreadable> {
+    let unreadable = |error| Unreadable::new(to, error);
+    match fs::symlink_metadata(to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Placement::Missing),
+        Err(error) => return Err(unreadable(error)),
+        Ok(metadata) if !metadata.is_dir() => return Ok(Placement::Foreign),
+        Ok(_) => {}
+    }
+    let Some(marker) = read_marker(to) else {
+        let empty = fs::read_dir(to).map_err(unreadable)?.next().is_none();
+        return Ok(if empty { Placement::Missing } else { Placement::Foreign });
+    };
+    if marker.pipeline != plan.pipeline || marker.stage != step.name {
+        // A renamed pipeline or stage placed the very same artifact: nothing to lose by taking it over.
+        if marker.digest != record.digest {
+            return Ok(Placement::Foreign);
+        }
+    }
+    let found = Manifest::of_folder(Kind::Bundle, to, &[MARKER])?;
+    for (name, digest) in &marker.files {
+        if found.files.get(name).is_none_or(|file| file.digest != *digest) {
+            return Ok(Placement::Edited { file: name.clone() });
+        }
+    }
+    if let Some(name) = found.files.keys().find(|name| !marker.files.contains_key(*name)) {
+        return Ok(Placement::Edited { file: name.clone() });
+    }
+    let same = marker.digest == record.digest && marker.key == record.key && marker.stage == step.name && marker.pipeline == plan.pipeline;
+    Ok(if same { Placement::Current } else { Placement::Stale })
+}
+
+fn read_marker(to: &Path) -> Option<Marker> {
+    serde_json::from_slice(&fs::read(to.join(MARKER)).ok()?).ok()
+}
+
+/// Places the object at `to`, with its card and marker.
+///
+/// # Errors
+/// A folder that refit may not replace (unless `forced`), or that cannot be written.
+pub fn place(
+    to: &Path,
+    object: &Path,
+    card: Option<String>,
+    plan: &Plan,
+    step: &Step,
+    record: &Record,
+    forced: bool,
+) -> Result<(), PlaceError> {
+    match state(to, plan, step, record)? {
+        Placement::Current => return Ok(()),
+        Placement::Edited { file } if !forced => {
+            return Err(PlaceError::Edited { to: to.to_owned(), file, stage: step.name.clone() });
+        }
+        Placement::Foreign if !forced => return Err(PlaceError::Foreign { to: to.to_owned(), stage: step.name.clone() }),
+        _ => {}
+    }
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PlaceError::Write { path, source }
+    };
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(write(parent))?;
+    let draft = tempfile::Builder::new().prefix(".refit-placing-").tempdir_in(parent).map_err(write(parent))?;
+    for file in crate::artifact::files_under(object)? {
+        let name = file.strip_prefix(object).unwrap_or(&file);
+        if name == Path::new(MANIFEST) {
+            continue;
+        }
+        let target = draft.path().join(name);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(write(folder))?;
+        }
+        fs::copy(&file, &target).map_err(write(&target))?;
+        fs::File::open(&target).and_then(|file| file.sync_all()).map_err(write(&target))?;
+    }
+    if let Some(card) = card {
+        let target = draft.path().join(CARD);
+        fs::write(&target, card).map_err(write(&target))?;
+    }
+    let files = Manifest::of_folder(Kind::Bundle, draft.path(), &[])?.files;
+    let marker = Marker {
+        placed_by: "refit".to_owned(),
+        pipeline: plan.pipeline.clone(),
+        stage: step.name.clone(),
+        key: record.key,
+        digest: record.digest,
+        files: files.into_iter().map(|(name, file)| (name, file.digest)).collect(),
+    };
+    let target = draft.path().join(MARKER);
+    let text = serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
+    fs::write(&target, text).map_err(write(&target))?;
+    swap(&draft.keep(), to, parent).map_err(write(to))
+}
+
+fn swap(draft: &Path, to: &Path, parent: &Path) -> io::Result<()> {
+    // A temporary folder is private to its owner; a placed one is not.
+    #[cfg(unix)]
+    fs::set_permissions(draft, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let old = tempfile::Builder::new().prefix(".refit-replaced-").tempdir_in(parent)?;
+    let replaced = match fs::rename(to, old.path().join("old")) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            fs::remove_dir_all(draft)?;
+            return Err(error);
+        }
+    };
+    if let Err(error) = fs::rename(draft, to) {
+        if replaced {
+            fs::rename(old.path().join("old"), to)?;
+        }
+        fs::remove_dir_all(draft)?;
+        return Err(error);
+    }
+    fs::File::open(parent)?.sync_all()
+}

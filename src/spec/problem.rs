@@ -1,0 +1,191 @@
+//! What is wrong with a spec, at its place.
+//!
+//! Every check adds [`Problem`]s to a list, so that one reading of a file reports all of them. A problem knows its text
+//! (the file, or one `--set` argument) and its span there; rendering is miette's.
+//!
+//! Deliberately absent: the checks themselves.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{LabeledSpan, NamedSource, SourceCode};
+use serde::Serialize;
+
+/// A place in one of the texts a pipeline was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Index into [`Sources`]: 0 is the file, then one for each `--set`.
+    pub source: usize,
+    /// Bytes.
+    pub span: Range<usize>,
+}
+
+/// The texts a pipeline was read from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    texts: Vec<(String, Arc<str>)>,
+}
+
+impl Sources {
+    /// Adds a text; the result is its index.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> usize {
+        self.texts.push((name.into(), text.into()));
+        self.texts.len() - 1
+    }
+
+    pub fn text(&self, source: usize) -> &str {
+        self.texts.get(source).map_or("", |(_, text)| text)
+    }
+
+    pub fn name(&self, source: usize) -> &str {
+        self.texts.get(source).map_or("", |(name, _)| name)
+    }
+}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub place: Place,
+    /// The whole sentence, for a reader who sees nothing else.
+    pub message: String,
+    /// A few words beside the caret: what was expected here.
+    pub label: String,
+    pub help: Option<String>,
+}
+
+impl Problem {
+    pub fn new(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Problem { place: place.clone(), message: message.into(), label: label.into(), help: None }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        let help = help.into();
+        self.help = (!help.is_empty()).then_some(help);
+        self
+    }
+
+    /// The problem as a diagnostic that miette can draw.
+    pub fn draw(&self, sources: &Sources) -> Drawn {
+        let text = sources.text(self.place.source);
+        let end = self.place.span.end.min(text.len());
+        let start = self.place.span.start.min(end);
+        // A caret over several lines hides the text it points at, so it stops at the end of the first.
+        let end = text[start..end].find('\n').map_or(end, |line| start + line);
+        Drawn {
+            problem: self.clone(),
+            span: start..end,
+            text: NamedSource::new(sources.name(self.place.source), text.to_owned()),
+        }
+    }
+
+    /// Line and column, both from 1, columns in characters.
+    pub fn line_and_column(&self, sources: &Sources) -> (usize, usize) {
+        let text = sources.text(self.place.source);
+        let before = &text[..self.place.span.start.min(text.len())];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The problem for programs.
+    pub fn to_json(&self, sources: &Sources) -> ProblemJson {
+        let (line, column) = self.line_and_column(sources);
+        ProblemJson {
+            file: sources.name(self.place.source).to_owned(),
+            line,
+            column,
+            start: self.place.span.start,
+            end: self.place.span.end,
+            message: self.message.clone(),
+            expected: self.label.clone(),
+            help: self.help.clone(),
+        }
+    }
+}
+
+/// A problem as `refit check --json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProblemJson {
+    /// The spec's path, or the `--set` argument.
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    /// Byte offsets of the span.
+    pub start: usize,
+    pub end: usize,
+    pub message: String,
+    pub expected: String,
+    pub help: Option<String>,
+}
+
+/// A problem with its text, ready to be printed.
+#[derive(Debug, thiserror::Error)]
+pub struct Drawn {
+    problem: Problem,
+    span: Range<usize>,
+    text: NamedSource<String>,
+}
+
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl miette::Diagnostic for Drawn {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.text)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = (!self.problem.label.is_empty()).then(|| self.problem.label.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, self.span.start, self.span.len()))))
+    }
+}
+
+/// The name closest to `wanted`, when one is close enough to be a slip of the fingers.
+pub fn did_you_mean<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// `a`, `b` or `c`.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>, word: &str) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        None => "nothing".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognised_and_a_stranger_is_not() {
+        let known = ["learning_rate", "weight_decay", "epochs"];
+        assert_eq!(did_you_mean("learnig_rate", known), Some("learning_rate"));
+        assert_eq!(did_you_mean("epoch", known), Some("epochs"));
+        assert_eq!(did_you_mean("dropout", known), None);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let mut sources = Sources::default();
+        sources.add("a.toml", "é = 1\nü = x");
+        let problem = Problem::new(&Place { source: 0, span: 11..12 }, "m", "l");
+        assert_eq!(problem.line_and_column(&sources), (2, 5));
+    }
+}

@@ -1,0 +1,216 @@
+//! The JSON Schema of a spec, from the same types that read it.
+//!
+//! Draft-07, because editors' TOML servers misread later drafts. Stage tables are keyed by kind and name, so every field
+//! has one exact schema and no `oneOf` over stages is needed. Three rewrites make schemars' output read well in an
+//! editor: enums of documented values become plain `enum`s, TOML's missing null leaves the schema, and integer formats
+//! that no validator knows go.
+//!
+//! Deliberately absent: hand-written descriptions of fields; those are the doc comments of the settings.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::stage::KINDS;
+
+/// The parts of a spec that are not stages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preamble {
+    /// The version of the spec language. This program reads version 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// The pipeline's name, under which its runs are recorded. Default: the file's name.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub name: Option<String>,
+    /// The seed of every stage that draws random numbers and states none of its own.
+    #[serde(default)]
+    pub seed: u64,
+    /// Variables: `${name}` in any string of the file stands for the value given here.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// How to run: what cannot change a result. Each has a flag on the command line, which wins.
+    #[serde(default)]
+    pub run: RunSettings,
+}
+
+/// How to run: what cannot change a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSettings {
+    /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`.
+    #[serde(default = "auto")]
+    #[schemars(regex(pattern = "^(auto|flex|ndarray|cuda(:[0-9]+)?)$"))]
+    pub device: String,
+    /// How many independent stages may run side by side.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 256))]
+    pub jobs: usize,
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        RunSettings { device: auto(), jobs: one() }
+    }
+}
+
+/// The schema of a whole spec.
+pub fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(build)
+}
+
+/// The schema with its definitions as it lies in `schemas/pipeline.schema.json`.
+pub fn text() -> String {
+    format!("{:#}\n", schema())
+}
+
+/// The schema of one kind's settings, as a document of its own (references resolve inside it).
+pub fn of_kind(kind: &str) -> Value {
+    let whole = schema();
+    let mut stage = whole
+        .pointer(&format!("/properties/{kind}/additionalProperties"))
+        .cloned()
+        .unwrap_or_else(|| json!({}));
+    if let (Some(stage), Some(definitions)) = (stage.as_object_mut(), whole.get("definitions")) {
+        stage.insert("definitions".to_owned(), definitions.clone());
+    }
+    stage
+}
+
+fn build() -> Value {
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let mut stages = Map::new();
+    for kind in &KINDS {
+        let settings = (kind.schema)(&mut generator);
+        let description = settings_description(&mut generator, &settings);
+        stages.insert(
+            kind.name.to_owned(),
+            json!({
+                "description": format!("`[{}.NAME]`: {description}", kind.name),
+                "type": "object",
+                "additionalProperties": settings,
+            }),
+        );
+    }
+    let mut root = generator.into_root_schema_for::<Preamble>();
+    root.insert("title".to_owned(), "refit pipeline".into());
+    root.insert("description".to_owned(), "A pipeline of refit: stages as tables keyed by kind, then name.".into());
+    if let Some(Value::Object(properties)) = root.get_mut("properties") {
+        properties.extend(stages);
+    }
+    RecursiveTransform(rewrite).transform(&mut root);
+    root.to_value()
+}
+
+fn settings_description(generator: &mut schemars::SchemaGenerator, settings: &Schema) -> String {
+    let name = settings.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let definition = generator.definitions().get(name);
+    let text = definition.and_then(|definition| definition.get("description")).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+fn rewrite(schema: &mut Schema) {
+    enumerate(schema);
+    forget_null(schema);
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| !matches!(format, "uri" | "date-time")) {
+        schema.remove("format");
+    }
+}
+
+/// `oneOf` of documented constants → `enum`, with the constants' texts in the description.
+fn enumerate(schema: &mut Schema) {
+    let Some(Value::Array(variants)) = schema.get("oneOf") else { return };
+    let mut values = Vec::new();
+    let mut lines = Vec::new();
+    for variant in variants {
+        let described = variant.get("description").and_then(Value::as_str);
+        match (variant.get("const"), variant.get("enum")) {
+            (Some(value), _) => {
+                if let (Some(name), Some(text)) = (value.as_str(), described) {
+                    lines.push(format!("- `{name}`: {}", text.replace('\n', " ")));
+                }
+                values.push(value.clone());
+            }
+            (None, Some(Value::Array(plain))) => values.extend(plain.iter().cloned()),
+            _ => return,
+        }
+    }
+    let own = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let description = [own.to_owned(), lines.join("\n")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
+    schema.remove("oneOf");
+    if values.iter().all(Value::is_string) {
+        schema.insert("type".to_owned(), "string".into());
+    }
+    schema.insert("enum".to_owned(), values.into());
+    if !description.is_empty() {
+        schema.insert("description".to_owned(), description.into());
+    }
+}
+
+/// TOML has no null: `Option` is a key that may be left out, and nothing more.
+fn forget_null(schema: &mut Schema) {
+    let is_null = |value: &Value| value.get("type").and_then(Value::as_str) == Some("null");
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(forms)) = schema.get_mut("anyOf") {
+        forms.retain(|form| !is_null(form));
+        if let [only] = forms.as_slice() {
+            let only = only.clone();
+            schema.remove("anyOf");
+            // Draft-07 ignores what stands beside a `$ref`, so the reference goes one level down.
+            schema.insert("allOf".to_owned(), json!([only]));
+        }
+    }
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_draft_07_without_one_of_or_null() {
+        let text = text();
+        assert!(text.contains("http://json-schema.org/draft-07/schema#"));
+        assert!(!text.contains("\"oneOf\""), "a oneOf makes editors point at the whole table");
+        assert!(!text.contains("\"null\""));
+        assert!(!text.contains("\"uint"));
+    }
+
+    #[test]
+    fn every_field_of_every_kind_is_described() {
+        for kind in &KINDS {
+            let schema = of_kind(kind.name);
+            let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap().to_owned();
+            let properties = schema["definitions"][&name]["properties"].as_object().unwrap();
+            for (field, property) in properties {
+                assert!(property.get("description").is_some(), "{}.{field} has no doc comment", kind.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `${name}`, `${env:NAME}` and `${env:NAME:-default}` in the strings of a spec.
+//!
+//! Variables come from `[vars]`, whose own strings may refer to the environment and to each other. `$${` stands for a
+//! literal `${`. Substitution happens once, before anything else looks at a string.
+//!
+//! Deliberately absent: expressions, conditions, values that are not strings.
+
+use std::collections::BTreeMap;
+
+use super::document::{Node, Value};
+use super::problem::{Place, Problem, did_you_mean, listed};
+
+/// Replaces every reference below `root`, and reports those that lead nowhere.
+pub fn substitute(root: &mut Node, environment: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<Problem>) {
+    let written = written_variables(root);
+    let mut known = BTreeMap::new();
+    for name in written.keys() {
+        let mut trail = Vec::new();
+        resolve(name, &written, &mut known, &mut trail, environment, problems);
+    }
+    root.for_each_string(&mut |place, text| {
+        if let Some(replaced) = replace(text, place, problems, &mut |reference, problems| {
+            look_up(reference, place, environment, problems, &mut |name, problems| match known.get(name) {
+                Some(value) => Some(value.clone()),
+                None => {
+                    if !written.contains_key(name) {
+                        problems.push(unknown(name, place, &written));
+                    }
+                    None
+                }
+            })
+        }) {
+            *text = replaced;
+        }
+    });
+    // A variable's own faults were met twice: while it was resolved, and as a string of the tree.
+    let mut seen: Vec<Problem> = Vec::new();
+    problems.retain(|problem| {
+        let new = !seen.contains(problem);
+        if new {
+            seen.push(problem.clone());
+        }
+        new
+    });
+}
+
+fn written_variables(root: &Node) -> BTreeMap<String, (Place, String)> {
+    let Some(vars) = root.get("vars") else { return BTreeMap::new() };
+    vars.node
+        .entries()
+        .iter()
+        .filter_map(|entry| match &entry.node.value {
+            Value::String(text) => Some((entry.key.clone(), (entry.node.place.clone(), text.clone()))),
+            _ => None,
+        })
+        .collect()
+}
+
+fn resolve(
+    name: &str,
+    written: &BTreeMap<String, (Place, String)>,
+    known: &mut BTreeMap<String, String>,
+    trail: &mut Vec<String>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    if let Some(value) = known.get(name) {
+        return Some(value.clone());
+    }
+    let (place, text) = written.get(name)?;
+    if trail.iter().any(|seen| seen == name) {
+        let circle = trail.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
+        problems.push(
+            Problem::new(place, format!("the variable `{name}` refers to itself: {circle}"), "a circle")
+                .help("give one of them a plain value"),
+        );
+        return None;
+    }
+    trail.push(name.to_owned());
+    let value = replace(text, place, problems, &mut |reference, problems| {
+        look_up(reference, place, environment, problems, &mut |other, problems| {
+            if !written.contains_key(other) {
+                problems.push(unknown(other, place, written));
+                return None;
+            }
+            resolve(other, written, known, trail, environment, problems)
+        })
+    });
+    trail.pop();
+    let value = value?;
+    known.insert(name.to_owned(), value.clone());
+    Some(value)
+}
+
+fn unknown(name: &str, place: &Place, written: &BTreeMap<String, (Place, String)>) -> Problem {
+    let names = || written.keys().map(String::as_str);
+    let help = match did_you_mean(name, names()) {
+        Some(near) => format!("did you mean `${{{near}}}`?"),
+        None if written.is_empty() => format!("write `{name} = \"…\"` under `[vars]`, or `${{env:{name}}}` for the environment"),
+        None => format!("`[vars]` has {}; `${{env:NAME}}` reads the environment", listed(names(), "and")),
+    };
+    Problem::new(place, format!("there is no variable `{name}`"), "unknown variable").help(help)
+}
+
+type Lookup<'a> = &'a mut dyn FnMut(&str, &mut Vec<Problem>) -> Option<String>;
+
+fn look_up(
+    reference: &str,
+    place: &Place,
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+    variable: Lookup<'_>,
+) -> Option<String> {
+    let Some(rest) = reference.strip_prefix("env:") else { return variable(reference.trim(), problems) };
+    let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, default)| (name, Some(default)));
+    // As in a shell, `:-` also covers a variable that is set to nothing.
+    let found = environment(name).filter(|value| default.is_none() || !value.is_empty());
+    if let Some(value) = found.or_else(|| default.map(str::to_owned)) {
+        return Some(value);
+    }
+    problems.push(
+        Problem::new(place, format!("the environment variable `{name}` is not set"), "needs it")
+            .help(format!("set it, or give a default: `${{env:{name}:-…}}`")),
+    );
+    None
+}
+
+/// The text with every reference replaced; nothing when one could not be.
+fn replace(text: &str, place: &Place, problems: &mut Vec<Problem>, look_up: Lookup<'_>) -> Option<String> {
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut whole = true;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            done.push_str(&rest[..at - 1]);
+            done.push_str("${");
+            rest = &rest[at + 2..];
+            continue;
+        }
+        done.push_str(&rest[..at]);
+        let Some(end) = rest[at..].find('}') else {
+            problems.push(
+                Problem::new(place, "a `${` is never closed", "expected `}`").help("close it, or write `$${` for a literal `${`"),
+            );
+            return None;
+        };
+        match look_up(&rest[at + 2..at + end], problems) {
+            Some(value) => done.push_str(&value),
+            None => whole = false,
+        }
+        rest = &rest[at + end + 1..];
+    }
+    done.push_str(rest);
+    whole.then_some(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::parse;
+    use super::*;
+
+    fn substituted(text: &str) -> (serde_json::Value, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut root = parse(text, 0, &mut problems);
+        let environment = |name: &str| (name == "HOME").then(|| "/root".to_owned());
+        substitute(&mut root, &environment, &mut problems);
+        (root.to_json(), problems.into_iter().map(|problem| problem.message).collect())
+    }
+
+    #[test]
+    fn variables_may_use_variables_and_the_environment() {
+        let (json, problems) = substituted(
+            "a = \"${x}/y\"\nb = \"${env:NONE:-d}\"\nc = \"$${x}\"\n[vars]\nx = \"${base}/m\"\nbase = \"${env:HOME}\"\n",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(json["a"], "/root/m/y");
+        assert_eq!(json["b"], "d");
+        assert_eq!(json["c"], "${x}");
+    }
+
+    #[test]
+    fn every_dead_reference_is_reported_once() {
+        let (_, problems) = substituted("a = \"${encodr}\"\nb = \"${\"\nc = \"${env:NONE}\"\n[vars]\nencoder = \"e\"\nx = \"${y}\"\ny = \"${x}\"\n");
+        assert_eq!(problems.len(), 5, "{problems:?}");
+    }
+}
