@@ -245,6 +245,6 @@ fn seconds(seconds: f64) -> String {
 /// A borderless table for the terminal.
 fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     table
 }

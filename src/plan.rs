@@ -50,7 +50,14 @@ pub struct Step {
 impl Step {
     /// Everything the step's result depends on, once the content of its files and inputs is known.
     pub fn fingerprint(&self, files: BTreeMap<String, Digest>, inputs: BTreeMap<String, Digest>) -> Fingerprint {
-        Fingerprint::new(self.kind, self.stage.version(), self.settings.clone(), files, inputs)
+        Fingerprint {
+            format: fingerprint::FORMAT,
+            kind: self.kind.to_owned(),
+            version: self.stage.version(),
+            settings: self.settings.clone(),
+            files,
+            inputs,
+        }
     }
 }
 

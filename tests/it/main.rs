@@ -1,0 +1,15 @@
+//! Tests of the whole program. Nearly all drive the real binary from a folder of their own.
+//!
+//! `REFIT_TEST_ASSETS` names a folder with real models and data; a test that needs it says loudly when it skips.
+
+mod broken;
+mod commands;
+mod crash;
+mod golden;
+mod keys;
+mod layering;
+mod newcomer;
+mod project;
+mod real;
+mod schema;
+mod stages;
