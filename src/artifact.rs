@@ -63,7 +63,13 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        f.pad(&text)
     }
 }
 
@@ -83,13 +89,18 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let wrong = || NotADigest(text.to_owned());
-        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(wrong()),
+        };
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(wrong()) };
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() {
             return Err(wrong());
         }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = (digit(*high)? << 4) | digit(*low)?;
         }
         Ok(Digest(bytes))
     }
@@ -187,8 +198,20 @@ pub fn digest_file(path: &Path) -> Result<Digest, Unreadable> {
             return Ok(digest);
         }
     }
+    digest_reader(file).map_err(unreadable)
+}
+
+/// The digest of a file's bytes, whatever it is called.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn digest_bytes(path: &Path) -> Result<Digest, Unreadable> {
+    File::open(path).and_then(digest_reader).map_err(|e| Unreadable::new(path, e))
+}
+
+fn digest_reader(file: File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).map_err(unreadable)?;
+    hasher.update_reader(file)?;
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
@@ -240,7 +263,9 @@ mod tests {
     fn a_digest_survives_text() {
         let digest = Digest::of(b"refit");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        assert!("xyz".parse::<Digest>().is_err());
+        for wrong in ["", "xyz", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"é".repeat(32)] {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -261,6 +286,7 @@ mod tests {
         let plain = write("plain.safetensors", "");
         let with = write("with.safetensors", r#""__metadata__":{"format":"pt","by":"x"},"#);
         assert_eq!(digest_file(&plain).unwrap(), digest_file(&with).unwrap());
+        assert_ne!(digest_bytes(&plain).unwrap(), digest_bytes(&with).unwrap());
     }
 
     #[test]

@@ -1,1 +1,294 @@
-//! To be written.
+//! The store: finished results by content, and which key each belongs to.
+//!
+//! It promises that what it hands out as present is what was committed: a result exists once its manifest and its record
+//! are in place, both appear at once or not at all, and files that were changed behind its back are noticed. Reading never fails:
+//! whatever is missing, cut short or garbled counts as absent, with a warning, and is built again. Two processes, or two threads,
+//! can share a store (see [`draft`] for building, [`gc`] for deleting).
+//!
+//! `layout` tells where everything lies, `memo` how files are known again without reading them.
+//!
+//! Deliberately absent: any knowledge of stages, plans and specs; and any decision about what is fresh.
+
+pub mod draft;
+mod error;
+pub mod gc;
+mod layout;
+mod lock;
+mod memo;
+pub mod runs;
+pub mod verify;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Digest, FileEntry, Kind, Manifest, Unreadable, digest_bytes, digest_file};
+use crate::fingerprint::{Fingerprint, Key};
+
+pub use draft::{Begun, Draft, Need};
+pub use error::StoreError;
+pub use gc::{Collected, Removed, Scope};
+pub use lock::OnWait;
+pub use runs::{RunRecord, StepRecord};
+pub use verify::{Damage, Verified};
+
+use layout::{Layout, MANIFEST, names_in};
+use lock::{Lock, Mode, acquire};
+use memo::{Memo, Stamp, settled_by_now};
+
+/// The environment variable that names the store.
+pub const VARIABLE: &str = "REFIT_STORE";
+/// The store's folder where none is named.
+pub const FOLDER: &str = ".refit";
+
+/// A place for results. Threads share it by reference.
+#[derive(Debug)]
+pub struct Store {
+    layout: Layout,
+    memo: Memo,
+}
+
+/// A result: which content has this key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub key: Key,
+    /// The kind of stage that made it.
+    pub kind: String,
+    pub artifact: Kind,
+    /// What it came to.
+    pub digest: Digest,
+    /// The size of all its files.
+    pub bytes: u64,
+    pub created: Timestamp,
+    /// How long the work took.
+    pub seconds: f64,
+    /// What the key was formed from, for `explain`.
+    pub fingerprint: Fingerprint,
+}
+
+/// Whether an object can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectState {
+    /// All its files are here, as they were written.
+    Present(PathBuf),
+    /// Collected, or never here.
+    Absent,
+    /// This file is not what it was, or is gone.
+    Corrupted { file: String },
+}
+
+/// One line of `cache list`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    pub key: Key,
+    /// The kind of stage that made it.
+    pub kind: String,
+    pub artifact: Kind,
+    pub digest: Digest,
+    pub bytes: u64,
+    pub created: Timestamp,
+    /// The record is here, the object is not.
+    pub collected: bool,
+}
+
+/// Keeps `gc` away from the store until it is dropped. Any number of commands may hold it at once.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Lock,
+}
+
+impl Store {
+    /// Where the store is: named on the command line, else by the environment ([`VARIABLE`]), else `.refit` in the nearest
+    /// folder from `folder` upwards that has one or is the root of a git checkout, else in `folder` itself.
+    pub fn locate(explicit: Option<&Path>, environment: Option<&OsStr>, folder: &Path) -> PathBuf {
+        let named = explicit.or(environment.filter(|name| !name.is_empty()).map(Path::new));
+        if let Some(named) = named {
+            return named.to_owned();
+        }
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let home = folder.ancestors().find(|above| above.join(FOLDER).is_dir() || above.join(".git").exists());
+        home.unwrap_or(&folder).join(FOLDER)
+    }
+
+    /// Opens the store at `root`, which need not exist yet. Nothing is written before there is something to keep.
+    ///
+    /// # Errors
+    /// `root` is a file, holds other things, or is a store of another format.
+    pub fn open(root: &Path) -> Result<Store, StoreError> {
+        let root = std::path::absolute(root).map_err(|e| StoreError::read(root, e))?;
+        let layout = Layout { root };
+        layout.check()?;
+        Ok(Store { memo: Memo::new(layout.memo()), layout })
+    }
+
+    /// The store's folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.layout.root
+    }
+
+    /// What is recorded under a key. A record that does not lead back to its key is none.
+    pub fn record(&self, key: &Key) -> Option<Record> {
+        let path = self.layout.record(key);
+        let text = read_if_there(&path)?;
+        match serde_json::from_slice::<Record>(&text) {
+            Ok(record) if record.key == *key && record.fingerprint.key() == *key => Some(record),
+            Ok(_) => {
+                tracing::warn!("the record {} is ignored: it belongs to another key", path.display());
+                None
+            }
+            Err(error) => {
+                tracing::warn!("the record {} is ignored: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    /// Every record that can be read, in the order of keys.
+    fn records(&self) -> Result<Vec<Record>, StoreError> {
+        let mut keys: Vec<Key> =
+            names_in(&self.layout.keys())?.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+        keys.sort();
+        Ok(keys.iter().filter_map(|key| self.record(key)).collect())
+    }
+
+    /// Where the object of this content lies, if it does.
+    pub fn object_path(&self, digest: &Digest) -> PathBuf {
+        self.layout.object(digest)
+    }
+
+    /// Whether an object is there with every file as it was written. Files whose stamp the memo knows are not read.
+    pub fn object(&self, digest: &Digest) -> ObjectState {
+        let path = self.layout.object(digest);
+        let Some(manifest) = self.manifest(digest) else { return ObjectState::Absent };
+        let damaged = manifest.files.iter().find(|(name, entry)| !self.is_intact(digest, &path, name, entry));
+        match damaged {
+            None => ObjectState::Present(path),
+            Some((file, _)) => ObjectState::Corrupted { file: file.clone() },
+        }
+    }
+
+    fn manifest(&self, digest: &Digest) -> Option<Manifest> {
+        let path = self.layout.object(digest).join(MANIFEST);
+        let text = read_if_there(&path)?;
+        match serde_json::from_slice::<Manifest>(&text) {
+            Ok(manifest) if manifest.digest() == *digest && manifest.files.keys().all(|name| stays_inside(name)) => {
+                Some(manifest)
+            }
+            Ok(_) => {
+                tracing::warn!("{} is ignored: it belongs to another object", path.display());
+                None
+            }
+            Err(error) => {
+                tracing::warn!("{} is ignored: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    fn is_intact(&self, digest: &Digest, folder: &Path, name: &str, entry: &FileEntry) -> bool {
+        let path = folder.join(name);
+        let stamp = || {
+            let metadata =
+                fs::metadata(&path).ok().filter(|metadata| metadata.is_file() && metadata.len() == entry.bytes)?;
+            Some(Stamp::of(&metadata))
+        };
+        let Some(before) = stamp() else { return false };
+        let name = object_name(digest, name);
+        if let Some(known) = before.and_then(|stamp| self.memo.recall(&name, &stamp)) {
+            return known == entry.digest;
+        }
+        let settled = settled_by_now();
+        let Ok(found) = digest_file(&path) else { return false };
+        if let (Some(before), Some(settled), true) = (before, settled, stamp() == Some(before)) {
+            self.memo.learn(&name, before, found, settled);
+        }
+        found == entry.digest
+    }
+
+    /// The digest of a user's file, by its bytes; remembered, so that a file that stays is read once.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest_file(&self, path: &Path) -> Result<Digest, Unreadable> {
+        let unreadable = |e| Unreadable::new(path, e);
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file")));
+        }
+        // Opening first makes a network file system ask its server for the current stamp.
+        let stamp = || File::open(path)?.metadata();
+        let before = stamp().map_err(unreadable)?;
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let (Some(name), Some(before)) = (absolute.to_str(), Stamp::of(&before)) else { return digest_bytes(path) };
+        if let Some(known) = self.memo.recall(name, &before) {
+            return Ok(known);
+        }
+        let settled = settled_by_now();
+        let digest = digest_bytes(path)?;
+        let after = stamp().ok().and_then(|metadata| Stamp::of(&metadata));
+        if let (Some(settled), true) = (settled, after == Some(before)) {
+            self.memo.learn(name, before, digest, settled);
+        }
+        Ok(digest)
+    }
+
+    /// Keeps what was learned about files for the next command. Where that cannot be, files are just hashed again.
+    pub fn save_memo(&self) {
+        if self.root().is_dir()
+            && let Err(error) = self.memo.save()
+        {
+            tracing::debug!("the memo is not saved: {error}");
+        }
+    }
+
+    /// Keeps `gc` away from the store, for as long as a command relies on objects it has found. `None` when `on_wait` gave up.
+    ///
+    /// # Errors
+    /// The store cannot be written, or its file system knows no locks.
+    pub fn hold(&self, on_wait: OnWait) -> Result<Option<Hold>, StoreError> {
+        self.layout.prepare()?;
+        Ok(acquire(&self.layout.lock(), Mode::Shared, on_wait)?.map(|lock| Hold { _lock: lock }))
+    }
+
+    /// Every result, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let mut records = self.records()?;
+        records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.key.cmp(&b.key)));
+        let listed = records.into_iter().map(|Record { key, kind, artifact, digest, bytes, created, .. }| {
+            let collected = !self.layout.object(&digest).join(MANIFEST).is_file();
+            Listed { key, kind, artifact, digest, bytes, created, collected }
+        });
+        Ok(listed.collect())
+    }
+}
+
+fn read_if_there(path: &Path) -> Option<Vec<u8>> {
+    match fs::read(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                tracing::warn!("{} is ignored: {error}", path.display());
+            }
+            None
+        }
+    }
+}
+
+/// An object's file in the memo: relative to the store, so that a moved store remembers. (A user's file has an absolute name.)
+fn object_name(digest: &Digest, file: &str) -> String {
+    format!("objects/{digest}/{file}")
+}
+
+/// A manifest from elsewhere must not lead out of its folder.
+fn stays_inside(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Drafts: artifacts that are being built, and how they become objects.
+//!
+//! One process, and one thread of it, builds a key at a time: it holds `drafts/KEY.lock`. Whoever comes second waits, looks
+//! again, and usually finds the result. The order of a commit is what makes a crash harmless at any point:
+//!
+//! 1. the draft's files go onto the disk, and are hashed;
+//! 2. the manifest is written into the draft, and goes onto the disk;
+//! 3. the folder is renamed to `objects/DIGEST` (a name that says its content, so that it does not matter who was first);
+//! 4. the record is put into `keys/`.
+//!
+//! Killed before 3, it leaves a folder in `drafts/` that nobody reads and the next holder of the lock empties; killed before
+//! 4, an object that no key names yet, which the next run finds in place when it has built the same.
+//!
+//! Deliberately absent: what a stage writes, and the decision to build.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::artifact::{Kind, Manifest, files_under};
+use crate::fingerprint::{Fingerprint, Key};
+
+use super::layout::{MANIFEST, names_in, remove, sync_folder, sync_tree, write_whole};
+use super::lock::{Lock, Mode, OnWait, acquire, attempt};
+use super::memo::Stamp;
+use super::{ObjectState, Record, Store, StoreError, object_name};
+
+/// Which results will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// One that is recorded and intact.
+    Result,
+    /// Only one that is built now (`--force`).
+    Rebuild,
+}
+
+/// What came of wanting to build.
+#[derive(Debug)]
+pub enum Begun<'s> {
+    /// This caller builds.
+    Won(Draft<'s>),
+    /// It is there, with its object intact; most likely another process has just built it.
+    Already(Record),
+    /// The caller did not want to wait any longer.
+    GaveUp,
+}
+
+/// A folder to be filled. Dropped without [`Draft::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct Draft<'s> {
+    store: &'s Store,
+    fingerprint: Fingerprint,
+    key: Key,
+    path: PathBuf,
+    lock: Option<Lock>,
+    /// Keeps `gc` away.
+    _hold: Lock,
+}
+
+impl Store {
+    /// Wins the right to build what has this fingerprint, and an empty folder for it; or finds that it is built.
+    ///
+    /// # Errors
+    /// The store cannot be written, or its file system knows no locks.
+    pub fn begin(&self, fingerprint: &Fingerprint, need: Need, on_wait: OnWait) -> Result<Begun<'_>, StoreError> {
+        self.layout.prepare()?;
+        let key = fingerprint.key();
+        let Some(hold) = acquire(&self.layout.lock(), Mode::Shared, on_wait)? else { return Ok(Begun::GaveUp) };
+        let Some(lock) = acquire(&self.layout.draft_lock(&key), Mode::Alone, on_wait)? else {
+            return Ok(Begun::GaveUp);
+        };
+        if need == Need::Result
+            && let Some(record) = self.record(&key)
+            && let ObjectState::Present(_) = self.object(&record.digest)
+        {
+            lock.remove();
+            return Ok(Begun::Already(record));
+        }
+        let path = self.layout.draft(&key);
+        remove(&path)?;
+        fs::create_dir(&path).map_err(|e| StoreError::write(&path, e))?;
+        Ok(Begun::Won(Draft {
+            store: self,
+            fingerprint: fingerprint.clone(),
+            key,
+            path,
+            lock: Some(lock),
+            _hold: hold,
+        }))
+    }
+
+    /// Deletes the drafts of processes that are gone, and returns how many there were.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub fn sweep_drafts(&self) -> Result<usize, StoreError> {
+        let mut keys: Vec<Key> = names_in(&self.layout.drafts())?
+            .iter()
+            .filter_map(|name| name.strip_suffix(".lock").unwrap_or(name).parse().ok())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        let mut swept = 0;
+        for key in keys {
+            if let Some(lock) = attempt(&self.layout.draft_lock(&key), Mode::Alone)? {
+                let path = self.layout.draft(&key);
+                swept += usize::from(path.exists());
+                remove(&path)?;
+                lock.remove();
+            }
+        }
+        Ok(swept)
+    }
+}
+
+impl Draft<'_> {
+    /// The folder to fill.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the draft's content an object, and records it under its key.
+    ///
+    /// # Errors
+    /// A file cannot be read or written. The draft is then gone, and the key has the record it had before.
+    pub fn commit(self, artifact: Kind, seconds: f64) -> Result<Record, StoreError> {
+        let layout = &self.store.layout;
+        let manifest_path = self.path.join(MANIFEST);
+        if manifest_path.exists() {
+            return Err(StoreError::Reserved { path: manifest_path });
+        }
+        sync_tree(&self.path)?;
+        let settled = match &self.lock {
+            Some(lock) => lock.tick().map_err(|e| StoreError::write(&layout.draft_lock(&self.key), e))?,
+            None => None,
+        };
+        let stamps = self.stamps()?;
+        let manifest = Manifest::of_folder(artifact, &self.path, &[])?;
+        let digest = manifest.digest();
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|e| StoreError::write(&manifest_path, e.into()))?;
+        write_whole(&manifest_path, &text)?;
+
+        let object = layout.object(&digest);
+        self.settle(&manifest, &object)?;
+        sync_folder(&layout.objects())?;
+        for (name, before) in stamps {
+            let after = fs::metadata(object.join(&name)).ok().and_then(|metadata| Stamp::of(&metadata));
+            if let (Some(entry), Some(settled), true) = (manifest.files.get(&name), settled, Some(before) == after) {
+                self.store.memo.learn(&object_name(&digest, &name), before, entry.digest, settled);
+            }
+        }
+
+        let record = Record {
+            key: self.key,
+            kind: self.fingerprint.kind.clone(),
+            artifact,
+            digest,
+            bytes: manifest.bytes(),
+            created: Timestamp::now(),
+            seconds,
+            fingerprint: self.fingerprint.clone(),
+        };
+        let path = layout.record(&self.key);
+        let text = serde_json::to_vec_pretty(&record).map_err(|e| StoreError::write(&path, e.into()))?;
+        write_whole(&path, &text)?;
+        Ok(record)
+    }
+
+    fn stamps(&self) -> Result<Vec<(String, Stamp)>, StoreError> {
+        let files = files_under(&self.path)?;
+        Ok(files
+            .iter()
+            .filter_map(|path| {
+                let name = path.strip_prefix(&self.path).ok()?.to_str()?.to_owned();
+                Some((name, Stamp::of(&fs::metadata(path).ok()?)?))
+            })
+            .collect())
+    }
+
+    /// Renames the draft to its object, unless the same content lies there intact.
+    fn settle(&self, manifest: &Manifest, object: &Path) -> Result<(), StoreError> {
+        // Others may put the same content there at any moment, but each of them either succeeds or leaves it to us.
+        const MOST_TRIES: usize = 16;
+        let mut last = None;
+        for _ in 0..MOST_TRIES {
+            if fs::symlink_metadata(object).is_ok() {
+                if let ObjectState::Present(_) = self.store.object(&manifest.digest()) {
+                    return Ok(());
+                }
+                self.store.layout.discard(object)?;
+            }
+            match fs::rename(&self.path, object) {
+                Ok(()) => return Ok(()),
+                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => last = Some(e),
+                Err(e) => return Err(StoreError::write(object, e)),
+            }
+        }
+        Err(StoreError::write(object, last.unwrap_or_else(|| ErrorKind::AlreadyExists.into())))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!("a draft stays until the next run: {error}");
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.remove();
+        }
+    }
+}

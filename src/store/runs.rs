@@ -1,0 +1,121 @@
+//! Runs: the record of each `refit run`, kept for `log`, for `explain`, and to say what changed since last time.
+//!
+//! A record's file is named after its start and its pipeline, so that the newest records of one pipeline are found among
+//! thousands by listing one folder. Here, and in no artifact, are clock times, paths, and the git commit.
+//!
+//! Deliberately absent: anything that a decision about freshness would need. All records may be deleted.
+
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::artifact::Digest;
+use crate::fingerprint::{Fingerprint, Key};
+use crate::outcome::{Outcome, Reason};
+
+use super::layout::{names_in, unique, write_whole};
+use super::{Store, StoreError};
+
+/// What one `refit run` was asked for, and did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The spec's path, as given.
+    pub spec: String,
+    pub started: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// The git commit of the spec's folder, where there is one.
+    pub commit: Option<String>,
+    /// The command line, without the program.
+    pub arguments: Vec<String>,
+    /// `[run]` as it was in force: what is in no key.
+    #[serde(default)]
+    pub settings: Value,
+    /// The spec's text, with its comments; `${env:…}` unresolved.
+    #[serde(default)]
+    pub text: String,
+    /// In the order of the plan.
+    pub steps: Vec<StepRecord>,
+    /// Stage → metric → value.
+    #[serde(default)]
+    pub scores: Map<String, Value>,
+}
+
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The stage's name.
+    pub stage: String,
+    /// The stage's kind.
+    pub kind: String,
+    pub outcome: Outcome,
+    pub reason: Reason,
+    /// None when an upstream step failed before the key was known.
+    pub key: Option<Key>,
+    /// None when there is no result.
+    pub digest: Option<Digest>,
+    /// How long it took; zero when fresh.
+    pub seconds: f64,
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Store {
+    /// Keeps the record of a run, and returns where.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn save_run(&self, run: &RunRecord) -> Result<PathBuf, StoreError> {
+        self.layout.prepare()?;
+        let time = run.started.strftime("%Y%m%dT%H%M%S%.9fZ");
+        let path = self.layout.runs().join(format!("{time}-{}-{}.json", tag(&run.pipeline), unique()));
+        let text = serde_json::to_vec(run).map_err(|e| StoreError::write(&path, e.into()))?;
+        write_whole(&path, &text)?;
+        Ok(path)
+    }
+
+    /// All runs, newest first, each read when it is asked for. Records that cannot be read are left out with a warning.
+    pub fn runs(&self) -> impl Iterator<Item = RunRecord> {
+        self.runs_named(|_| true)
+    }
+
+    /// The runs of one pipeline, newest first.
+    pub fn runs_of(&self, pipeline: &str) -> impl Iterator<Item = RunRecord> {
+        let tag = tag(pipeline);
+        self.runs_named(move |name| name.split('-').nth(1) == Some(&tag)).filter(move |run| run.pipeline == pipeline)
+    }
+
+    /// The newest run of a pipeline.
+    pub fn last_run_of(&self, pipeline: &str) -> Option<RunRecord> {
+        self.runs_of(pipeline).next()
+    }
+
+    fn runs_named(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = RunRecord> {
+        let folder = self.layout.runs();
+        let mut names = names_in(&folder).unwrap_or_else(|error| {
+            tracing::warn!("past runs are unknown: {error}");
+            Vec::new()
+        });
+        names.retain(|name| name.ends_with(".json") && !name.starts_with('.') && wanted(name));
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        names.into_iter().filter_map(move |name| {
+            let path = folder.join(name);
+            let read = fs::read(&path).map_err(|e| e.to_string());
+            match read.and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string())) {
+                Ok(run) => Some(run),
+                Err(error) => {
+                    tracing::warn!("the record {} is left out: {error}", path.display());
+                    None
+                }
+            }
+        })
+    }
+}
+
+fn tag(pipeline: &str) -> String {
+    Digest::of(pipeline.as_bytes()).to_string().chars().take(8).collect()
+}
