@@ -13,6 +13,7 @@
 //! Deliberately absent: padding (a batch knows its own length), downloads, and any knowledge of tables or pipelines.
 
 mod files;
+mod save;
 mod tokenizer;
 pub mod tokens;
 mod train;

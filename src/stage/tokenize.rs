@@ -198,7 +198,9 @@ impl Tokenize {
             lengths.max
         ));
         if name == VALIDATION && encoded.unknown() > 0 {
-            context.progress.say(&format!("{name}: {} of the tokens are unknown", percent(encoded.unknown(), split.tokens)));
+            context
+                .progress
+                .say(&format!("{name}: {} of the tokens are unknown", percent(encoded.unknown(), split.tokens)));
         }
         if name == TRAINING && split.truncated as f64 > MANY_TRUNCATED * split.rows as f64 {
             context.progress.warn(&format!(
@@ -220,9 +222,13 @@ fn learn(settings: &TrainTokenizer, table: &Table, context: &Context) -> Result<
     context.progress.start("counting words", all.len() as u64, "texts");
     let counts = text::count_words(&all, settings.lowercase, &mut advance(context)).map_err(stopped)?;
     context.progress.start("learning a vocabulary", settings.vocab_size as u64, "tokens");
-    let vocabulary =
-        text::learn_wordpiece(&counts, settings.vocab_size, settings.min_frequency, &mut advance(context)).map_err(stopped)?;
-    context.progress.say(&format!("learnt a vocabulary of {} tokens from {} training texts", vocabulary.len(), all.len()));
+    let vocabulary = text::learn_wordpiece(&counts, settings.vocab_size, settings.min_frequency, &mut advance(context))
+        .map_err(stopped)?;
+    context.progress.say(&format!(
+        "learnt a vocabulary of {} tokens from {} training texts",
+        vocabulary.len(),
+        all.len()
+    ));
     Ok(Tokenizer::from_vocabulary(&vocabulary, settings.lowercase)?)
 }
 
@@ -268,7 +274,9 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
     } else if is_hub_id(tokenizer) {
         Fault::new(
             "tokenizer",
-            format!("{tokenizer:?} is not a folder ({looked} does not exist), and this version does not fetch from the hub"),
+            format!(
+                "{tokenizer:?} is not a folder ({looked} does not exist), and this version does not fetch from the hub"
+            ),
             "download the tokenizer and name its folder, relative to the spec",
         )
     } else {
@@ -293,7 +301,150 @@ fn is_hub_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::artifact::{Digest, Manifest};
+    use crate::stage::{Input, Progress};
+    use crate::table::Texts;
+    use crate::text::Tokens;
+
+    /// Keeps what is said to it.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn start(&self, _: &str, _: u64, _: &str) {}
+        fn advance(&self, _: u64) {}
+        fn state(&self, _: &str) {}
+        fn say(&self, line: &str) {
+            self.0.lock().unwrap().push(line.to_owned());
+        }
+        fn warn(&self, line: &str) {
+            self.0.lock().unwrap().push(format!("warning: {line}"));
+        }
+    }
+
+    fn texts(text: &[&str], text_pair: Option<&[&str]>) -> polars::prelude::DataFrame {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let rows = text.len();
+        let texts = Texts {
+            id: (0..rows as u64).collect(),
+            copy: vec![0; rows],
+            text: owned(text),
+            text_pair: text_pair.map(owned),
+            label: Some((0..rows as u32).map(|row| row % 2).collect()),
+        };
+        texts.to_frame().unwrap()
+    }
+
+    fn table(train: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let splits = [
+            ("train", texts(train, Some(&vec!["hook and line"; train.len()]))),
+            ("validation", texts(&["fish w"], Some(&["q"]))),
+            ("more.other", texts(&["a fish"], Some(&["line"]))),
+        ];
+        let splits = splits.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+        let label_names = Some(vec!["no".to_owned(), "yes".to_owned()]);
+        Table { label_names, splits }.save(folder.path()).unwrap();
+        folder
+    }
+
+    fn run(
+        settings: Value,
+        table: &Path,
+        interrupted: bool,
+    ) -> (tempfile::TempDir, Result<(), StageError>, Vec<String>) {
+        let stage = tokenize(settings);
+        let draft = tempfile::tempdir().unwrap();
+        let heard = Heard::default();
+        let context = Context {
+            stage: "tokens",
+            seed: 0,
+            inputs: BTreeMap::from([("input", Input { path: table.to_owned(), digest: Digest::of(b"table") })]),
+            files: stage.files(table).unwrap(),
+            draft: draft.path(),
+            device: "auto",
+            progress: &heard,
+            interrupted: &AtomicBool::new(interrupted),
+        };
+        let done = stage.run(&context);
+        (draft, done, heard.0.into_inner().unwrap())
+    }
+
+    fn trained() -> Value {
+        serde_json::json!({"input": "t", "train_tokenizer": {"vocab_size": 60, "min_frequency": 1}, "max_length": 9})
+    }
+
+    const FISH: [&str; 3] = ["one fish two fish", "red fish blue fish", "a fish"];
+
+    #[test]
+    fn every_split_is_tokenized_and_reported() {
+        let table = table(&FISH);
+        let (draft, done, heard) = run(trained(), table.path(), false);
+        done.unwrap();
+        let tokens = Tokens::open(draft.path()).unwrap();
+        assert_eq!(tokens.split_names().collect::<Vec<_>>(), ["more.other", "train", "validation"]);
+        assert_eq!(tokens.split("train").unwrap().label(1), Some(1));
+        assert_eq!(tokens.max_length(), 9);
+        assert!(heard[1].starts_with("train: 3 rows"), "{heard:?}");
+        assert!(
+            heard.iter().any(|line| line.starts_with("warning: ") && line.contains("cut to max_length = 9")),
+            "{heard:?}"
+        );
+    }
+
+    #[test]
+    fn a_learnt_vocabulary_knows_the_pairs_of_the_training_split_and_nothing_of_other_splits() {
+        let table = table(&FISH);
+        let (draft, done, heard) = run(trained(), table.path(), false);
+        done.unwrap();
+        let vocabulary = std::fs::read_to_string(draft.path().join("tokenizer/vocab.txt")).unwrap();
+        let knows = |token: &str| vocabulary.lines().any(|line| line == token);
+        assert!(knows("hook") && knows("fish") && !knows("q"));
+        assert!(heard.contains(&"validation: 16.7 % of the tokens are unknown".to_owned()), "{heard:?}");
+    }
+
+    #[test]
+    fn equal_input_gives_an_equal_artifact() {
+        let table = table(&FISH);
+        let digest = || {
+            let (draft, done, _) = run(trained(), table.path(), false);
+            done.unwrap();
+            Manifest::of_folder(Kind::Tokens, draft.path(), &[]).unwrap().digest()
+        };
+        assert_eq!(digest(), digest());
+    }
+
+    #[test]
+    fn a_saved_tokenizer_can_be_the_next_ones_tokenizer() {
+        let table = table(&FISH);
+        let (first, done, _) = run(trained(), table.path(), false);
+        done.unwrap();
+        let settings = serde_json::json!({"input": "t", "tokenizer": first.path().join("tokenizer"), "max_length": 64});
+        let (second, done, heard) = run(settings, table.path(), false);
+        done.unwrap();
+        let digest = |folder: &Path| Tokens::open(folder).unwrap().tokenizer_digest().to_owned();
+        assert_eq!(digest(first.path()), digest(second.path()));
+        assert!(heard[0].contains("max_length = 64 is more than the 9 tokens"), "{heard:?}");
+    }
+
+    #[test]
+    fn an_empty_training_split_teaches_no_vocabulary() {
+        let table = table(&[]);
+        let (_, done, _) = run(trained(), table.path(), false);
+        assert!(matches!(done, Err(StageError::Text(TextError::NothingToLearnFrom))));
+    }
+
+    #[test]
+    fn an_interrupted_run_says_so() {
+        let table = table(&FISH);
+        let (_, done, _) = run(trained(), table.path(), true);
+        assert!(matches!(done, Err(StageError::Interrupted)));
+    }
 
     fn tokenize(settings: Value) -> Tokenize {
         serde_json::from_value(settings).unwrap()

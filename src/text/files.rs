@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use super::TextError;
 
 /// The files that can decide ids, in the order in which they are looked for.
-pub const TOKENIZER_FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+pub const TOKENIZER_FILES: [&str; 4] =
+    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
 
 /// transformers' classes that read a `vocab.txt` just as BERT's does.
 const BERT_CLASSES: [&str; 5] = ["Bert", "DistilBert", "Electra", "MobileBert", "ConvBert"];
@@ -189,11 +190,10 @@ pub(super) fn from_vocab_txt(path: &Path, config: &Config) -> Result<Value, Text
 /// Source: transformers 5, `models/bert/tokenization_bert.py`.
 pub(super) fn compose_bert(tokens: &[String], specials: &Specials, config: &Config) -> Value {
     let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
-    let mut added: Vec<(usize, &String)> =
-        [&specials.unk, &specials.sep, &specials.pad, &specials.cls, &specials.mask]
-            .into_iter()
-            .filter_map(|name| Some((*ids.get(name.as_str())?, name)))
-            .collect();
+    let mut added: Vec<(usize, &String)> = [&specials.unk, &specials.sep, &specials.pad, &specials.cls, &specials.mask]
+        .into_iter()
+        .filter_map(|name| Some((*ids.get(name.as_str())?, name)))
+        .collect();
     added.sort_unstable();
     added.dedup();
     let added: Vec<Value> = added

@@ -133,7 +133,13 @@ fn equal_tokenizers_are_saved_as_equal_bytes() {
 #[test]
 fn a_hundred_thousand_characters_are_no_trouble() {
     let Some(model) = minilm() else { return };
-    let long = ["a".repeat(100_000), "a ".repeat(50_000), "漢".repeat(100_000), "\u{301}".repeat(100_000), "🤷".repeat(100_000)];
+    let long = [
+        "a".repeat(100_000),
+        "a ".repeat(50_000),
+        "漢".repeat(100_000),
+        "\u{301}".repeat(100_000),
+        "🤷".repeat(100_000),
+    ];
     let rows: Vec<(String, Option<String>)> =
         long.iter().flat_map(|text| [(text.clone(), None), (text.clone(), Some(text.clone()))]).collect();
     let [json, vocab, _] = three_routes(&model).map(|(_, tokenizer)| tokenizer.encode(&rows, 32).unwrap());
@@ -189,7 +195,8 @@ fn the_number_of_threads_does_not_change_what_is_encoded() {
 /// Sentences with many ties between pairs of characters.
 fn learnt_digest() -> String {
     let readme: String = (0..400u32).map(|n| format!("{} {:x} {} ", n * 7919 % 1000, n * 104_729, n % 13)).collect();
-    let texts: Vec<String> = readme.split(' ').map(|word| format!("{word} und {word}s über ähnliche Wörter, ßo")).collect();
+    let texts: Vec<String> =
+        readme.split(' ').map(|word| format!("{word} und {word}s über ähnliche Wörter, ßo")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let counts = count_words(&texts, true, &mut go_on).unwrap();
     let vocabulary = learn_wordpiece(&counts, 600, 2, &mut go_on).unwrap();

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use super::{Encoded, TextError, Tokenizer};
 
-const _: () = assert!(cfg!(target_endian = "little"), "safetensors files are mapped as they are, which is little-endian");
+const _: () =
+    assert!(cfg!(target_endian = "little"), "safetensors files are mapped as they are, which is little-endian");
 
 /// What `tokens.json` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,8 +115,9 @@ pub fn write_split(
     let mut views = Vec::new();
     for (column, dtype, length, bytes) in columns {
         let Some(bytes) = bytes else { continue };
-        let view = TensorView::new(dtype, vec![length], bytes)
-            .map_err(|e| unwritten(std::io::Error::other(format!("{column} does not have one entry for each row: {e}"))))?;
+        let view = TensorView::new(dtype, vec![length], bytes).map_err(|e| {
+            unwritten(std::io::Error::other(format!("{column} does not have one entry for each row: {e}")))
+        })?;
         views.push((column, view));
     }
     safetensors::serialize_to_file(views, None, &path).map_err(|e| {
@@ -366,7 +368,8 @@ mod tests {
         let encoded = tokenizer.encode(&texts, 5).unwrap();
         let names = vec!["no".to_owned(), "yes".to_owned()];
         let mut card = TokensCard::new(&tokenizer, 5, Some(names));
-        card.splits.insert("train".to_owned(), write_split(folder.path(), "train", &encoded, &[7, 8, 9], label).unwrap());
+        card.splits
+            .insert("train".to_owned(), write_split(folder.path(), "train", &encoded, &[7, 8, 9], label).unwrap());
         write_card(folder.path(), &card, &tokenizer).unwrap();
         (folder, encoded)
     }

@@ -253,10 +253,7 @@ pub(super) mod tests {
     #[test]
     fn the_most_frequent_pair_is_merged_first() {
         let vocabulary = learn(&["aab aab aab cd cd"], 12, 1).unwrap();
-        assert_eq!(
-            vocabulary,
-            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "##a", "##b", "##d"]
-        );
+        assert_eq!(vocabulary, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "##a", "##b", "##d"]);
         let vocabulary = learn(&["aab aab aab cd cd"], 15, 1).unwrap();
         assert_eq!(vocabulary[12..], ["aa", "aab", "cd"]);
     }
@@ -270,7 +267,9 @@ pub(super) mod tests {
     #[test]
     fn a_vocabulary_too_small_for_the_characters_is_an_error_that_says_how_many_are_needed() {
         let error = learn(&["the quick brown fox"], 10, 1).unwrap_err();
-        assert!(matches!(error, TextError::VocabularyTooSmall { vocab_size: 10, needed, characters: 15 } if needed > 20));
+        assert!(
+            matches!(error, TextError::VocabularyTooSmall { vocab_size: 10, needed, characters: 15 } if needed > 20)
+        );
     }
 
     #[test]
