@@ -1,1 +1,110 @@
-//! To be written.
+//! Text to tokens: opening, training and saving tokenizers, and the tokens artifact.
+//!
+//! ```text
+//! tokenizer.json ─┐                 ┌─ Tokenizer ── encode ── Encoded ── tokens::write_split ─┐
+//! vocab.txt ──────┴─ open ──────────┤                                                         ├─ Tokens (memory-mapped)
+//! training texts ── count_words ── learn_wordpiece                                            │
+//!                                   └─ save ── tokenizer/ ─────────────────────────────────────┘
+//! ```
+//!
+//! Ids are those of Hugging Face transformers for the same folder. Nothing here depends on the number of threads, the
+//! order of a hash map or the truncation and padding that somebody left in a `tokenizer.json`.
+//!
+//! Deliberately absent: padding (a batch knows its own length), downloads, and any knowledge of tables or pipelines.
+
+mod files;
+mod save;
+mod tokenizer;
+pub mod tokens;
+mod train;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use files::{TOKENIZER_FILES, tokenizer_files};
+pub use tokenizer::{Encoded, Tokenizer};
+pub use tokens::{TokenSplit, Tokens};
+pub use train::{WordCounts, count_words, learn_wordpiece};
+
+/// What can go wrong between text and tokens.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum TextError {
+    #[error("no tokenizer in {}: neither tokenizer.json nor vocab.txt; {}", folder.display(), there_is(found))]
+    #[diagnostic(help("give a folder in the Hugging Face layout, as `save_pretrained` writes it"))]
+    NoTokenizer { folder: PathBuf, found: Vec<String> },
+
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("check that it exists and that you may read it"))]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions of the folder"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    #[error("{} is not valid JSON of the kind expected there: {message}", path.display())]
+    #[diagnostic(help("fetch the file again, or write it again with `save_pretrained`"))]
+    NotJson { path: PathBuf, message: String },
+
+    #[error("{} is no tokenizer: {message}", path.display())]
+    #[diagnostic(help("it must be a `tokenizer.json` of the Hugging Face tokenizers library; fetch it again, or write it again with `save_pretrained`"))]
+    NotATokenizer { path: PathBuf, message: String },
+
+    #[error("{}, line {line}: not UTF-8", path.display())]
+    #[diagnostic(help("a vocabulary is UTF-8 text with one token a line; convert the file or fetch it again"))]
+    VocabularyNotUtf8 { path: PathBuf, line: usize },
+
+    #[error("{}, line {again}: the token {token:?} is already on line {first}", path.display())]
+    #[diagnostic(help("a token's id is its line number, so each must stand there once; fetch the file again or remove one of the lines"))]
+    TokenTwice { path: PathBuf, token: String, first: usize, again: usize },
+
+    #[error("{} lacks {}", path.display(), tokens.join(", "))]
+    #[diagnostic(help("a BERT vocabulary needs these tokens; if they have other names there, say so in tokenizer_config.json (`unk_token`, `cls_token`, `sep_token`, `pad_token`)"))]
+    TokensMissing { path: PathBuf, tokens: Vec<String> },
+
+    #[error("{} belongs to a {class}, which does not read it as BERT's tokenizer does", path.display())]
+    #[diagnostic(help("give a folder that has a tokenizer.json: in Python, `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes one"))]
+    OtherClass { path: PathBuf, class: String },
+
+    #[error("the tokenizer of {} has no padding token: {name:?} is not in its vocabulary", path.display())]
+    #[diagnostic(help("name an existing token as `pad_token` in tokenizer_config.json"))]
+    NoPadToken { path: PathBuf, name: String },
+
+    #[error("max_length = {max_length} leaves no room for text: this tokenizer adds {added} tokens to each row")]
+    #[diagnostic(help("raise max_length to {} at least", added + 1))]
+    NoRoom { max_length: usize, added: usize },
+
+    #[error("row {row} cannot be tokenized: {message}")]
+    #[diagnostic(help("the tokenizer refuses this text; look at the row, or use another tokenizer"))]
+    Row { row: usize, message: String },
+
+    #[error("there is no text to learn a vocabulary from: the training split has no words")]
+    #[diagnostic(help("give a training split with text, or name an existing `tokenizer`"))]
+    NothingToLearnFrom,
+
+    #[error("vocab_size = {vocab_size} is too small: the special tokens and the {characters} characters of the training texts need {needed}")]
+    #[diagnostic(help("raise vocab_size to well above {needed}, or raise min_frequency so that rare characters are left out"))]
+    VocabularyTooSmall { vocab_size: usize, needed: usize, characters: usize },
+
+    #[error("{} is damaged: {problem}", path.display())]
+    #[diagnostic(help("remove this artifact from the store and run again"))]
+    Damaged { path: PathBuf, problem: String },
+
+    /// A callback said to stop.
+    #[error("interrupted")]
+    #[diagnostic(help("run the same command again to go on"))]
+    Interrupted,
+}
+
+fn there_is(found: &[String]) -> String {
+    if found.is_empty() { "the folder is empty".to_owned() } else { format!("there is {}", found.join(", ")) }
+}

@@ -1,0 +1,433 @@
+//! A tokenizer in use: text and text pairs in, ids out.
+//!
+//! Truncation to `max_length` is longest-first, keeps the beginning, and is set at each call; rows are never padded.
+//! Rows are encoded in parallel and come back in their order.
+//!
+//! Deliberately absent: offsets into the text, which classification does not need.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
+use tokenizers::{Model, PostProcessor};
+
+use super::TextError;
+use super::files::{self, Config, Specials};
+
+/// Rows between two calls of a progress callback.
+pub(super) const ROWS_AT_A_TIME: usize = 512;
+
+/// A tokenizer that gives the ids which transformers gives for the same files.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    /// Without truncation, padding and template: those are applied here, row by row.
+    pub(super) words: tokenizers::Tokenizer,
+    pub(super) template: Option<PostProcessorWrapper>,
+    pub(super) specials: Specials,
+    pad_id: u32,
+    pad_type_id: u8,
+    unknown_id: Option<u32>,
+    pub(super) vocab_size: usize,
+    pub(super) model_max_length: Option<usize>,
+    notes: Vec<String>,
+}
+
+/// Token ids of many rows, one after the other, without padding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoded {
+    pub(super) ids: Vec<u32>,
+    pub(super) type_ids: Vec<u8>,
+    /// Where each row begins, and at the end where the last one ends: `rows + 1` numbers.
+    pub(super) offsets: Vec<u64>,
+    /// Each row's length before truncation, special tokens included.
+    full_lengths: Vec<u32>,
+    truncated: usize,
+    unknown: usize,
+}
+
+impl Encoded {
+    pub fn rows(&self) -> usize {
+        self.full_lengths.len()
+    }
+
+    /// The ids of one row.
+    ///
+    /// # Panics
+    /// `row` is not below [`Encoded::rows`].
+    pub fn ids(&self, row: usize) -> &[u32] {
+        &self.ids[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// The segment of each token of one row: 0 for the text, 1 for its pair.
+    ///
+    /// # Panics
+    /// `row` is not below [`Encoded::rows`].
+    pub fn type_ids(&self, row: usize) -> &[u8] {
+        &self.type_ids[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// Each row's length in tokens before truncation, special tokens included.
+    pub fn full_lengths(&self) -> &[u32] {
+        &self.full_lengths
+    }
+
+    /// How many tokens there are in all rows.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many rows lost tokens to `max_length`.
+    pub fn truncated(&self) -> usize {
+        self.truncated
+    }
+
+    /// How many tokens are the unknown token.
+    pub fn unknown(&self) -> usize {
+        self.unknown
+    }
+}
+
+struct Row {
+    ids: Vec<u32>,
+    type_ids: Vec<u8>,
+    full_length: usize,
+}
+
+/// The parts of a `tokenizer.json` that tokenizers keeps to itself or takes lightly.
+#[derive(Deserialize)]
+struct Saved {
+    #[serde(default)]
+    added_tokens: Vec<SavedToken>,
+}
+
+#[derive(Deserialize)]
+struct SavedToken {
+    id: u32,
+    content: String,
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer in `folder`: `tokenizer.json`, or `vocab.txt` with `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// No tokenizer there, a file that cannot be read or is broken, a special token that is missing.
+    pub fn open(folder: &Path) -> Result<Self, TextError> {
+        Self::from_files(&files::tokenizer_files(folder)?)
+    }
+
+    /// Opens a tokenizer from its files by name, as [`tokenizer_files`](super::tokenizer_files) lists them.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`].
+    pub fn from_files(files: &BTreeMap<String, PathBuf>) -> Result<Self, TextError> {
+        let config = Config::read(files)?;
+        if let Some(path) = files.get("tokenizer.json") {
+            return Self::build(&files::read(path)?, path, &config);
+        }
+        let Some(path) = files.get("vocab.txt") else {
+            let folder = files.values().next().and_then(|path| path.parent()).unwrap_or(Path::new("")).to_owned();
+            return Err(TextError::NoTokenizer { folder, found: files.keys().cloned().collect() });
+        };
+        let composed = files::from_vocab_txt(path, &config)?;
+        Self::build(composed.to_string().as_bytes(), path, &config)
+    }
+
+    /// BERT's tokenizer over a vocabulary in the order of its ids, with the usual special tokens among them.
+    ///
+    /// # Errors
+    /// A special token is missing.
+    pub fn from_vocabulary(tokens: &[String], lowercase: bool) -> Result<Self, TextError> {
+        let config = Config::of_case(lowercase);
+        let composed = files::compose_bert(tokens, &Specials::default(), &config);
+        Self::build(composed.to_string().as_bytes(), Path::new("the learnt vocabulary"), &config)
+    }
+
+    fn build(json: &[u8], path: &Path, config: &Config) -> Result<Self, TextError> {
+        let broken = |message: String| TextError::NotATokenizer { path: path.to_owned(), message };
+        let saved: Saved = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
+        let mut words: tokenizers::Tokenizer = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
+        for token in saved.added_tokens.iter().filter(|token| !token.content.is_empty()) {
+            let actual = words.token_to_id(&token.content);
+            if actual != Some(token.id) {
+                let actual = actual.map_or("none".to_owned(), |id| id.to_string());
+                return Err(broken(format!(
+                    "the added token {:?} claims the id {}, but the vocabulary gives it {actual}",
+                    token.content, token.id
+                )));
+            }
+        }
+
+        let (pad_type_id, pad_name) =
+            words.get_padding().map_or((0, None), |padding| (padding.pad_type_id, Some(padding.pad_token.clone())));
+        words.with_padding(None);
+        words.with_truncation(None).map_err(|e| broken(e.to_string()))?;
+
+        let mut notes = Vec::new();
+        follow_config(&mut words, config, &mut notes).map_err(broken)?;
+        let mut specials = config.specials(pad_name);
+        if let ModelWrapper::WordPiece(model) = words.get_model() {
+            specials.unk = model.unk_token.clone();
+            if model.token_to_id(&model.unk_token).is_none() {
+                return Err(TextError::TokensMissing { path: path.to_owned(), tokens: vec![specials.unk] });
+            }
+        }
+        let Some(pad_id) = words.token_to_id(&specials.pad) else {
+            return Err(TextError::NoPadToken { path: path.to_owned(), name: specials.pad });
+        };
+        let mut template = words.get_post_processor().cloned();
+        if template.is_none() && matches!(words.get_model(), ModelWrapper::WordPiece(_)) {
+            template = bert_template(&words, &specials);
+        }
+        if let Some(template) = &template {
+            let value = serde_json::to_value(template).map_err(|e| broken(e.to_string()))?;
+            check_template(&value).map_err(broken)?;
+        }
+        words.with_post_processor(None::<PostProcessorWrapper>);
+
+        let vocab_size = words.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        let unknown_id = words.token_to_id(&specials.unk);
+        let tokenizer = Tokenizer {
+            words,
+            template,
+            specials,
+            pad_id,
+            pad_type_id: u8::try_from(pad_type_id).map_err(|_| broken("pad_type_id is above 255".to_owned()))?,
+            unknown_id,
+            vocab_size,
+            model_max_length: config.model_max_length(),
+            notes,
+        };
+        tokenizer.check_special_ids().map_err(broken)?;
+        Ok(tokenizer)
+    }
+
+    /// A template may name any id and any type; after this check, every id fits the vocabulary and every type a byte.
+    fn check_special_ids(&self) -> Result<(), String> {
+        let encoding = |pair: Option<&str>| self.encoding("", pair, usize::MAX).map_err(|e| e.to_string());
+        for encoding in [encoding(None)?.0, encoding(Some(""))?.0] {
+            if let Some(id) = encoding.get_ids().iter().find(|id| **id as usize >= self.vocab_size) {
+                return Err(format!(
+                    "its post_processor adds the id {id}, but the vocabulary ends at {}",
+                    self.vocab_size
+                ));
+            }
+            if let Some(type_id) = encoding.get_type_ids().iter().find(|id| **id > u32::from(u8::MAX)) {
+                return Err(format!("its post_processor gives the type id {type_id}, which is above 255"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of ids: one more than the largest, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The id to fill shorter rows with.
+    pub fn pad_id(&self) -> u32 {
+        self.pad_id
+    }
+
+    /// The type id to fill shorter rows with.
+    pub fn pad_type_id(&self) -> u8 {
+        self.pad_type_id
+    }
+
+    /// The longest input that the tokenizer's model was made for, where its files say so.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
+    }
+
+    /// What its user should know: settings in its files that were overruled.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How many tokens are added to a row beside its text.
+    pub fn added_tokens(&self, pair: bool) -> usize {
+        self.template.as_ref().map_or(0, |template| template.added_tokens(pair))
+    }
+
+    /// The blake3 hash of the tokenizer's content, truncation and padding left out, as 64 hex digits.
+    pub fn digest(&self) -> String {
+        blake3::hash(self.to_json().as_bytes()).to_hex().to_string()
+    }
+
+    /// Encodes texts and text pairs, each to at most `max_length` tokens.
+    ///
+    /// # Errors
+    /// `max_length` leaves no room beside the special tokens; a text that the tokenizer refuses.
+    pub fn encode(&self, texts: &[(String, Option<String>)], max_length: usize) -> Result<Encoded, TextError> {
+        let row = |row: usize| (texts[row].0.as_str(), texts[row].1.as_deref());
+        self.encode_rows(texts.len(), row, max_length, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// [`Tokenizer::encode`] for texts that lie in columns; a `text_pair` is as long as `text`. After each piece of work
+    /// `on_rows` is told how many rows were done, and may stop the rest.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], and [`TextError::Interrupted`] when `on_rows` said so.
+    pub fn encode_columns(
+        &self,
+        text: &[String],
+        text_pair: Option<&[String]>,
+        max_length: usize,
+        on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Encoded, TextError> {
+        let row = |row: usize| (text[row].as_str(), text_pair.and_then(|pairs| pairs.get(row)).map(String::as_str));
+        self.encode_rows(text.len(), row, max_length, on_rows)
+    }
+
+    fn encode_rows<'t>(
+        &self,
+        rows: usize,
+        text: impl Fn(usize) -> (&'t str, Option<&'t str>) + Sync,
+        max_length: usize,
+        on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Encoded, TextError> {
+        let mut encoded = Encoded { offsets: vec![0], ..Encoded::default() };
+        for start in (0..rows).step_by(ROWS_AT_A_TIME) {
+            let end = rows.min(start + ROWS_AT_A_TIME);
+            let piece: Vec<Result<Row, TextError>> = (start..end)
+                .into_par_iter()
+                .map(|row| {
+                    let (text, pair) = text(row);
+                    self.encode_row(row, text, pair, max_length)
+                })
+                .collect();
+            for row in piece {
+                let row = row?;
+                encoded.truncated += usize::from(row.full_length > row.ids.len());
+                encoded.unknown += row.ids.iter().filter(|id| Some(**id) == self.unknown_id).count();
+                encoded.full_lengths.push(u32::try_from(row.full_length).unwrap_or(u32::MAX));
+                encoded.ids.extend_from_slice(&row.ids);
+                encoded.type_ids.extend_from_slice(&row.type_ids);
+                encoded.offsets.push(encoded.ids.len() as u64);
+            }
+            if on_rows(end - start).is_break() {
+                return Err(TextError::Interrupted);
+            }
+        }
+        Ok(encoded)
+    }
+
+    fn encode_row(&self, row: usize, text: &str, pair: Option<&str>, max_length: usize) -> Result<Row, TextError> {
+        let added = self.added_tokens(pair.is_some());
+        if max_length <= added {
+            return Err(TextError::NoRoom { max_length, added });
+        }
+        let (encoding, full_length) =
+            self.encoding(text, pair, max_length).map_err(|e| TextError::Row { row, message: e.to_string() })?;
+        Ok(Row {
+            ids: encoding.get_ids().to_vec(),
+            // `check_special_ids` has seen that every type id is a byte.
+            type_ids: encoding.get_type_ids().iter().map(|id| *id as u8).collect(),
+            full_length,
+        })
+    }
+
+    /// The encoding, and its length before truncation.
+    ///
+    /// The template is applied after what was cut off is thrown away: tokenizers would carry every combination of the
+    /// overflowing parts of a pair along, which is quadratic in their number.
+    pub(super) fn encoding(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+    ) -> Result<(tokenizers::Encoding, usize), tokenizers::Error> {
+        let text = self.words.encode_fast(text, false)?;
+        let pair = pair.map(|pair| self.words.encode_fast(pair, false)).transpose()?;
+        let added = self.added_tokens(pair.is_some());
+        let full_length = added + text.len() + pair.as_ref().map_or(0, tokenizers::Encoding::len);
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: max_length.saturating_sub(added),
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        let (mut text, mut pair) = truncate_encodings(text, pair, &truncation)?;
+        text.take_overflowing();
+        if let Some(pair) = &mut pair {
+            pair.take_overflowing();
+        }
+        let encoding = match (&self.template, pair) {
+            (Some(template), pair) => template.process(text, pair, true)?,
+            (None, None) => text,
+            (None, Some(mut pair)) => {
+                pair.set_type_ids(vec![1; pair.len()]);
+                tokenizers::Encoding::merge([text, pair], false)
+            }
+        };
+        Ok((encoding, full_length))
+    }
+}
+
+/// transformers lets the normalization stated in `tokenizer_config.json` overrule that in `tokenizer.json`.
+fn follow_config(words: &mut tokenizers::Tokenizer, config: &Config, notes: &mut Vec<String>) -> Result<(), String> {
+    if config.truncation_side.as_deref() == Some("left") {
+        notes.push("tokenizer_config.json asks to truncate on the left; the beginning is kept all the same".to_owned());
+    }
+    let Some(NormalizerWrapper::BertNormalizer(found)) = words.get_normalizer() else { return Ok(()) };
+    if !config.is_bert() {
+        return Ok(());
+    }
+    let (found, mut wanted) = (*found, *found);
+    wanted.lowercase = config.do_lower_case.unwrap_or(found.lowercase);
+    wanted.strip_accents = config.strip_accents.or(found.strip_accents);
+    wanted.handle_chinese_chars = config.tokenize_chinese_chars.unwrap_or(found.handle_chinese_chars);
+    let says = |n: &tokenizers::normalizers::BertNormalizer| (n.lowercase, n.strip_accents, n.handle_chinese_chars);
+    if says(&found) != says(&wanted) {
+        notes.push(format!(
+            "tokenizer.json and tokenizer_config.json disagree on normalization; as in transformers, the latter is followed: \
+             do_lower_case {}, strip_accents {}, tokenize_chinese_chars {}",
+            wanted.lowercase,
+            wanted.strip_accents.map_or("unset".to_owned(), |strip| strip.to_string()),
+            wanted.handle_chinese_chars
+        ));
+        words.with_normalizer(Some(wanted)).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn bert_template(words: &tokenizers::Tokenizer, specials: &Specials) -> Option<PostProcessorWrapper> {
+    let (cls, sep) = (words.token_to_id(&specials.cls)?, words.token_to_id(&specials.sep)?);
+    serde_json::from_value(files::bert_template(&specials.cls, cls as usize, &specials.sep, sep as usize)).ok()
+}
+
+/// tokenizers takes a template from JSON unchecked and panics when it is used.
+fn check_template(processor: &Value) -> Result<(), String> {
+    let parts = processor.get("processors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    parts.iter().try_for_each(check_template)?;
+    if parts.iter().filter(|part| part.get("single").is_some()).count() > 1 {
+        return Err("its post_processor applies more than one template".to_owned());
+    }
+    for (name, texts) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
+        let Some(pieces) = processor.get(name).and_then(Value::as_array) else { continue };
+        let mut used = Vec::new();
+        for piece in pieces {
+            if let Some(id) = piece.pointer("/SpecialToken/id").and_then(Value::as_str)
+                && processor.get("special_tokens").is_none_or(|tokens| tokens.get(id).is_none())
+            {
+                return Err(format!("its post_processor uses {id:?}, which its special_tokens do not define"));
+            }
+            used.extend(piece.pointer("/Sequence/id").and_then(Value::as_str));
+        }
+        used.sort_unstable();
+        if used != texts {
+            return Err(format!(
+                "its post_processor's {name} template uses the texts {}, not {}",
+                used.join(", "),
+                texts.join(" and ")
+            ));
+        }
+    }
+    Ok(())
+}
