@@ -120,7 +120,10 @@ impl Classification {
 
     /// Every metric by its name, `loss` last: what `scores.json` begins with and a metrics log holds.
     pub fn flat(&self, loss: f64) -> Map<String, Value> {
-        Metric::ALL.iter().map(|&metric| (metric.name().to_owned(), self.value(metric).unwrap_or(loss).into())).collect()
+        Metric::ALL
+            .iter()
+            .map(|&metric| (metric.name().to_owned(), self.value(metric).unwrap_or(loss).into()))
+            .collect()
     }
 }
 

@@ -150,7 +150,8 @@ mod tests {
     fn scores(classes: u32) -> Value {
         let names: Vec<String> = (0..classes).map(|class| format!("label {class}")).collect();
         let labels: Vec<u32> = (0..1200).map(|row| row % classes).collect();
-        let predicted: Vec<u32> = labels.iter().enumerate().map(|(row, label)| if row % 7 == 0 { 1 } else { *label }).collect();
+        let predicted: Vec<u32> =
+            labels.iter().enumerate().map(|(row, label)| if row % 7 == 0 { 1 } else { *label }).collect();
         let scored = classification(&labels, &predicted, &names);
         let mut scores = scored.flat(0.25);
         scores.extend(serde_json::to_value(&scored).unwrap().as_object().unwrap().clone());
@@ -188,7 +189,13 @@ mod tests {
 
     #[test]
     fn any_json_is_rendered() {
-        for odd in [json!(null), json!([1]), json!({"per_class": 3}), json!({"labels": ["a"], "confusion_matrix": [[1, 2], "x"]}), json!({"loss": null})] {
+        for odd in [
+            json!(null),
+            json!([1]),
+            json!({"per_class": 3}),
+            json!({"labels": ["a"], "confusion_matrix": [[1, 2], "x"]}),
+            json!({"loss": null}),
+        ] {
             render(&odd);
         }
     }
