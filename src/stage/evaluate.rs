@@ -107,23 +107,20 @@ impl Stage for Evaluate {
             learn::predict(&classifier, split, tokens.pad_id(), self.batch_size, &chosen.device, &mut on_rows);
         // Whatever an interrupted forward pass returns, the user asked to stop.
         context.checkpoint()?;
-        let answers = Answers::of(&answered?.logits, &labels)?;
+        let answers = answered?;
+        check_that_they_can_be_scored(&answers.logits, &labels)?;
 
-        let scored = metrics::classification(&labels, &answers.predicted, &info.label_names);
+        let predicted = answers.labels();
+        let names = &info.label_names;
+        let scored = metrics::classification(&labels, &predicted, names);
         let path = context.draft.join("scores.json");
-        let mut json = serde_json::to_vec_pretty(&scores(&scored, answers.loss, labels.len(), &self.split))
+        let mut json = serde_json::to_vec_pretty(&scores(&scored, answers.loss(&labels), labels.len(), &self.split))
             .expect("maps with string keys are JSON");
         json.push(b'\n');
         std::fs::write(&path, json).map_err(|source| StageError::Write { path, source })?;
         let ids: Vec<u64> = (0..split.rows()).map(|row| split.id(row)).collect();
-        table::write_predictions(
-            &context.draft.join("predictions.parquet"),
-            &ids,
-            Some(&labels),
-            &answers.predicted,
-            &answers.probabilities,
-            &info.label_names,
-        )?;
+        let path = context.draft.join("predictions.parquet");
+        table::write_predictions(&path, &ids, Some(&labels), &predicted, &answers.probabilities(), names)?;
         Ok(())
     }
 }
@@ -188,46 +185,25 @@ fn labels_of(split: &TokenSplit, name: &str) -> Result<Vec<u32>, StageError> {
     Ok(labels)
 }
 
-/// What the logits say, row by row.
-struct Answers {
-    /// The label with the highest logit; of equals, the first.
-    predicted: Vec<u32>,
-    /// Softmax of each row.
-    probabilities: Vec<Vec<f32>>,
-    /// Mean cross entropy, in nats.
-    loss: f64,
-}
-
-impl Answers {
-    /// Computed in f64, so that the sum over many rows does not depend on their number more than it must.
-    fn of(logits: &[Vec<f32>], labels: &[u32]) -> Result<Self, StageError> {
-        let broken = logits.iter().filter(|row| row.is_empty() || row.iter().any(|logit| !logit.is_finite())).count();
-        if broken > 0 {
-            return Err(StageError::Mismatch {
-                message: format!(
-                    "the model answers {broken} of {} rows with numbers that are not finite",
-                    logits.len()
-                ),
-                help: "its training diverged: lower the learning rate, or raise the warm-up".to_owned(),
-            });
-        }
-        let mut answers = Answers { predicted: Vec::new(), probabilities: Vec::new(), loss: 0.0 };
-        for (row, &label) in logits.iter().zip(labels) {
-            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let powers: Vec<f64> = row.iter().map(|&logit| (f64::from(logit) - f64::from(highest)).exp()).collect();
-            let sum: f64 = powers.iter().sum();
-            let own = row.get(label as usize).ok_or_else(|| StageError::Mismatch {
-                message: format!("a row has label number {label}, but the model answers with {} labels", row.len()),
-                help: "the tokens are not those of this model: run again with --force for the tokenize stage"
-                    .to_owned(),
-            })?;
-            answers.loss += sum.ln() + f64::from(highest) - f64::from(*own);
-            answers.predicted.push(row.iter().position(|&logit| logit == highest).unwrap_or(0) as u32);
-            answers.probabilities.push(powers.iter().map(|power| (power / sum) as f32).collect());
-        }
-        answers.loss /= labels.len().max(1) as f64;
-        Ok(answers)
+/// Scores of a diverged model, or of labels that it does not know, would be numbers without meaning.
+fn check_that_they_can_be_scored(logits: &[Vec<f32>], labels: &[u32]) -> Result<(), StageError> {
+    let broken = logits.iter().filter(|row| !row.iter().all(|logit| logit.is_finite())).count();
+    if broken > 0 {
+        return Err(StageError::Mismatch {
+            message: format!("the model answers {broken} of {} rows with numbers that are not finite", logits.len()),
+            help: "its training diverged: lower the learning rate, or raise the warm-up".to_owned(),
+        });
     }
+    if let Some((row, label)) = logits.iter().zip(labels).find(|(row, label)| row.len() <= **label as usize) {
+        return Err(StageError::Mismatch {
+            message: format!(
+                "a row has label number {label}, counted from 0, but the model knows {} labels",
+                row.len()
+            ),
+            help: "the tokens are not those of this model: run again with --force for the tokenize stage".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// `scores.json`: the flat metrics and `rows`, then `split`, `per_class`, `labels`, `confusion_matrix`.
@@ -296,25 +272,17 @@ mod tests {
     }
 
     #[test]
-    fn loss_and_probabilities_are_those_of_softmax() {
-        let logits = [vec![1.0, 2.0, 3.0], vec![1000.0, 0.0, 0.0]];
-        let answers = Answers::of(&logits, &[2, 1]).unwrap();
-        assert_eq!(answers.predicted, [2, 0]);
-        // -ln softmax([1, 2, 3])[2] = 0.407605964…, and the second row is wrong by a thousand nats.
-        assert!((answers.loss - (0.407_605_964_444 + 1000.0) / 2.0).abs() < 1e-9, "{}", answers.loss);
-        assert!((answers.probabilities[0][2] - 0.665_240_96).abs() < 1e-6);
-        assert_eq!(answers.probabilities[1], [1.0, 0.0, 0.0]);
-    }
-
-    #[test]
-    fn of_equal_logits_the_first_label_wins() {
-        assert_eq!(Answers::of(&[vec![0.5, 0.5]], &[0]).unwrap().predicted, [0]);
-    }
-
-    #[test]
     fn logits_that_are_not_finite_are_an_error_and_not_a_score() {
-        let told = Answers::of(&[vec![0.0, f32::NAN], vec![1.0, 2.0]], &[0, 1]).err().unwrap().to_string();
+        let logits = [vec![0.0, f32::NAN], vec![1.0, 2.0]];
+        let told = check_that_they_can_be_scored(&logits, &[0, 1]).unwrap_err().to_string();
         assert!(told.contains("1 of 2 rows"), "{told}");
+    }
+
+    #[test]
+    fn a_label_that_the_model_does_not_know_is_an_error() {
+        let told = check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[2]).unwrap_err().to_string();
+        assert!(told.contains("label number 2"), "{told}");
+        assert!(check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[1]).is_ok());
     }
 
     #[test]
