@@ -1,1 +1,218 @@
-//! To be written.
+//! Encoders and heads: BERT, its weights in the Hugging Face layout, and classifiers built on it.
+//!
+//! Read `bert` for what is computed, `head` for what stands on top, `config` for the sizes, `parameters` for how names map,
+//! `weights` and `artifact` for files. A [`Classifier`] computes what `BertForSequenceClassification` of transformers
+//! computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks in `dropout`) from the
+//! seed alone: never from a generator that the process shares.
+//!
+//! Deliberately absent: losses, optimizers and the training loop (see `learn`), and any choice of device.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Tensor};
+
+mod artifact;
+mod bert;
+mod config;
+mod dropout;
+mod head;
+mod initial;
+mod parameters;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use artifact::{ModelInfo, open, save};
+pub use bert::{Batch, Bert};
+pub use config::{
+    Activation, EncoderConfig, EncoderFiles, PositionEmbedding, ScratchSettings, Vocabulary, check_fits,
+};
+pub use dropout::Mode;
+pub use head::{Head, HeadSettings, Pooling};
+pub use parameters::{
+    MapParameters, Parameter, VisitParameters, decays, hugging_face_name, map_parameters, named_parameters,
+    visit_parameters,
+};
+pub use weights::{LoadReport, Misfit, Misfits, set_tensors};
+
+/// A text classifier: `BertForSequenceClassification` in the reference.
+///
+/// It lives on the device it was built on. burn's `train()` gives a copy that records gradients, `valid()` one that
+/// does not; dropout follows the [`Mode`] of each call and nothing else.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    pub encoder: Bert,
+    pub head: Head,
+}
+
+impl Classifier {
+    /// The encoder in `files` with a new head over `labels` labels, drawn from `seed`.
+    ///
+    /// # Errors
+    /// A `config.json` or weights that are missing, broken, or do not fit each other; see [`ModelError`].
+    pub fn pretrained(
+        files: &EncoderFiles,
+        head: &HeadSettings,
+        labels: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
+        let config = EncoderConfig::read(&files.config)?;
+        let unset = Classifier::unset(&config, head.pooling, head_dropout(head, &config), labels, device)?;
+        let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
+        let (classifier, report) = weights::load(unset, &files.weights, weights::Rest::Drawn(&draw))?;
+        Ok((classifier, config, report))
+    }
+
+    /// An encoder of the given sizes over `vocabulary`, with a head over `labels` labels, every weight drawn from `seed`.
+    ///
+    /// # Errors
+    /// Sizes that no encoder can have.
+    pub fn scratch(
+        settings: &ScratchSettings,
+        vocabulary: Vocabulary,
+        head: &HeadSettings,
+        labels: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Classifier, EncoderConfig), ModelError> {
+        let config = settings.config(vocabulary)?;
+        let classifier = Classifier::initialised(&config, head, labels, seed, device)?;
+        Ok((classifier, config))
+    }
+
+    /// A classifier of any configuration, every weight drawn from `seed`.
+    ///
+    /// # Errors
+    /// A configuration that no encoder can have.
+    pub fn initialised(
+        config: &EncoderConfig,
+        head: &HeadSettings,
+        labels: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Classifier, ModelError> {
+        let unset = Classifier::unset(config, head.pooling, head_dropout(head, config), labels, device)?;
+        let drawn = named_parameters(&unset)
+            .into_iter()
+            .map(|Parameter { name, shape, .. }| {
+                let values = initial::draw(&name, &shape, config, seed);
+                (name, values)
+            })
+            .collect();
+        Ok(weights::set_all(unset, drawn))
+    }
+
+    /// Logits, `[batch, labels]`.
+    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        let hidden = self.hidden(batch, mode);
+        self.head.forward(self.pooled(hidden, &batch.mask), mode)
+    }
+
+    /// The encoder's last hidden state, `[batch, length, hidden]`.
+    pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<3> {
+        self.encoder.forward(batch, mode)
+    }
+
+    /// One vector per text, `[batch, hidden]`, from [`hidden`](Self::hidden) and the mask of real tokens
+    /// `[batch, length]`: what the head's dropout and linear layer then see.
+    pub fn pooled(&self, hidden: Tensor<3>, mask: &Tensor<2, Bool>) -> Tensor<2> {
+        self.head.pool(&self.encoder, hidden, mask)
+    }
+
+    /// The attention weights of a layer (counted from 0) without dropout, `[batch, heads, length, length]`; `None` when
+    /// there is no such layer.
+    pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
+        self.encoder.attention(batch, layer)
+    }
+
+    /// How many labels it tells apart.
+    pub fn labels(&self) -> usize {
+        self.head.labels()
+    }
+
+    fn unset(
+        config: &EncoderConfig,
+        pooling: Pooling,
+        dropout: f64,
+        labels: usize,
+        device: &Device,
+    ) -> Result<Classifier, ModelError> {
+        config.check("this encoder")?;
+        if !(0.0..1.0).contains(&dropout) {
+            return Err(ModelError::ConfigValue {
+                origin: "this head".to_owned(),
+                field: "dropout",
+                found: dropout.to_string(),
+                wanted: "a probability of at least 0 and below 1".to_owned(),
+            });
+        }
+        if labels == 0 {
+            return Err(ModelError::NoLabels);
+        }
+        Ok(Classifier {
+            encoder: Bert::unset(config, pooling == Pooling::Pooler, device),
+            head: Head::unset(pooling, dropout, config.hidden_size, labels, device),
+        })
+    }
+}
+
+/// The device that a classifier's weights are on, with or without autodiff as they are.
+pub fn device_of(classifier: &Classifier) -> Device {
+    classifier.encoder.device()
+}
+
+/// The head's own dropout, else what the encoder's configuration says, as transformers chooses it.
+fn head_dropout(head: &HeadSettings, config: &EncoderConfig) -> f64 {
+    head.dropout.or(config.classifier_dropout).unwrap_or(config.hidden_dropout_prob)
+}
+
+/// A model that cannot be read, built, or written.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ModelError {
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("an encoder is a folder with config.json and model.safetensors; check that both are there"))]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is broken: {reason}", path.display())]
+    #[diagnostic(help("compare it with the model's page on the hub, or fetch it again"))]
+    Config { path: PathBuf, reason: String },
+    #[error("{} describes a model of type {found:?}", path.display())]
+    #[diagnostic(help("model types that can be trained here: bert"))]
+    ModelType { path: PathBuf, found: String },
+    #[error("{origin}: {field} is {found}, wanted {wanted}")]
+    #[diagnostic(help("correct the value; an encoder cannot be built from it"))]
+    ConfigValue { origin: String, field: &'static str, found: String, wanted: String },
+    #[error("{} ({bytes} bytes) is not a whole safetensors file: {reason}", path.display())]
+    #[diagnostic(help("fetch it again; a file in another format can be converted with transformers' save_pretrained"))]
+    NotSafetensors { path: PathBuf, bytes: usize, reason: String },
+    #[error("{} does not fit its config.json:{misfits}", path.display())]
+    #[diagnostic(help("the two files must come from one model, and its type must be bert"))]
+    WeightsDoNotFit { path: PathBuf, misfits: Misfits },
+    #[error("the tokens need {needed} {what}, the encoder has {there}")]
+    #[diagnostic(help("tokenize with this encoder's own tokenizer, and with a max_length that it can hold"))]
+    TooSmall { what: &'static str, needed: usize, there: usize },
+    #[error("a classifier needs at least one label")]
+    #[diagnostic(help("train on a table with a label column"))]
+    NoLabels,
+    #[error("the classifier has no tensor {name}")]
+    #[diagnostic(help("names are those of transformers' BertForSequenceClassification"))]
+    NoSuchTensor { name: String },
+    #[error("{found} values for {name}, wanted shape {wanted:?}")]
+    #[diagnostic(help("values lie as in a checkpoint, row by row"))]
+    WrongLength { name: String, found: usize, wanted: Vec<usize> },
+    #[error("cannot read the values of {name} back from the device: {reason}")]
+    #[diagnostic(help("the device may be out of memory; a smaller batch helps"))]
+    ReadBack { name: String, reason: String },
+}

@@ -1,0 +1,95 @@
+//! Weights before training, drawn as transformers' `_init_weights` does: normal for matrices, zeros for biases and for
+//! the padding token's row, ones for LayerNorm.
+//!
+//! Each tensor has a ChaCha8 stream of its own, keyed by seed and name, so equal seeds give equal weights on every
+//! device and in whatever order they are asked for.
+
+use std::f64::consts::TAU;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::config::EncoderConfig;
+
+/// The first values of the parameter `name`, of `shape` in a checkpoint's layout.
+pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u64) -> Vec<f32> {
+    let length = shape.iter().product();
+    if name.ends_with("bias") {
+        return vec![0.0; length];
+    }
+    if name.contains("LayerNorm") {
+        return vec![1.0; length];
+    }
+    let mut key = blake3::Hasher::new();
+    key.update(b"refit initial weights 1\0");
+    key.update(&seed.to_le_bytes());
+    key.update(name.as_bytes());
+    let mut generator = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
+    let mut values = normal(&mut generator, config.initializer_range, length);
+    if name.ends_with("word_embeddings.weight")
+        && let (&[_, width], Some(pad)) = (shape, config.pad_token_id)
+        && let Some(row) = values.chunks_mut(width).nth(pad as usize)
+    {
+        row.fill(0.0);
+    }
+    values
+}
+
+/// `length` values of mean 0 and the given standard deviation (Box and Muller, 1958).
+fn normal(generator: &mut ChaCha8Rng, deviation: f64, length: usize) -> Vec<f32> {
+    // In (0, 1]: the logarithm of 0 would be infinite.
+    let mut uniform = || ((generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    let mut values = Vec::with_capacity(length + 1);
+    while values.len() < length {
+        let radius = deviation * (-2.0 * uniform().ln()).sqrt();
+        let (sine, cosine) = (TAU * uniform()).sin_cos();
+        values.extend([(radius * cosine) as f32, (radius * sine) as f32]);
+    }
+    values.truncate(length);
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{ScratchSettings, Vocabulary};
+    use super::*;
+
+    fn config() -> EncoderConfig {
+        let settings: ScratchSettings = serde_json::from_str(r#"{"layers": 1, "hidden": 64, "heads": 2}"#).unwrap();
+        settings.config(Vocabulary { size: 1000, pad_id: 3 }).unwrap()
+    }
+
+    #[test]
+    fn matrices_are_normal_with_the_deviation_of_the_config() {
+        let values = draw("bert.pooler.dense.weight", &[300, 301], &config(), 7);
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64;
+        let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64;
+        let beyond = values.iter().filter(|x| x.abs() > 0.04).count() as f64 / values.len() as f64;
+        assert!(mean.abs() < 2e-4, "{mean}");
+        assert!((variance.sqrt() - 0.02).abs() < 2e-4, "{variance}");
+        assert!((beyond - 0.0455).abs() < 0.003, "{beyond}");
+    }
+
+    #[test]
+    fn seed_and_name_each_change_the_weights() {
+        let one = draw("classifier.weight", &[4, 64], &config(), 1);
+        assert_eq!(one, draw("classifier.weight", &[4, 64], &config(), 1));
+        assert_ne!(one, draw("classifier.weight", &[4, 64], &config(), 2));
+        assert_ne!(one, draw("bert.pooler.dense.weight", &[4, 64], &config(), 1));
+    }
+
+    #[test]
+    fn the_padding_row_is_zero_and_no_other() {
+        let values = draw("bert.embeddings.word_embeddings.weight", &[1000, 64], &config(), 1);
+        let zero = |row: &[f32]| row.iter().all(|&x| x == 0.0);
+        let zeros: Vec<usize> = values.chunks(64).enumerate().filter(|(_, row)| zero(row)).map(|(i, _)| i).collect();
+        assert_eq!(zeros, [3]);
+    }
+
+    #[test]
+    fn biases_start_at_zero_and_layer_norms_at_one() {
+        assert_eq!(draw("classifier.bias", &[2], &config(), 1), [0.0, 0.0]);
+        assert_eq!(draw("bert.embeddings.LayerNorm.weight", &[2], &config(), 1), [1.0, 1.0]);
+        assert_eq!(draw("bert.embeddings.LayerNorm.bias", &[2], &config(), 1), [0.0, 0.0]);
+    }
+}

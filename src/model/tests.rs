@@ -1,0 +1,343 @@
+//! What the model module promises as a whole, on tiny random weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use super::*;
+
+const LABELS: usize = 3;
+
+fn config() -> EncoderConfig {
+    let settings = ScratchSettings { layers: 2, hidden: 8, heads: 2, intermediate: Some(12), dropout: 0.1, max_positions: 16 };
+    settings.config(Vocabulary { size: 20, pad_id: 0 }).unwrap()
+}
+
+fn pooled_by(pooling: Pooling) -> HeadSettings {
+    HeadSettings { pooling, dropout: None }
+}
+
+fn tiny(pooling: Pooling, seed: u64) -> Classifier {
+    Classifier::initialised(&config(), &pooled_by(pooling), LABELS, seed, &Device::flex()).unwrap()
+}
+
+/// Two texts, the second `padding` tokens shorter.
+fn batch(padding: usize, length: usize, device: &Device) -> Batch {
+    let real = |row: usize, place: usize| row == 0 || place < length - padding;
+    let places = || (0..2).flat_map(|row| (0..length).map(move |place| (row, place)));
+    let ids = places().map(|(row, place)| if real(row, place) { (row * 7 + place * 3 + 1) as i32 % 20 } else { 0 });
+    let types = places().map(|(row, place)| i32::from(real(row, place) && place > 2));
+    let mask = places().map(|(row, place)| real(row, place));
+    Batch::new(ids.collect(), types.collect(), mask.collect(), 2, length, device)
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+fn close(one: &[f32], other: &[f32]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-5)
+}
+
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// The tensors of a classifier as its file has them.
+fn tensors(classifier: &Classifier) -> Tensors {
+    let bytes = weights::serialise(classifier).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let owned = |view: TensorView| (view.dtype(), view.shape().to_owned(), view.data().to_owned());
+    file.iter().map(|(name, view)| (name.to_owned(), owned(view))).collect()
+}
+
+fn write(folder: &Path, tensors: &Tensors) -> EncoderFiles {
+    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+        (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    let names = ["a", "b", "c"].map(str::to_owned);
+    std::fs::write(folder.join("config.json"), config().for_classification(&names, 0.1).to_string()).unwrap();
+    EncoderFiles::in_folder(folder)
+}
+
+/// Loads an encoder whose file has the tensors of `tiny`, changed by `change`.
+fn changed(change: impl FnOnce(&mut Tensors)) -> Result<(Classifier, LoadReport), ModelError> {
+    let mut tensors = tensors(&tiny(Pooling::Pooler, 1));
+    change(&mut tensors);
+    loaded(&tensors, Pooling::Pooler)
+}
+
+fn loaded(tensors: &Tensors, pooling: Pooling) -> Result<(Classifier, LoadReport), ModelError> {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write(folder.path(), tensors);
+    let (classifier, _, report) =
+        Classifier::pretrained(&files, &pooled_by(pooling), LABELS, 9, &Device::flex())?;
+    Ok((classifier, report))
+}
+
+fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Tensors {
+    tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect()
+}
+
+fn hidden(classifier: &Classifier) -> Vec<f32> {
+    numbers(classifier.hidden(&batch(2, 6, &Device::flex()), &Mode::Evaluate))
+}
+
+#[test]
+fn every_parameter_has_its_name_in_transformers_and_its_shape() {
+    let parameters = named_parameters(&tiny(Pooling::Pooler, 1));
+    let shape = |name: &str| parameters.iter().find(|parameter| parameter.name == name).map(|p| p.shape.clone());
+    assert_eq!(parameters.len(), 5 + 2 * 16 + 2 + 2);
+    assert_eq!(parameters[0].name, "bert.embeddings.word_embeddings.weight");
+    assert_eq!(parameters.last().unwrap().name, "classifier.bias");
+    assert_eq!(shape("bert.embeddings.word_embeddings.weight"), Some(vec![20, 8]));
+    assert_eq!(shape("bert.encoder.layer.1.intermediate.dense.weight"), Some(vec![12, 8]));
+    assert_eq!(shape("bert.encoder.layer.1.attention.output.LayerNorm.bias"), Some(vec![8]));
+    assert_eq!(shape("bert.pooler.dense.weight"), Some(vec![8, 8]));
+    assert_eq!(shape("classifier.weight"), Some(vec![LABELS, 8]));
+}
+
+#[test]
+fn names_without_prefix_and_with_gamma_and_beta_give_the_same_encoder() {
+    let original = tiny(Pooling::Pooler, 1);
+    let old = renamed(&tensors(&original), |name| {
+        let name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+        name.trim_start_matches("bert.").to_owned()
+    });
+    let (classifier, report) = loaded(&old, Pooling::Pooler).unwrap();
+    assert_eq!(hidden(&classifier), hidden(&original));
+    assert_eq!(report.loaded, 39);
+    assert_eq!(report.initialised, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(report.ignored, ["classifier.bias", "classifier.weight"]);
+}
+
+#[test]
+fn half_precision_weights_give_nearly_the_same_encoder() {
+    let original = tiny(Pooling::Pooler, 1);
+    for (dtype, tolerance) in [(Dtype::F16, 1e-2), (Dtype::BF16, 6e-2)] {
+        let (classifier, _) = changed(|tensors| {
+            for (found, _, bytes) in tensors.values_mut() {
+                let narrow = |value: f32| match dtype {
+                    Dtype::F16 => half::f16::from_f32(value).to_le_bytes(),
+                    _ => half::bf16::from_f32(value).to_le_bytes(),
+                };
+                let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&v| f32::from_le_bytes(v)).collect();
+                (*found, *bytes) = (dtype, values.into_iter().flat_map(narrow).collect());
+            }
+        })
+        .unwrap();
+        let worst = hidden(&classifier).iter().zip(hidden(&original)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst > 0.0 && worst < tolerance, "{dtype:?}: {worst}");
+    }
+}
+
+#[test]
+fn everything_that_does_not_fit_is_listed_at_once() {
+    let error = changed(|tensors| {
+        tensors.remove("bert.encoder.layer.0.output.dense.bias");
+        let extra = tensors["bert.pooler.dense.bias"].clone();
+        tensors.insert("bert.encoder.layer.2.output.dense.bias".to_owned(), extra.clone());
+        tensors.insert("bert.embeddings.LayerNorm.bias".to_owned(), (Dtype::F32, vec![4], vec![0; 16]));
+        tensors.insert("bert.pooler.dense.bias".to_owned(), (Dtype::I64, vec![8], vec![0; 64]));
+        tensors.insert("embeddings.LayerNorm.weight".to_owned(), extra.clone());
+        let infinite = f32::INFINITY.to_le_bytes().repeat(8);
+        tensors.insert("bert.encoder.layer.1.output.dense.bias".to_owned(), (Dtype::F32, vec![8], infinite));
+    })
+    .unwrap_err();
+    let text = error.to_string();
+    for line in [
+        "bert.encoder.layer.0.output.dense.bias is missing, wanted with shape [8]",
+        "bert.encoder.layer.2.output.dense.bias of shape [8] has no place",
+        "bert.embeddings.LayerNorm.bias has shape [4], wanted [8]",
+        "bert.pooler.dense.bias holds I64",
+        "embeddings.LayerNorm.weight and bert.embeddings.LayerNorm.weight are the same tensor",
+        "bert.encoder.layer.1.output.dense.bias holds values that are no finite numbers",
+        "model.safetensors",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn other_heads_and_buffers_are_ignored_and_reported() {
+    let (_, report) = changed(|tensors| {
+        let any = tensors["bert.pooler.dense.bias"].clone();
+        for name in ["cls.predictions.bias", "cls.seq_relationship.bias", "qa_outputs.bias"] {
+            tensors.insert(name.to_owned(), any.clone());
+        }
+        tensors.insert("bert.embeddings.position_ids".to_owned(), (Dtype::I64, vec![1, 16], vec![0; 128]));
+    })
+    .unwrap();
+    assert_eq!(report.ignored.len(), 6, "{:?}", report.ignored);
+    let warnings = report.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("and 4 more"), "{warnings:?}");
+}
+
+#[test]
+fn an_absent_pooler_is_drawn_with_a_warning_or_not_built() {
+    let mut without = tensors(&tiny(Pooling::Pooler, 1));
+    without.retain(|name, _| name.starts_with("bert.") && !name.contains("pooler"));
+    let (_, report) = loaded(&without, Pooling::Pooler).unwrap();
+    assert!(report.initialised.contains(&"bert.pooler.dense.weight".to_owned()));
+    assert!(report.warnings()[0].contains("no pooler"));
+    let (classifier, report) = loaded(&without, Pooling::Mean).unwrap();
+    assert!(named_parameters(&classifier).iter().all(|parameter| !parameter.name.contains("pooler")));
+    assert!(report.warnings().is_empty());
+}
+
+#[test]
+fn half_a_pooler_is_an_error() {
+    let error = changed(|tensors| _ = tensors.remove("bert.pooler.dense.bias")).unwrap_err();
+    assert!(error.to_string().contains("bert.pooler.dense.bias is missing"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write(folder.path(), &tensors(&tiny(Pooling::Pooler, 1)));
+    let whole = std::fs::read(&files.weights).unwrap();
+    let mut huge = whole.clone();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut garbled = whole.clone();
+    garbled[12] = 0xff;
+    let cases: [&[u8]; 7] =
+        [b"", b"abc", b"version https://git-lfs.github.com/spec/v1\n", &whole[..200], &whole[..whole.len() - 1], &huge, &garbled];
+    for bytes in cases {
+        std::fs::write(&files.weights, bytes).unwrap();
+        let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex()).unwrap_err();
+        assert!(matches!(error, ModelError::NotSafetensors { .. }), "{error:?}");
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+    }
+    std::fs::remove_file(&files.weights).unwrap();
+    let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex()).unwrap_err();
+    assert!(matches!(error, ModelError::Unreadable { .. }));
+}
+
+#[test]
+fn padding_changes_no_text() {
+    let device = Device::flex();
+    for pooling in [Pooling::Pooler, Pooling::Cls, Pooling::Mean, Pooling::Max] {
+        let classifier = tiny(pooling, 1);
+        let short = batch(2, 6, &device);
+        let long = Batch {
+            ids: Tensor::cat(vec![short.ids.clone(), Tensor::zeros([2, 3], &device)], 1),
+            type_ids: Tensor::cat(vec![short.type_ids.clone(), Tensor::zeros([2, 3], &device)], 1),
+            mask: Tensor::cat(vec![short.mask.clone().int(), Tensor::zeros([2, 3], &device)], 1).bool(),
+        };
+        let logits = |batch: &Batch| numbers(classifier.forward(batch, &Mode::Evaluate));
+        assert!(close(&logits(&short), &logits(&long)), "{pooling:?}");
+    }
+}
+
+#[test]
+fn poolings_are_what_their_names_say() {
+    let device = Device::flex();
+    let hidden = Tensor::<3>::from_data([[[1.0, -4.0], [3.0, -2.0], [50.0, 60.0]]], &device);
+    let mask = Tensor::<2, burn::tensor::Bool>::from_data([[true, true, false]], &device);
+    for (pooling, wanted) in [(Pooling::Cls, [1.0, -4.0]), (Pooling::Mean, [2.0, -3.0]), (Pooling::Max, [3.0, -2.0])] {
+        let pooled = tiny(pooling, 1).pooled(hidden.clone(), &mask);
+        assert_eq!(numbers(pooled), wanted, "{pooling:?}");
+    }
+}
+
+#[test]
+fn a_saved_model_opens_to_equal_logits_and_saves_to_equal_bytes() {
+    let device = Device::flex();
+    for pooling in [Pooling::Pooler, Pooling::Mean] {
+        let classifier = tiny(pooling, 4);
+        let info = ModelInfo {
+            task: "classification".to_owned(),
+            pooling,
+            head_dropout: 0.25,
+            label_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            max_length: 16,
+            tokenizer_digest: "0".repeat(64),
+            best_epoch: 1,
+            best_step: 2,
+            steps: 3,
+        };
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        save(one.path(), &classifier, &config(), &info).unwrap();
+        let (opened, found_config, found_info) = open(one.path(), &device).unwrap();
+        assert_eq!(found_info, info);
+        assert_eq!(found_config, EncoderConfig { classifier_dropout: Some(0.25), ..config() });
+        assert_eq!(opened.labels(), LABELS);
+        assert_eq!(opened.head.dropout(), 0.25);
+        let logits = |classifier: &Classifier| numbers(classifier.forward(&batch(2, 6, &device), &Mode::Evaluate));
+        assert_eq!(logits(&opened), logits(&classifier));
+        save(two.path(), &opened, &found_config, &found_info).unwrap();
+        for name in ["model.safetensors", "config.json", "model.json"] {
+            assert_eq!(std::fs::read(one.path().join(name)).unwrap(), std::fs::read(two.path().join(name)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_weights_and_others_do_not() {
+    assert_eq!(tensors(&tiny(Pooling::Pooler, 5)), tensors(&tiny(Pooling::Pooler, 5)));
+    assert_ne!(tensors(&tiny(Pooling::Pooler, 5)), tensors(&tiny(Pooling::Pooler, 6)));
+}
+
+#[test]
+fn only_training_drops_out_and_equal_steps_drop_the_same() {
+    let device = Device::flex();
+    let classifier = tiny(Pooling::Pooler, 1);
+    let logits = |mode: Mode| numbers(classifier.forward(&batch(0, 6, &device), &mode));
+    let train = |seed, step| logits(Mode::Train { seed, step });
+    assert_eq!(logits(Mode::Evaluate), logits(Mode::Evaluate));
+    assert_ne!(logits(Mode::Evaluate), train(1, 1));
+    assert_eq!(train(1, 1), train(1, 1));
+    assert_ne!(train(1, 1), train(1, 2));
+    assert_ne!(train(1, 1), train(2, 1));
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    struct Without<'a>(&'a burn::tensor::Gradients, Vec<String>);
+    impl VisitParameters for Without<'_> {
+        fn visit<const D: usize>(&mut self, name: &str, parameter: &burn::module::Param<Tensor<D>>) {
+            if parameter.val().grad(self.0).is_none() {
+                self.1.push(name.to_owned());
+            }
+        }
+    }
+    let classifier = tiny(Pooling::Pooler, 1).train();
+    let batch = batch(2, 6, &device_of(&classifier));
+    let gradients = classifier.forward(&batch, &Mode::Train { seed: 1, step: 1 }).sum().backward();
+    let mut without = Without(&gradients, Vec::new());
+    visit_parameters(&classifier, &mut without);
+    assert!(without.1.is_empty(), "{:?}", without.1);
+}
+
+#[test]
+fn attention_weights_of_each_layer_sum_to_one_and_a_layer_too_many_has_none() {
+    let classifier = tiny(Pooling::Cls, 1);
+    let batch = batch(2, 6, &Device::flex());
+    for layer in 0..2 {
+        let weights = classifier.attention(&batch, layer).unwrap();
+        assert_eq!(weights.dims(), [2, 2, 6, 6]);
+        assert!(close(&numbers(weights.sum_dim(3)), &[1.0; 24]));
+    }
+    assert!(classifier.attention(&batch, 2).is_none());
+}
+
+#[test]
+fn tensors_can_be_set_by_name_and_only_whole() {
+    let set = |name: &str, length: usize| {
+        set_tensors(tiny(Pooling::Cls, 1), BTreeMap::from([(name.to_owned(), vec![0.5; length])]))
+    };
+    let after = tensors(&set("classifier.bias", LABELS).unwrap());
+    assert_eq!(after["classifier.bias"].2, 0.5f32.to_le_bytes().repeat(LABELS));
+    assert!(matches!(set("classifier.bias", 4), Err(ModelError::WrongLength { .. })));
+    assert!(matches!(set("pooler.bias", 4), Err(ModelError::NoSuchTensor { .. })));
+}
+
+#[test]
+fn a_classifier_without_labels_is_refused() {
+    let none = Classifier::initialised(&config(), &HeadSettings::default(), 0, 1, &Device::flex());
+    assert!(matches!(none, Err(ModelError::NoLabels)));
+}
