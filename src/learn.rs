@@ -1,1 +1,70 @@
-//! To be written.
+//! Learning: from a model and rows of tokens to a better model, and from a model and rows to answers.
+//!
+//! In reading order: [`batch`](self) orders rows and pads them, [`cross_entropy`] says how wrong the answers are,
+//! [`Gradients`] hold what follows from that, [`Schedule`] sets the pace, [`AdamW`] takes the step, [`fit`] is the loop
+//! around them, and [`predict`] asks a finished model. Each follows PyTorch or transformers to the letter, so that a recipe
+//! moves between the two, and each can be used in a loop of one's own.
+//!
+//! Promise: equal weights, rows, recipe and seed give equal weights on one kind of device, whatever the number of threads.
+//! Random numbers come from a generator seeded with blake3 of their purpose, the seed and the epoch. A sum over
+//! millions of numbers is never left to `Tensor::sum`, because burn-flex adds up from 4 Mi elements on in whatever pieces
+//! rayon makes; sums here go along a dimension first.
+//!
+//! Deliberately absent: pipelines, progress bars and files. The loop tells its caller what happened through a callback,
+//! which is also where the caller says stop.
+
+mod batch;
+mod fit;
+mod gradients;
+mod loss;
+mod optimizer;
+mod predict;
+mod schedule;
+
+pub use batch::{BatchSettings, Padding, Rows, length_grouped, padded, shuffled};
+pub use fit::{
+    EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit,
+};
+pub use gradients::Gradients;
+pub use loss::cross_entropy;
+pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
+pub use predict::{Predictions, predict};
+pub use schedule::{Schedule, ScheduleName, ScheduleSettings};
+
+/// Why learning or predicting could not go on.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LearnError {
+    /// The caller said stop.
+    #[error("interrupted")]
+    #[diagnostic(help("run the same command again"))]
+    Interrupted,
+
+    #[error("the split `{split}` has no rows")]
+    #[diagnostic(help("check the files behind it, and what `split` in the load stage cuts off"))]
+    NoRows { split: &'static str },
+
+    #[error("row {row} of the split `{split}` has no label")]
+    #[diagnostic(help("to learn and to validate, every row needs a label: map the column with `columns.label` in the load stage"))]
+    NoLabel { split: &'static str, row: u64 },
+
+    #[error("row {row} of the split `{split}` has label number {label}, but there are {labels} labels, numbered from 0")]
+    #[diagnostic(help("the tokens and their label names do not belong together: build the tokens again from their table"))]
+    LabelOutOfRange { split: &'static str, row: u64, label: u32, labels: usize },
+
+    #[error("every row of the split `{split}` has the label `{label}`: there is nothing to tell apart")]
+    #[diagnostic(help("a file sorted by label and then cut short gives this; take rows of at least two labels"))]
+    OneLabel { split: &'static str, label: String },
+
+    /// Not a number, or infinite.
+    #[error("training diverged at step {step}: the {what} is {value} (learning rate {learning_rate:e})")]
+    #[diagnostic(help(
+        "lower `optimizer.learning_rate` (2e-5 to 5e-5 suits most encoders), lengthen `schedule.warmup`, or set `optimizer.max_grad_norm = 1.0`; \
+         if it happens at step 1, the encoder's weights themselves may hold a value that is not a number"
+    ))]
+    Diverged { step: u64, what: &'static str, value: f32, learning_rate: f64 },
+
+    /// A kernel failed, or the device ran out of memory.
+    #[error("the device failed while {doing}: {cause}")]
+    #[diagnostic(help("if it ran out of memory, lower `batch.size` and `batch.evaluation_size`, or `max_length` in the tokenize stage"))]
+    Device { doing: &'static str, cause: String },
+}

@@ -1,0 +1,287 @@
+//! From rows of tokens to batches: in which order, and how padded.
+//!
+//! Grouping by length is that of transformers (`trainer_pt_utils.get_length_grouped_indices`): the rows are shuffled, cut
+//! into mega-batches of up to 50 batches, and each of these is sorted by length, so that little is padded while chance still
+//! decides who meets whom. The last, partial batch is kept.
+//!
+//! Deliberately absent: worker threads and prefetching. Rows are mapped from disk, and a batch of ids is copied in
+//! microseconds.
+
+use burn::tensor::Device;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::LearnError;
+use crate::model::Batch;
+use crate::text::TokenSplit;
+
+/// Rows of token ids, however they are stored.
+pub trait Rows: Sync {
+    fn rows(&self) -> usize;
+    fn ids(&self, row: usize) -> &[u32];
+    fn type_ids(&self, row: usize) -> &[u8];
+    /// The label's number, for a row that has one.
+    fn label(&self, row: usize) -> Option<u32>;
+    /// What the row is called in messages.
+    fn id(&self, row: usize) -> u64;
+
+    /// The number of tokens in a row.
+    fn length(&self, row: usize) -> usize {
+        self.ids(row).len()
+    }
+}
+
+impl Rows for TokenSplit {
+    fn rows(&self) -> usize {
+        TokenSplit::rows(self)
+    }
+
+    fn ids(&self, row: usize) -> &[u32] {
+        TokenSplit::ids(self, row)
+    }
+
+    fn type_ids(&self, row: usize) -> &[u8] {
+        TokenSplit::type_ids(self, row)
+    }
+
+    fn label(&self, row: usize) -> Option<u32> {
+        TokenSplit::label(self, row)
+    }
+
+    fn id(&self, row: usize) -> u64 {
+        TokenSplit::id(self, row)
+    }
+}
+
+/// How many rows go through the model at once, and how they are put together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSettings {
+    /// Rows in one training step. More rows make a smoother gradient and need more memory; the last batch of an epoch may
+    /// be smaller.
+    #[schemars(range(min = 1, max = 65536))]
+    pub size: u32,
+    /// Rows at once when validating. It changes speed and memory, not results (beyond the rounding of floats).
+    #[schemars(range(min = 1, max = 65536))]
+    pub evaluation_size: u32,
+    /// To which length the rows of a training batch are padded.
+    pub padding: Padding,
+    /// Put rows of similar length into the same batch (in a seeded, partly random order), so that little time goes into
+    /// padding. Without it, rows are shuffled plainly.
+    pub group_by_length: bool,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        BatchSettings { size: 32, evaluation_size: 64, padding: Padding::Longest, group_by_length: true }
+    }
+}
+
+/// To which length the rows of a batch are padded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// The longest row of the batch: fastest.
+    #[default]
+    Longest,
+    /// The tokenize stage's `max_length`, always: every batch has one shape, which suits kernels that are tuned for each shape.
+    MaxLength,
+}
+
+/// The batches of one epoch, as row numbers.
+pub(super) fn epoch(rows: &dyn Rows, settings: &BatchSettings, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+    let size = settings.size.max(1) as usize;
+    let order = if settings.group_by_length {
+        let lengths: Vec<usize> = (0..rows.rows()).map(|row| rows.length(row)).collect();
+        length_grouped(&lengths, size, seed, epoch)
+    } else {
+        shuffled(rows.rows(), seed, epoch)
+    };
+    order.chunks(size).map(<[usize]>::to_vec).collect()
+}
+
+/// The numbers below `rows` in an order that `seed` and `epoch` decide.
+pub fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.shuffle(&mut generator(seed, epoch));
+    order
+}
+
+/// The numbers below `lengths.len()`, so ordered that `batch_size` consecutive ones belong to rows of similar length.
+///
+/// The longest row of all comes first: should memory not suffice, that shows at once.
+///
+/// Source: `get_length_grouped_indices` in transformers' `trainer_pt_utils.py`, with another random generator.
+pub fn length_grouped(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order = shuffled(lengths.len(), seed, epoch);
+    let mega = mega_batch(lengths.len(), batch_size);
+    for batch in order.chunks_mut(mega) {
+        batch.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+    }
+    let firsts = (0..order.len()).step_by(mega);
+    // The first of equals, as argmax has it; `max_by_key` would take the last.
+    if let Some(longest) = firsts.rev().max_by_key(|&first| lengths[order[first]]) {
+        order.swap(0, longest);
+    }
+    order
+}
+
+/// Rows in a mega-batch: 50 batches, or fewer where that would not give four mega-batches.
+fn mega_batch(rows: usize, batch_size: usize) -> usize {
+    let size = batch_size.max(1);
+    size * (rows / (size * 4)).clamp(1, 50)
+}
+
+fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"refit batch order 1");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&epoch.to_le_bytes());
+    ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
+}
+
+/// The rows numbered `chosen` as tensors of shape `[chosen, length]`, padded with `pad_id` to the longest of them, or to
+/// `length` where one is given.
+pub fn padded(rows: &dyn Rows, chosen: &[usize], pad_id: u32, length: Option<usize>, device: &Device) -> Batch {
+    let longest = chosen.iter().map(|&row| rows.length(row)).max().unwrap_or(0);
+    let length = length.unwrap_or(0).max(longest);
+    let cells = chosen.len() * length;
+    let (mut ids, mut type_ids, mut mask) = (Vec::with_capacity(cells), Vec::with_capacity(cells), Vec::with_capacity(cells));
+    for (index, &row) in chosen.iter().enumerate() {
+        ids.extend(rows.ids(row).iter().map(|&id| id as i32));
+        type_ids.extend(rows.type_ids(row).iter().map(|&id| i32::from(id)));
+        mask.resize(ids.len(), true);
+        let end = (index + 1) * length;
+        ids.resize(end, pad_id as i32);
+        type_ids.resize(end, 0);
+        mask.resize(end, false);
+    }
+    Batch::new(ids, type_ids, mask, chosen.len(), length, device)
+}
+
+/// The label of every row.
+pub(super) fn labels(rows: &dyn Rows, split: &'static str, labels: usize) -> Result<Vec<u32>, LearnError> {
+    (0..rows.rows())
+        .map(|row| match rows.label(row) {
+            None => Err(LearnError::NoLabel { split, row: rows.id(row) }),
+            Some(label) if label as usize >= labels => {
+                Err(LearnError::LabelOutOfRange { split, row: rows.id(row), label, labels })
+            }
+            Some(label) => Ok(label),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rows in memory: ids and label.
+    pub(in crate::learn) struct Listed(pub(in crate::learn) Vec<(Vec<u32>, Option<u32>)>);
+
+    impl Rows for Listed {
+        fn rows(&self) -> usize {
+            self.0.len()
+        }
+
+        fn ids(&self, row: usize) -> &[u32] {
+            &self.0[row].0
+        }
+
+        fn type_ids(&self, row: usize) -> &[u8] {
+            static ZEROS: [u8; 64] = [0; 64];
+            &ZEROS[..self.0[row].0.len()]
+        }
+
+        fn label(&self, row: usize) -> Option<u32> {
+            self.0[row].1
+        }
+
+        fn id(&self, row: usize) -> u64 {
+            row as u64
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn grouping_is_a_permutation_sorted_within_mega_batches_with_the_longest_row_first(
+            lengths in prop::collection::vec(1_usize..40, 1..600),
+            batch_size in 1_usize..17,
+            seed: u64,
+        ) {
+            let order = length_grouped(&lengths, batch_size, seed, 0);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..lengths.len()).collect::<Vec<_>>());
+            prop_assert_eq!(Some(&lengths[order[0]]), lengths.iter().max());
+            for mega in order.chunks(mega_batch(lengths.len(), batch_size)) {
+                // The first place of two mega-batches was swapped, so order holds from the second on.
+                prop_assert!(mega[1..].is_sorted_by(|&a, &b| lengths[a] >= lengths[b]));
+            }
+        }
+
+        #[test]
+        fn a_shuffle_is_a_permutation(rows in 0_usize..500, seed: u64, epoch in 0_u64..5) {
+            let mut order = shuffled(rows, seed, epoch);
+            order.sort_unstable();
+            prop_assert_eq!(order, (0..rows).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_mega_batch_is_as_large_as_in_transformers() {
+        assert_eq!(mega_batch(10_000, 16), 16 * 50);
+        assert_eq!(mega_batch(1_000, 32), 32 * 7);
+        assert_eq!(mega_batch(10, 32), 32);
+    }
+
+    #[test]
+    fn a_changed_seed_or_epoch_changes_the_order() {
+        let lengths: Vec<usize> = (0..200).map(|row| row % 7 + 1).collect();
+        for order in [|seed, epoch| shuffled(200, seed, epoch), |seed, epoch| {
+            length_grouped(&(0..200).map(|row| row % 7 + 1).collect::<Vec<_>>(), 8, seed, epoch)
+        }] {
+            assert_eq!(order(1, 1), order(1, 1));
+            assert_ne!(order(1, 1), order(2, 1));
+            assert_ne!(order(1, 1), order(1, 2));
+        }
+        assert_eq!(length_grouped(&lengths, 8, 3, 1).len(), 200);
+    }
+
+    #[test]
+    fn every_row_is_in_exactly_one_batch_and_the_last_partial_batch_is_kept() {
+        let rows = Listed((0..10).map(|row| (vec![1; row % 3 + 1], Some(0))).collect());
+        for group_by_length in [false, true] {
+            let settings = BatchSettings { size: 4, group_by_length, ..BatchSettings::default() };
+            let batches = epoch(&rows, &settings, 13, 1);
+            assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+            let mut all: Vec<usize> = batches.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..10).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn padding_reaches_the_longest_row_or_the_length_given_and_is_masked() {
+        let device = Device::flex();
+        let rows = Listed(vec![(vec![5, 6, 7], None), (vec![8], None)]);
+        let batch = padded(&rows, &[1, 0], 9, None, &device);
+        assert_eq!(batch.ids.dims(), [2, 3]);
+        assert_eq!(batch.ids.try_into_vec_as::<i32>().unwrap(), [8, 9, 9, 5, 6, 7]);
+        assert_eq!(batch.mask.try_into_vec_as::<bool>().unwrap(), [true, false, false, true, true, true]);
+        assert_eq!(padded(&rows, &[1], 9, Some(5), &device).ids.dims(), [1, 5]);
+    }
+
+    #[test]
+    fn a_row_without_a_label_or_with_an_unknown_one_is_named() {
+        let rows = Listed(vec![(vec![1], Some(0)), (vec![1], None)]);
+        assert!(matches!(labels(&rows, "train", 2), Err(LearnError::NoLabel { split: "train", row: 1 })));
+        let rows = Listed(vec![(vec![1], Some(2))]);
+        assert!(matches!(labels(&rows, "train", 2), Err(LearnError::LabelOutOfRange { label: 2, labels: 2, .. })));
+    }
+}

@@ -1,0 +1,179 @@
+//! Gradients by the parameter's Hugging Face name, their norm, and its clipping.
+//!
+//! Promise: nothing here waits for the device. The norm stays a tensor until somebody reads it.
+//!
+//! Deliberately absent: an accumulation over several batches.
+
+use std::collections::BTreeMap;
+
+use burn::module::Param;
+use burn::tensor::{Gradients as Tape, Tensor};
+
+use super::LearnError;
+use crate::model::{self, Classifier, VisitParameters};
+
+/// The derivative of a loss by each parameter that it depends on, free of autodiff.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    by_name: BTreeMap<String, Gradient>,
+}
+
+#[derive(Debug)]
+struct Gradient {
+    /// Row-major, in the shape's order of the parameter: `[elements]`.
+    flat: Tensor<1>,
+    /// The sum of its squares: `[1]`.
+    squares: Tensor<1>,
+}
+
+impl Gradients {
+    /// Goes back from `loss` (`[1]`) through everything that led to it. `model` is the one that computed the loss, with
+    /// autodiff; a parameter that the loss does not depend on has no gradient.
+    pub fn of(loss: &Tensor<1>, model: &Classifier) -> Self {
+        struct Collect {
+            tape: Tape,
+            found: Gradients,
+        }
+        impl VisitParameters for Collect {
+            fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
+                if let Some(gradient) = parameter.val().grad_remove(&mut self.tape) {
+                    self.found.insert(name, gradient);
+                }
+            }
+        }
+        let mut collect = Collect { tape: loss.backward(), found: Gradients::default() };
+        model::visit_parameters(model, &mut collect);
+        collect.found
+    }
+
+    pub(super) fn insert<const D: usize>(&mut self, name: &str, gradient: Tensor<D>) {
+        let elements = gradient.shape().num_elements();
+        // Along the last dimension first: a sum of everything at once is not the same for every number of threads (see
+        // `learn`), and is rounded more coarsely.
+        let squares = gradient.clone().square().sum_dim(D - 1).sum();
+        self.by_name.insert(name.to_owned(), Gradient { flat: gradient.reshape([elements]), squares });
+    }
+
+    /// Takes out the gradient of one parameter, as `[elements]`.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Tensor<1>> {
+        self.by_name.remove(name).map(|gradient| gradient.flat)
+    }
+
+    /// The L2 norm of all of them together, `[1]`; 0 when there are none.
+    fn norm(&self) -> Option<Tensor<1>> {
+        let squares: Vec<Tensor<1>> = self.by_name.values().map(|gradient| gradient.squares.clone()).collect();
+        (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt()) // [parameters] → [1]
+    }
+
+    /// Each parameter's L2 norm, by Hugging Face name.
+    ///
+    /// # Errors
+    /// [`LearnError::Device`] when the device fails.
+    pub fn norms(&self) -> Result<BTreeMap<String, f32>, LearnError> {
+        let squares: Vec<Tensor<1>> = self.by_name.values().map(|gradient| gradient.squares.clone()).collect();
+        if squares.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let norms = read(Tensor::cat(squares, 0).sqrt(), "computing gradients")?;
+        Ok(self.by_name.keys().cloned().zip(norms).collect())
+    }
+
+    /// Scales all gradients alike so that their common L2 norm is at most `max_norm` (0: leaves them alone), and tells
+    /// that norm as it was before, `[1]`; `None` when there are no gradients.
+    ///
+    /// Source: `torch.nn.utils.clip_grad_norm_`, whose divisor is the norm plus 1e-6.
+    pub fn clip(mut self, max_norm: f64) -> (Self, Option<Tensor<1>>) {
+        let norm = self.norm();
+        if let Some(norm) = norm.clone().filter(|_| max_norm > 0.0) {
+            let share = (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0); // [1]
+            for gradient in self.by_name.values_mut() {
+                let flat = std::mem::replace(&mut gradient.flat, share.clone());
+                gradient.flat = flat * share.clone(); // [elements] * [1]
+                gradient.squares = gradient.squares.clone() * share.clone().square();
+            }
+        }
+        (self, norm)
+    }
+}
+
+/// Brings a tensor's numbers to the host.
+pub(super) fn read<const D: usize>(tensor: Tensor<D>, doing: &'static str) -> Result<Vec<f32>, LearnError> {
+    tensor.try_into_vec_as::<f32>().map_err(|cause| LearnError::Device { doing, cause: cause.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn clipped(weight: [[f32; 3]; 2], bias: [f32; 3], max_norm: f64) -> (f32, Vec<f32>, Vec<f32>) {
+        let device = Device::flex();
+        let mut gradients = Gradients::default();
+        gradients.insert("weight", Tensor::<2>::from_data(weight, &device));
+        gradients.insert("bias", Tensor::<1>::from_data(bias, &device));
+        let (mut gradients, norm) = gradients.clip(max_norm);
+        let mut take = |name| gradients.remove(name).unwrap().try_into_vec_as().unwrap();
+        (norm.unwrap().into_scalar(), take("weight"), take("bias"))
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 2e-7 * expected.abs().max(0.1), "{found} is not {expected}");
+        }
+    }
+
+    // The numbers are those of `torch.nn.utils.clip_grad_norm_` in PyTorch 2.15.
+
+    #[test]
+    fn a_norm_above_the_limit_is_scaled_down_as_in_torch() {
+        let (norm, weight, bias) = clipped([[0.1, -0.2, 0.3], [0.0, 1.0, -4.0]], [0.5, 0.25, -0.5], 1.0);
+        assert_close(&[norm], &[4.207_433_7]);
+        let expected = [0.023_767_453, -0.047_534_905, 0.071_302_36, 0.0, 0.237_674_52, -0.950_698_1];
+        assert_close(&weight, &expected);
+        assert_close(&bias, &[0.118_837_26, 0.059_418_63, -0.118_837_26]);
+    }
+
+    #[test]
+    fn a_norm_below_the_limit_changes_nothing() {
+        let (norm, weight, bias) = clipped([[0.1, -0.2, 0.3], [0.0; 3]], [0.5, 0.25, -0.5], 1.0);
+        assert_close(&[norm], &[0.838_152_77]);
+        assert_eq!(weight, [0.1, -0.2, 0.3, 0.0, 0.0, 0.0]);
+        assert_eq!(bias, [0.5, 0.25, -0.5]);
+    }
+
+    #[test]
+    fn a_limit_of_zero_turns_clipping_off() {
+        let (norm, weight, _) = clipped([[3.0, 0.0, 0.0], [4.0, 0.0, 0.0]], [0.0; 3], 0.0);
+        assert_eq!(norm, 5.0);
+        assert_eq!(weight, [3.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn each_parameter_has_its_norm() {
+        let device = Device::flex();
+        let mut gradients = Gradients::default();
+        gradients.insert("a", Tensor::<2>::from_data([[3.0, 0.0], [0.0, 4.0]], &device));
+        gradients.insert("b", Tensor::<1>::from_data([-2.0, 0.0], &device));
+        assert_eq!(gradients.norms().unwrap(), BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 2.0)]));
+    }
+
+    /// burn-flex sums 4 Mi elements and more with rayon, in pieces that depend on its threads.
+    #[test]
+    fn the_norm_of_a_large_gradient_is_the_same_for_every_number_of_threads() {
+        let norm = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let rows = 9_000;
+                let values: Vec<f32> = (0..rows * 512).map(|i| (i % 8_191) as f32 * 1e-3).collect();
+                let flat = Tensor::<1>::from_data(values.as_slice(), &Device::flex());
+                let mut gradients = Gradients::default();
+                gradients.insert("embeddings", flat.reshape([rows, 512]));
+                gradients.norm().unwrap().into_scalar::<f32>()
+            })
+        };
+        let one = norm(1);
+        assert!((0..5).all(|_| norm(2) == one && norm(5) == one));
+    }
+}

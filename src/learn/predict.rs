@@ -1,0 +1,117 @@
+//! Asking a model: logits for every row, without gradients.
+//!
+//! Rows are batched by length, longest first, so that little is padded and a lack of memory shows at once; the answers
+//! come back in the rows' own order.
+//!
+//! Promise: no randomness. Another batch size changes nothing but the rounding of floats.
+//!
+//! Deliberately absent: scores (`metrics`) and label names.
+
+use std::cmp::Reverse;
+use std::ops::ControlFlow;
+
+use burn::tensor::Device;
+
+use super::batch::{Rows, padded};
+use super::gradients::read;
+use super::LearnError;
+use crate::model::{Classifier, Mode};
+
+/// What a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// For each row in the split's order, one number per label.
+    pub logits: Vec<Vec<f32>>,
+}
+
+/// Asks `model` (on `device`, without autodiff) about every row. `on_rows` is told how many rows were just done, and may
+/// say stop.
+///
+/// # Errors
+/// [`LearnError::Interrupted`] when told to stop, [`LearnError::Device`] when the device fails.
+pub fn predict(
+    model: &Classifier,
+    rows: &dyn Rows,
+    pad_id: u32,
+    batch_size: usize,
+    device: &Device,
+    on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Predictions, LearnError> {
+    let mut order: Vec<usize> = (0..rows.rows()).collect();
+    order.sort_by_key(|&row| Reverse(rows.length(row)));
+    let mut logits = vec![Vec::new(); rows.rows()];
+    for chosen in order.chunks(batch_size.max(1)) {
+        let answers = model.forward(&padded(rows, chosen, pad_id, None, device), &Mode::Evaluate); // [chosen, labels]
+        let [_, labels] = answers.dims();
+        let answers = read(answers, "predicting")?;
+        for (&row, answer) in chosen.iter().zip(answers.chunks(labels.max(1))) {
+            logits[row] = answer.to_vec();
+        }
+        if on_rows(chosen.len()).is_break() {
+            return Err(LearnError::Interrupted);
+        }
+    }
+    Ok(Predictions { logits })
+}
+
+impl Predictions {
+    /// The number of the likeliest label of each row; of equals, the first.
+    pub fn labels(&self) -> Vec<u32> {
+        let likeliest = |row: &Vec<f32>| {
+            let best = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(label, _)| label as u32)
+        };
+        self.logits.iter().map(likeliest).collect()
+    }
+
+    /// The softmax of each row's logits.
+    pub fn probabilities(&self) -> Vec<Vec<f32>> {
+        let softmax = |row: &Vec<f32>| {
+            let all = log_sum_exp(row);
+            row.iter().map(|&logit| (f64::from(logit) - all).exp() as f32).collect()
+        };
+        self.logits.iter().map(softmax).collect()
+    }
+
+    /// The mean cross entropy against `labels`, in nats, summed in double precision; 0 for no rows.
+    pub fn loss(&self, labels: &[u32]) -> f64 {
+        let of_row = |(row, &label): (&Vec<f32>, &u32)| {
+            let right = row.get(label as usize).map_or(f64::NEG_INFINITY, |&logit| f64::from(logit));
+            log_sum_exp(row) - right
+        };
+        let sum: f64 = self.logits.iter().zip(labels).map(of_row).sum();
+        if labels.is_empty() { 0.0 } else { sum / labels.len() as f64 }
+    }
+}
+
+fn log_sum_exp(row: &[f32]) -> f64 {
+    let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    largest + row.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn predictions() -> Predictions {
+        Predictions { logits: vec![vec![2.0, -1.0, 0.5], vec![0.0, 0.0, 0.0]] }
+    }
+
+    #[test]
+    fn the_loss_is_what_torch_computes() {
+        assert!((predictions().loss(&[2, 1]) - 1.419_961_810_112).abs() < 1e-7);
+    }
+
+    #[test]
+    fn the_likeliest_label_wins_and_of_equals_the_first() {
+        assert_eq!(predictions().labels(), [0, 0]);
+        assert_eq!(Predictions { logits: vec![vec![-1.0, 3.0]] }.labels(), [1]);
+    }
+
+    #[test]
+    fn probabilities_sum_to_one_even_for_huge_logits() {
+        for row in (Predictions { logits: vec![vec![1e4, -1e4, 9.9e3], vec![0.3, 0.2, 0.1]] }).probabilities() {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The stage from its settings to its artifact.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use super::*;
+use crate::artifact::{Digest, Manifest};
+use crate::stage::{Input, Progress};
+use crate::text::Tokenizer;
+use crate::text::tokens::{TokensCard, write_card, write_split};
+
+fn train(settings: Value) -> Train {
+    serde_json::from_value(settings).unwrap()
+}
+
+fn scratch() -> Value {
+    json!({ "layers": 1, "hidden": 16, "heads": 2 })
+}
+
+fn tiny(more: &[(&str, Value)]) -> Train {
+    let mut settings = json!({
+        "input": "tokens", "scratch": scratch(), "epochs": 2, "seed": 5,
+        "batch": { "size": 8 }, "optimizer": { "learning_rate": 5e-3 },
+    });
+    for (field, value) in more {
+        settings[field] = value.clone();
+    }
+    train(settings)
+}
+
+/// Progress that remembers its lines.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Progress for Heard {
+    fn start(&self, _: &str, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn state(&self, _: &str) {}
+    fn say(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+    fn warn(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}
+
+/// A tokens artifact of good and bad reviews.
+fn tokens(splits: &[(&str, usize)], label_names: Option<&[&str]>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "fine", "bad", "poor", "film", "book"];
+    let tokenizer = Tokenizer::from_vocabulary(&words.map(str::to_owned), true).unwrap();
+    let names = label_names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+    let mut card = TokensCard::new(&tokenizer, 12, names);
+    for &(split, rows) in splits {
+        let text = |row: usize| {
+            let word = [["good", "bad"], ["fine", "poor"]][row / 2 % 2][row % 2];
+            (format!("{word} {}", "film book ".repeat(row % 3)), None)
+        };
+        let texts: Vec<_> = (0..rows).map(text).collect();
+        let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
+        let encoded = tokenizer.encode(&texts, 12).unwrap();
+        let id: Vec<u64> = (0..rows as u64).collect();
+        let label = label_names.map(|_| label.as_slice());
+        card.splits.insert(split.to_owned(), write_split(folder.path(), split, &encoded, &id, label).unwrap());
+    }
+    write_card(folder.path(), &card, &tokenizer).unwrap();
+    folder
+}
+
+fn run(stage: &Train, tokens: &Path, stop: bool) -> (tempfile::TempDir, Vec<String>, Result<(), StageError>) {
+    let draft = tempfile::tempdir().unwrap();
+    let heard = Heard::default();
+    let interrupted = AtomicBool::new(stop);
+    let context = Context {
+        stage: "classifier",
+        seed: 5,
+        inputs: BTreeMap::from([("input", Input { path: tokens.to_owned(), digest: Digest::of(b"tokens") })]),
+        files: Files::new(),
+        draft: draft.path(),
+        device: "flex",
+        progress: &heard,
+        interrupted: &interrupted,
+    };
+    let result = stage.run(&context);
+    (draft, heard.0.into_inner().unwrap(), result)
+}
+
+#[test]
+fn settings_left_out_have_the_documented_defaults_and_stay_out_of_the_json() {
+    let stage = train(json!({ "input": "tokens", "encoder": "models/bert" }));
+    assert_eq!(stage.recipe(1).length, Length::Epochs(3));
+    assert_eq!(stage.batch.size, 32);
+    assert_eq!(stage.settings().get("epochs"), None);
+    assert!(stage.check().is_empty());
+}
+
+#[test]
+fn an_unknown_setting_is_refused() {
+    let settings = json!({ "input": "tokens", "optimizer": { "learning_rat": 1e-5 } });
+    assert!(serde_json::from_value::<Train>(settings).unwrap_err().to_string().contains("learning_rat"));
+}
+
+#[test]
+fn an_encoder_and_sizes_exclude_each_other_as_do_epochs_and_steps() {
+    let fields = |settings| train(settings).check().into_iter().map(|fault| fault.field).collect::<Vec<_>>();
+    assert_eq!(fields(json!({ "input": "t" })), [""]);
+    assert_eq!(fields(json!({ "input": "t", "encoder": "e", "scratch": scratch() })), ["scratch"]);
+    assert_eq!(fields(json!({ "input": "t", "encoder": "e", "epochs": 1, "max_steps": 9 })), ["max_steps"]);
+    let uneven = json!({ "layers": 1, "hidden": 16, "heads": 3 });
+    assert_eq!(fields(json!({ "input": "t", "scratch": uneven })), ["scratch.heads"]);
+}
+
+#[test]
+fn every_missing_file_of_an_encoder_is_a_fault() {
+    let base = tempfile::tempdir().unwrap();
+    fs::create_dir(base.path().join("bert")).unwrap();
+    let stage = train(json!({ "input": "t", "encoder": "bert" }));
+    assert_eq!(stage.files(base.path()).unwrap_err().len(), 2);
+    for file in ["config.json", "model.safetensors"] {
+        fs::write(base.path().join("bert").join(file), "x").unwrap();
+    }
+    let roles: Vec<(String, PathBuf)> = stage.files(base.path()).unwrap().into_iter().collect();
+    assert_eq!(roles[0].0, "encoder/config.json");
+    assert_eq!(roles[1], ("encoder/model.safetensors".to_owned(), base.path().join("bert/model.safetensors")));
+}
+
+#[test]
+fn old_weights_and_hub_ids_get_their_own_help() {
+    let base = tempfile::tempdir().unwrap();
+    let fault = |encoder: &str| {
+        train(json!({ "input": "t", "encoder": encoder })).files(base.path()).unwrap_err().remove(0)
+    };
+    assert!(fault("sentence-transformers/all-MiniLM-L6-v2").help.contains("hf download"));
+    assert!(fault("bert-base-uncased@main").help.contains("hub id"));
+    assert!(!fault("../models/some/bert").help.contains("hub id"));
+    let folder = base.path().join("old");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), "{}").unwrap();
+    fs::write(folder.join("pytorch_model.bin"), "").unwrap();
+    assert!(fault("old").help.contains("save_pretrained"));
+}
+
+#[test]
+fn the_artifact_is_whole_and_equal_runs_have_equal_digests() {
+    let tokens = tokens(&[("train", 40), ("validation", 12)], Some(&["good", "bad"]));
+    let digest = |stage: &Train| {
+        let (draft, heard, result) = run(stage, tokens.path(), false);
+        result.unwrap();
+        let manifest = Manifest::of_folder(Kind::Model, draft.path(), &[]).unwrap();
+        for file in ["model.safetensors", "config.json", "model.json", "metrics.jsonl", "scores.json", "tokenizer/tokenizer.json"] {
+            assert!(manifest.files.contains_key(file), "{file} is missing");
+        }
+        let log = fs::read_to_string(draft.path().join("metrics.jsonl")).unwrap();
+        assert_eq!(log.lines().count(), 2 * 5 + 2);
+        assert!(log.starts_with(r#"{"step":1,"epoch":1,"loss":"#));
+        let scores: Value = serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
+        assert!(scores["loss"].is_f64() && scores["accuracy"].is_f64());
+        assert!(heard.iter().any(|line| line.starts_with("epoch 2: validation loss")));
+        manifest.digest()
+    };
+    let first = digest(&tiny(&[]));
+    assert_eq!(first, digest(&tiny(&[])));
+    assert_ne!(first, digest(&tiny(&[("schedule", json!({ "warmup": 0.2 }))])));
+}
+
+#[test]
+fn the_written_model_opens_and_answers_as_its_scores_say() {
+    let tokens = tokens(&[("train", 40), ("validation", 12)], Some(&["good", "bad"]));
+    let (draft, _, result) = run(&tiny(&[]), tokens.path(), false);
+    result.unwrap();
+    let device = device::choose("flex").unwrap().device;
+    let (model, _, info) = model::open(draft.path(), &device).unwrap();
+    assert_eq!((info.label_names.as_slice(), info.steps), (["good".to_owned(), "bad".to_owned()].as_slice(), 10));
+    let opened = Tokens::open(tokens.path()).unwrap();
+    let rows = opened.split("validation").unwrap();
+    let answers = learn::predict(&model, rows, 0, 64, &device, &mut |_| ControlFlow::Continue(())).unwrap();
+    let labels: Vec<u32> = (0..12).map(|row| row % 2).collect();
+    let scores: Value = serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
+    assert!((scores["loss"].as_f64().unwrap() - answers.loss(&labels)).abs() < 1e-6);
+}
+
+#[test]
+fn without_a_validation_split_one_warning_says_that_the_last_weights_are_kept() {
+    let tokens = tokens(&[("train", 16)], Some(&["good", "bad"]));
+    let (draft, heard, result) = run(&tiny(&[]), tokens.path(), false);
+    result.unwrap();
+    assert!(!draft.path().join("scores.json").exists());
+    assert_eq!(heard.iter().filter(|line| line.contains("no validation split")).count(), 1);
+    let stopping = ("early_stopping", json!({ "patience": 1 }));
+    assert!(matches!(run(&tiny(&[stopping]), tokens.path(), false).2, Err(StageError::Mismatch { .. })));
+}
+
+#[test]
+fn tokens_without_labels_or_with_one_are_refused() {
+    for names in [None, Some(["good"].as_slice())] {
+        let tokens = tokens(&[("train", if names.is_some() { 1 } else { 8 })], names);
+        let (_, _, result) = run(&tiny(&[]), tokens.path(), false);
+        assert!(matches!(result, Err(StageError::Mismatch { .. })), "{result:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_training_says_so() {
+    let tokens = tokens(&[("train", 16)], Some(&["good", "bad"]));
+    assert!(matches!(run(&tiny(&[]), tokens.path(), true).2, Err(StageError::Interrupted)));
+}
+
+#[test]
+fn texts_longer_than_the_encoder_reads_are_refused_before_training() {
+    let tokens = tokens(&[("train", 16)], Some(&["good", "bad"]));
+    let small = json!({ "layers": 1, "hidden": 16, "heads": 2, "max_positions": 4 });
+    let (_, _, result) = run(&tiny(&[("scratch", small)]), tokens.path(), false);
+    assert!(matches!(result, Err(StageError::Model(_))), "{result:?}");
+}
