@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::progress::Terminal;
 use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve, seconds, store_of_spec};
 use crate::outcome::Outcome;
-use crate::run::{Options, run};
+use crate::run::{Options, Provenance, run};
 use crate::store::RunRecord;
 
 #[derive(Debug, Args)]
@@ -48,15 +48,21 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     if let Err(error) = ctrlc::set_handler(|| interrupt()) {
         terminal.line(&format!("warning: Ctrl-C will end the program at once: {error}"));
     }
+    let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
+    let device = arguments.device.clone().unwrap_or(pipeline.run.device.clone());
     let options = Options {
         selected: selected.union(&forced_with_inputs(&plan, &forced)).copied().collect(),
         forced,
-        jobs: arguments.jobs.map_or(pipeline.run.jobs, usize::from),
+        jobs,
         keep_going: arguments.keep_going,
-        device: arguments.device.clone().unwrap_or(pipeline.run.device.clone()),
         interrupted: &INTERRUPTED,
-        arguments: std::env::args().skip(1).collect(),
-        commit: git_commit(pipeline.folder()),
+        provenance: Provenance {
+            arguments: std::env::args().skip(1).collect(),
+            commit: git_commit(pipeline.folder()),
+            settings: json!({ "device": device, "jobs": jobs }),
+            text: pipeline.sources.text(0).to_owned(),
+        },
+        device,
     };
     let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);

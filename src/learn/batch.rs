@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LearnError;
 use crate::model::Batch;
-use crate::text::TokenSplit;
+use crate::text::{Encoded, TokenSplit};
 
 /// Rows of token ids, however they are stored.
 pub trait Rows: Sync {
@@ -53,6 +53,29 @@ impl Rows for TokenSplit {
 
     fn id(&self, row: usize) -> u64 {
         TokenSplit::id(self, row)
+    }
+}
+
+impl Rows for Encoded {
+    fn rows(&self) -> usize {
+        Encoded::rows(self)
+    }
+
+    fn ids(&self, row: usize) -> &[u32] {
+        Encoded::ids(self, row)
+    }
+
+    fn type_ids(&self, row: usize) -> &[u8] {
+        Encoded::type_ids(self, row)
+    }
+
+    /// None: these rows were never labelled.
+    fn label(&self, _row: usize) -> Option<u32> {
+        None
+    }
+
+    fn id(&self, row: usize) -> u64 {
+        row as u64
     }
 }
 

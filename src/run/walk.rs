@@ -1,0 +1,325 @@
+//! The state of a walk: what is known of each step, and what follows from it.
+//!
+//! Only the deciding thread touches it. A step goes from waiting to known, or through wanted and running to known or ended;
+//! it goes back to waiting when something before it was rebuilt to other content.
+//!
+//! Deliberately absent: threads and the work of a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use super::build::{Finished, Job};
+use super::judge::{History, Judgement, judge};
+use super::place::{self, Placement};
+use super::{Observer, Options, RunError, read_scores};
+use crate::artifact::Digest;
+use crate::fingerprint::Fingerprint;
+use crate::outcome::{Outcome, Reason};
+use crate::plan::{Plan, Step};
+use crate::stage::{CardFacts, Input, StageError};
+use crate::store::{Need, Record, StepRecord, Store};
+
+enum State {
+    /// Its inputs are not all known.
+    Waiting,
+    /// Its result is known.
+    Known { record: Box<Record>, present: bool },
+    /// It must run.
+    Wanted { fingerprint: Box<Fingerprint>, reason: Reason, need: Need, before: Option<Digest> },
+    Running { before: Option<Digest> },
+    /// It failed, was interrupted, or cannot run any more.
+    Ended,
+}
+
+pub(super) struct Walk<'a> {
+    plan: &'a Plan,
+    store: &'a Store,
+    options: &'a Options<'a>,
+    observer: &'a dyn Observer,
+    history: History<'a>,
+    states: Vec<State>,
+    records: BTreeMap<usize, StepRecord>,
+    forced: BTreeSet<usize>,
+    /// The step whose failure stopped the run.
+    stopped_by: Option<String>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(plan: &'a Plan, store: &'a Store, options: &'a Options<'a>, observer: &'a dyn Observer) -> Self {
+        Walk {
+            plan,
+            store,
+            options,
+            observer,
+            history: History::new(store, &plan.pipeline),
+            states: plan.steps.iter().map(|_| State::Waiting).collect(),
+            records: BTreeMap::new(),
+            forced: options.forced.clone(),
+            stopped_by: None,
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.options.interrupted.load(Ordering::Relaxed) || (self.stopped_by.is_some() && !self.options.keep_going)
+    }
+
+    /// Judges what can be judged, and demands the objects of what must run, until nothing changes.
+    pub(super) fn settle(&mut self) {
+        let mut changed = true;
+        while changed && !self.stopping() {
+            changed = false;
+            for &index in &self.options.selected {
+                changed |= match &self.states[index] {
+                    State::Waiting => self.settle_waiting(index),
+                    State::Wanted { .. } => self.demand_inputs(index),
+                    _ => false,
+                };
+            }
+        }
+    }
+
+    fn settle_waiting(&mut self, index: usize) -> bool {
+        let step = &self.plan.steps[index];
+        if let Some(input) = step.inputs.values().find(|input| matches!(self.states[**input], State::Ended)) {
+            let stage = self.plan.steps[*input].name.clone();
+            self.end(index, Outcome::Skipped, Reason::UpstreamFailed { stage });
+            return true;
+        }
+        let mut inputs = BTreeMap::new();
+        for (field, input) in &step.inputs {
+            let State::Known { record, .. } = &self.states[*input] else { return false };
+            inputs.insert((*field).to_owned(), record.digest);
+        }
+        let forced = self.forced.contains(&index);
+        match judge(step, inputs, forced, self.store, &self.history) {
+            Ok(Judgement::Stale { fingerprint, reason }) => {
+                let need = if forced { Need::Rebuild } else { Need::Result };
+                self.states[index] = State::Wanted { fingerprint, reason, need, before: None };
+            }
+            Ok(Judgement::Fresh { record, present }) => {
+                let reason = if present { Reason::UpToDate } else { Reason::Collected };
+                let entry = known(step, &record, Outcome::Fresh, reason);
+                self.know(index, record, present, entry);
+            }
+            Err(error) => {
+                let entry = unknown(step, Outcome::Failed, Reason::Error { message: error.to_string() });
+                self.fail(index, &error.into(), entry);
+            }
+        }
+        true
+    }
+
+    fn demand_inputs(&mut self, index: usize) -> bool {
+        let mut changed = false;
+        let name = &self.plan.steps[index].name;
+        for &input in self.plan.steps[index].inputs.values() {
+            if let State::Known { record, present: false } = &self.states[input] {
+                self.states[input] = State::Wanted {
+                    fingerprint: Box::new(record.fingerprint.clone()),
+                    reason: Reason::ObjectMissing { needed_by: vec![name.clone()] },
+                    need: Need::Result,
+                    before: Some(record.digest),
+                };
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The next step that must run and whose inputs are all at hand.
+    pub(super) fn next_job(&mut self) -> Option<Job> {
+        if self.stopping() {
+            return None;
+        }
+        let ready = |index: &usize| {
+            let at_hand = |input: &usize| matches!(self.states[*input], State::Known { present: true, .. });
+            matches!(self.states[*index], State::Wanted { .. }) && self.plan.steps[*index].inputs.values().all(at_hand)
+        };
+        let index = self.options.selected.iter().copied().find(|index| ready(index))?;
+        let mut inputs = BTreeMap::new();
+        for (field, input) in &self.plan.steps[index].inputs {
+            if let State::Known { record, .. } = &self.states[*input] {
+                let path = self.store.object_path(&record.digest);
+                inputs.insert(*field, Input { path, digest: record.digest });
+            }
+        }
+        let State::Wanted { fingerprint, reason, need, before } = std::mem::replace(&mut self.states[index], State::Waiting) else {
+            return None;
+        };
+        self.states[index] = State::Running { before };
+        Some(Job { index, fingerprint, reason, need, inputs })
+    }
+
+    pub(super) fn take(&mut self, finished: Finished) {
+        let Finished { index, seconds, key, fingerprint, reason, result } = finished;
+        let State::Running { before } = self.states[index] else { return };
+        match result {
+            Ok((record, built)) => {
+                self.forced.remove(&index);
+                if before.is_some_and(|before| before != record.digest) {
+                    self.observer.warned(&format!(
+                        "`{}` was rebuilt to other content than before; what depends on it is looked at again",
+                        self.plan.steps[index].name
+                    ));
+                    self.forget_after(index);
+                }
+                let (outcome, reason) = if built { (Outcome::Built, reason) } else { (Outcome::Fresh, Reason::BuiltElsewhere) };
+                let entry = StepRecord { seconds, ..known(&self.plan.steps[index], &record, outcome, reason) };
+                self.know(index, Box::new(record), true, entry);
+            }
+            Err(error) => {
+                let reason = Reason::Error { message: error.to_string() };
+                let entry = unknown(&self.plan.steps[index], Outcome::Failed, reason);
+                self.fail(index, &error, StepRecord { key: Some(key), seconds, fingerprint: Some(*fingerprint), ..entry });
+            }
+        }
+    }
+
+    /// Everything after a step whose content changed is judged anew.
+    fn forget_after(&mut self, index: usize) {
+        let mut after = BTreeSet::from([index]);
+        for later in index + 1..self.plan.steps.len() {
+            if self.plan.steps[later].inputs.values().any(|input| after.contains(input)) {
+                after.insert(later);
+                if matches!(self.states[later], State::Known { .. } | State::Wanted { .. }) {
+                    self.states[later] = State::Waiting;
+                }
+            }
+        }
+    }
+
+    fn know(&mut self, index: usize, record: Box<Record>, present: bool, mut entry: StepRecord) {
+        match self.place(index, &record, present) {
+            Ok(Some(reason)) if !present => {
+                self.states[index] = State::Wanted {
+                    fingerprint: Box::new(record.fingerprint.clone()),
+                    reason,
+                    need: Need::Result,
+                    before: Some(record.digest),
+                };
+                return;
+            }
+            Ok(Some(reason)) if entry.outcome == Outcome::Fresh => entry.reason = reason,
+            Ok(_) => {}
+            Err(error) => {
+                entry.outcome = Outcome::Failed;
+                entry.reason = Reason::Error { message: error.to_string() };
+                self.fail(index, &error, entry);
+                return;
+            }
+        }
+        self.states[index] = State::Known { record, present };
+        self.observer.finished(&self.plan.steps[index], &entry);
+        self.records.insert(index, entry);
+    }
+
+    /// Places the artifact where that is asked for and not done yet. The reason says that it was (or, with the object
+    /// absent, that it has to be).
+    fn place(&self, index: usize, record: &Record, present: bool) -> Result<Option<Reason>, RunError> {
+        let step = &self.plan.steps[index];
+        let Some(to) = &step.placement else { return Ok(None) };
+        let shown = to.display().to_string();
+        let reason = match place::state(to, self.plan, step, record)? {
+            Placement::Current => return Ok(None),
+            Placement::Missing => Reason::PlacementMissing { to: shown },
+            _ => Reason::PlacementStale { to: shown },
+        };
+        if present {
+            let object = self.store.object_path(&record.digest);
+            let card = step.stage.card(&self.card_facts(index, record));
+            place::place(to, &object, card, self.plan, step, record, self.options.forced.contains(&index))?;
+            self.observer.placed(step, to);
+        }
+        Ok(Some(reason))
+    }
+
+    fn card_facts(&self, index: usize, record: &Record) -> CardFacts {
+        let mut facts = CardFacts {
+            pipeline: self.plan.pipeline.clone(),
+            stage: self.plan.steps[index].name.clone(),
+            key: record.key.to_string(),
+            digest: record.digest.to_string(),
+            ..CardFacts::default()
+        };
+        let mut behind = BTreeSet::new();
+        let mut pending = vec![index];
+        while let Some(next) = pending.pop() {
+            if behind.insert(next) {
+                pending.extend(self.plan.steps[next].inputs.values());
+            }
+        }
+        for &one in &behind {
+            let step = &self.plan.steps[one];
+            let known = match &self.states[one] {
+                State::Known { record, .. } => Some(record.as_ref()),
+                _ => (one == index).then_some(record),
+            };
+            facts.stages.push((step.name.clone(), step.kind.to_owned(), step.settings.clone()));
+            for (role, digest) in known.iter().flat_map(|record| &record.fingerprint.files) {
+                facts.files.insert(format!("{}/{role}", step.name), digest.to_string());
+            }
+        }
+        let scores = self.plan.steps[index].inputs.get("scores").map(|&input| &self.states[input]);
+        if let Some(State::Known { record, .. }) = scores {
+            facts.scores = read_scores(&self.store.object_path(&record.digest));
+        }
+        facts
+    }
+
+    fn fail(&mut self, index: usize, error: &RunError, mut entry: StepRecord) {
+        let step = &self.plan.steps[index];
+        let interrupted = matches!(error, RunError::Stage(StageError::Interrupted));
+        if interrupted {
+            entry.reason = Reason::Interrupted;
+        } else {
+            self.stopped_by.get_or_insert_with(|| step.name.clone());
+            self.observer.failed(step, error);
+        }
+        self.observer.finished(step, &entry);
+        self.states[index] = State::Ended;
+        self.records.insert(index, entry);
+    }
+
+    fn end(&mut self, index: usize, outcome: Outcome, reason: Reason) {
+        let step = &self.plan.steps[index];
+        let entry = unknown(step, outcome, reason);
+        self.observer.finished(step, &entry);
+        self.states[index] = State::Ended;
+        self.records.insert(index, entry);
+    }
+
+    pub(super) fn into_records(mut self) -> Vec<StepRecord> {
+        for &index in &self.options.selected {
+            if !self.records.contains_key(&index) || matches!(self.states[index], State::Waiting | State::Wanted { .. }) {
+                let reason = match &self.stopped_by {
+                    Some(stage) if !self.options.interrupted.load(Ordering::Relaxed) => Reason::Stopped { stage: stage.clone() },
+                    _ => Reason::Interrupted,
+                };
+                self.end(index, Outcome::Skipped, reason);
+            }
+        }
+        self.records.into_values().collect()
+    }
+}
+
+fn unknown(step: &Step, outcome: Outcome, reason: Reason) -> StepRecord {
+    StepRecord {
+        stage: step.name.clone(),
+        kind: step.kind.to_owned(),
+        outcome,
+        reason,
+        key: None,
+        digest: None,
+        seconds: 0.0,
+        fingerprint: None,
+    }
+}
+
+fn known(step: &Step, record: &Record, outcome: Outcome, reason: Reason) -> StepRecord {
+    StepRecord {
+        key: Some(record.key),
+        digest: Some(record.digest),
+        fingerprint: Some(record.fingerprint.clone()),
+        ..unknown(step, outcome, reason)
+    }
+}
