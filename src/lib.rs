@@ -1,4 +1,44 @@
-//! refit: declarative fine-tuning of BERT-family encoders (the crate document is written last).
+//! refit fine-tunes BERT-family encoders from a TOML file, and runs again only what changed.
+//!
+//! This page is the map of the house: what lies where, in the order in which a reader meets it, and the rules that hold
+//! everywhere. The design of the cache is the document of [`fingerprint`].
+//!
+//! # The life of a run
+//!
+//! ```text
+//!             engine                       seam             work
+//!  TOML ─ spec ─ plan ─ run ─ outcome      stage/*    table  text  model  learn  metrics  device
+//!               │       │                    │        (polars, tokenizers, burn)
+//!          fingerprint  store ── artifact ───┘
+//! ```
+//!
+//! 1. [`spec`] reads the file: TOML with the place of every key, variables, the JSON Schema, the settings of each stage. The
+//!    result is a [`spec::Pipeline`], the spec *as written*, and a list of every problem.
+//! 2. [`plan`] resolves names to edges and paths to files. The result is a [`plan::Plan`]; it exists only without problems.
+//! 3. [`run`] walks the plan. [`run::judge`] asks for each step whether its result is known: its [`fingerprint::Fingerprint`]
+//!    (settings, digests of files and inputs) has a [`fingerprint::Key`], and [`store`] has a record of that key or not. A
+//!    stale step gets a draft to write into, the [`stage::Stage`] does its work there, and the draft becomes an object of
+//!    the store. [`run::place`] lays exports outside the store and never over somebody's work.
+//! 4. [`outcome`] says what happened to each step and why, as data; `cli` words it.
+//!
+//! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
+//! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
+//! loop), [`metrics`] (scores), [`device`] (which backend). Engine and work meet in [`stage`]: one file for each kind of
+//! stage, with its settings, its behaviour and its tests.
+//!
+//! # Invariants
+//!
+//! - **The engine has never heard of a tensor or a data frame; the work has never heard of a pipeline.** Who may name whom is
+//!   a table in `tests/it/layering.rs`, which is a test.
+//! - **A key depends on content alone**: no paths, names, times, hosts, thread counts or devices.
+//! - **What has no manifest does not exist.** The manifest is written last, and the folder renamed into place.
+//! - **Equal spec, seed, program and device kind give equal digests**, whatever the number of threads.
+//! - **Every problem at once**, at its place, with what to do. Nothing panics on any input.
+//! - **A spec is data.** No stage runs a program, so a stranger's spec is safe to run.
+//!
+//! # Deliberately absent
+//!
+//! A server, a database, a configuration outside the spec, global state (but the device's), and Python.
 
 pub mod artifact;
 pub mod cli;
