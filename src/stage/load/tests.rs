@@ -1,0 +1,374 @@
+//! `load` on made files, on the real data sets, and on every broken file under `tests/broken_data`.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use super::*;
+use crate::stage::Progress;
+
+#[derive(Default)]
+struct Heard {
+    said: Mutex<Vec<String>>,
+    warned: Mutex<Vec<String>>,
+}
+
+impl Progress for Heard {
+    fn start(&self, _: &str, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn state(&self, _: &str) {}
+    fn say(&self, line: &str) {
+        self.said.lock().unwrap().push(line.to_owned());
+    }
+    fn warn(&self, line: &str) {
+        self.warned.lock().unwrap().push(line.to_owned());
+    }
+}
+
+struct Loaded {
+    table: Table,
+    warned: Vec<String>,
+    said: Vec<String>,
+}
+
+impl Loaded {
+    fn texts(&self, split: &str) -> Texts {
+        table::texts(&self.table.splits[split]).unwrap()
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.table.label_names.iter().flatten().map(String::as_str).collect()
+    }
+
+    /// Rows of each label, in label order.
+    fn counts(&self, split: &str) -> Vec<usize> {
+        let labels = self.texts(split).label.unwrap();
+        (0..self.names().len() as u32).map(|label| labels.iter().filter(|&&l| l == label).count()).collect()
+    }
+}
+
+fn stage(settings: Value) -> Load {
+    serde_json::from_value(settings).unwrap()
+}
+
+fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageError> {
+    let load = stage(settings);
+    assert_eq!(load.check(), []);
+    let files = load.files(base).unwrap();
+    let (draft, heard, interrupted) = (tempfile::tempdir().unwrap(), Heard::default(), AtomicBool::new(false));
+    let context = Context {
+        stage: "data",
+        seed,
+        inputs: BTreeMap::new(),
+        files,
+        draft: draft.path(),
+        device: "flex",
+        progress: &heard,
+        interrupted: &interrupted,
+    };
+    load.run(&context)?;
+    let table = Table::open(draft.path())?;
+    Ok(Loaded { table, warned: heard.warned.into_inner().unwrap(), said: heard.said.into_inner().unwrap() })
+}
+
+fn load(base: &Path, settings: Value) -> Result<Loaded, StageError> {
+    load_with(base, settings, 13)
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// The shared data sets; says so when they are not there.
+fn assets() -> Option<PathBuf> {
+    let found = std::env::var_os("REFIT_TEST_ASSETS").map(|root| PathBuf::from(root).join("data"));
+    if found.is_none() {
+        eprintln!("SKIPPED: set REFIT_TEST_ASSETS to the folder with `data` to run this test");
+    }
+    found
+}
+
+#[test]
+fn ag_news_is_read_from_parquet_and_from_its_original_csv() {
+    let Some(data) = assets() else { return };
+    let names = ["World", "Sports", "Business", "Sci/Tech"];
+    let parquet =
+        load(&data, json!({ "train": "ag_news/train.parquet", "test": "ag_news/test.parquet", "label_names": names })).unwrap();
+    assert_eq!(parquet.names(), names);
+    assert_eq!(parquet.counts("train"), [2506, 2456, 2485, 2530]);
+    assert_eq!(parquet.counts("test"), [1900; 4]);
+    assert_eq!(parquet.warned, Vec::<String>::new());
+
+    let csv = load(
+        &data,
+        json!({
+            "train": "ag_news/test.csv", "header": false, "label_names": names,
+            "columns": { "text": 2, "text_pair": 1, "label": 0 },
+        }),
+    )
+    .unwrap();
+    assert_eq!(csv.counts("train"), [1900; 4]);
+    let (csv, parquet) = (csv.texts("train"), parquet.texts("test"));
+    assert_eq!(csv.label, parquet.label);
+    assert_eq!(csv.text_pair.unwrap()[0], "Fears for T N pension after talks");
+    let same = csv.text.iter().zip(&parquet.text).filter(|(csv, parquet)| csv == parquet).count();
+    assert_eq!(same, 7600);
+}
+
+#[test]
+fn sst2_is_read_without_quoting() {
+    let Some(data) = assets() else { return };
+    let settings = json!({
+        "train": "sst2/train.tsv", "validation": "sst2/dev.tsv", "quote": "", "columns": { "text": "sentence" },
+    });
+    let loaded = load(&data, settings).unwrap();
+    assert_eq!(loaded.names(), ["0", "1"]);
+    assert_eq!(loaded.counts("train"), [29780, 37569]);
+    assert_eq!(loaded.counts("validation"), [428, 444]);
+    assert_eq!(loaded.texts("train").text[0], "hide new secretions from the parental units ");
+}
+
+#[test]
+fn sms_spam_has_no_header_and_no_quotes() {
+    let Some(data) = assets() else { return };
+    let settings = |quote: &str| {
+        json!({
+            "train": ["sms_spam/*.tsv"], "header": false, "quote": quote, "columns": { "text": 1, "label": 0 },
+            "split": { "test": 0.2, "validation": 0.1 },
+        })
+    };
+    let loaded = load(&data, settings("")).unwrap();
+    assert_eq!(loaded.names(), ["ham", "spam"]);
+    let count = |split| loaded.counts(split);
+    assert_eq!(count("train")[0] + count("test")[0] + count("validation")[0], 4827);
+    assert_eq!(count("train")[1] + count("test")[1] + count("validation")[1], 747);
+    assert_eq!(loaded.texts("test").len(), 1115);
+    assert_eq!(loaded.texts("validation").len(), 557);
+    assert!(loaded.warned.iter().any(|line| line.contains("of test occur in train too")), "{:?}", loaded.warned);
+
+    let error = load(&data, settings("\"")).err().unwrap().to_string();
+    assert!(error.contains("a quote inside a field"), "{error}");
+}
+
+#[test]
+fn banking77_is_read_with_its_quoted_line_breaks() {
+    let Some(data) = assets() else { return };
+    let settings = json!({ "train": "banking77/train.csv", "test": "banking77/test.csv", "columns": { "label": "category" } });
+    let loaded = load(&data, settings).unwrap();
+    assert_eq!((loaded.texts("train").len(), loaded.texts("test").len(), loaded.names().len()), (10_003, 3_080, 77));
+    assert_eq!(loaded.counts("test"), [40; 77]);
+    assert!(loaded.texts("train").text.iter().any(|text| text.contains('\n')));
+}
+
+#[test]
+fn go_emotions_is_read_as_plain_columns() {
+    let Some(data) = assets() else { return };
+    let settings = json!({
+        "train": "go_emotions/train.tsv", "header": false, "quote": "\"", "columns": { "text": 0, "label": 1 },
+    });
+    let loaded = load(&data, settings).unwrap();
+    let texts = loaded.texts("train");
+    assert_eq!(texts.len(), 43_410);
+    assert_eq!(texts.text[0], "My favourite food is anything I didn't have to cook myself.");
+    let several = texts.label.unwrap().iter().filter(|&&label| loaded.names()[label as usize].contains(',')).count();
+    assert_eq!(several, 7_102);
+}
+
+#[test]
+fn every_format_reads_to_the_same_rows() {
+    let csv = "text,label\n\"a, b\",1\n\"say \"\"x\"\"\",0\nx^2,1\n";
+    let tsv = "text\tlabel\r\na, b\t1\r\n\"say \"\"x\"\"\"\t0\r\nx^2\t1\r\n";
+    let jsonl = "{\"text\": \"a, b\", \"label\": 1}\n\n{\"label\": 0, \"text\": \"say \\\"x\\\"\"}\n{\"text\": \"x^2\", \"label\": 1}\n";
+    let json = "[{\"text\": \"a, b\", \"label\": 1}, {\"label\": 0, \"text\": \"say \\\"x\\\"\"}, {\"text\": \"x^2\", \"label\": 1, \"more\": [1]}]";
+    let folder = folder(&[("a.csv", csv), ("a.tsv", tsv), ("a.jsonl", jsonl), ("a.ndjson", jsonl), ("a.json", json)]);
+    let expected = load(folder.path(), json!({ "train": "a.csv" })).unwrap();
+    assert_eq!(expected.texts("train").text, ["a, b", "say \"x\"", "x^2"]);
+    assert_eq!(expected.texts("train").label.unwrap(), [1, 0, 1]);
+    for file in ["a.tsv", "a.jsonl", "a.ndjson", "a.json"] {
+        assert_eq!(load(folder.path(), json!({ "train": file })).unwrap().table, expected.table, "{file}");
+    }
+}
+
+#[test]
+fn text_that_looks_like_numbers_stays_text() {
+    let folder = folder(&[("a.csv", "text,label\n001,x\nnan,y\n,x\n1e5,y\ntrue,x\n")]);
+    let loaded = load(folder.path(), json!({ "train": "a.csv" })).unwrap();
+    assert_eq!(loaded.texts("train").text, ["001", "nan", "", "1e5", "true"]);
+    assert_eq!(loaded.warned, ["1 row of train has an empty text: row 2 \"\""]);
+}
+
+#[test]
+fn a_body_that_looks_compressed_is_text() {
+    let folder = folder(&[("a.csv", "x^2 is a square,math\nno,other\n")]);
+    let settings = json!({ "train": "a.csv", "header": false, "columns": { "text": 0, "label": 1 } });
+    assert_eq!(load(folder.path(), settings).unwrap().texts("train").text[0], "x^2 is a square");
+}
+
+#[test]
+fn booleans_are_labels_in_the_order_false_true() {
+    let folder = folder(&[("a.jsonl", "{\"text\": \"a\", \"label\": true}\n{\"text\": \"b\", \"label\": false}\n")]);
+    let loaded = load(folder.path(), json!({ "train": "a.jsonl" })).unwrap();
+    assert_eq!((loaded.names(), loaded.texts("train").label.unwrap()), (vec!["false", "true"], vec![1, 0]));
+}
+
+#[test]
+fn plain_text_is_one_row_a_line_without_labels() {
+    let folder = folder(&[("a.txt", "first \"line\n\nthird, line\n")]);
+    let loaded = load(folder.path(), json!({ "train": "a.txt", "split": { "validation": 0.34 } })).unwrap();
+    assert_eq!(loaded.table.label_names, None);
+    assert_eq!((loaded.texts("train").len(), loaded.texts("validation").len()), (2, 1));
+    assert_eq!(loaded.texts("train").label, None);
+}
+
+#[test]
+fn files_follow_the_order_of_the_list_past_the_tenth() {
+    let names = (0..12).map(|n| format!("part{n:02}.csv")).collect::<Vec<_>>();
+    let contents = (0..12).map(|n| format!("text,label\nrow {n},x\n")).collect::<Vec<_>>();
+    let files = names.iter().zip(&contents).map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>();
+    let folder = folder(&files);
+    for train in [json!("part*.csv"), json!(names)] {
+        let texts = load(folder.path(), json!({ "train": train })).unwrap().texts("train");
+        assert_eq!(texts.text, (0..12).map(|n| format!("row {n}")).collect::<Vec<_>>());
+        assert_eq!(texts.id, (0..12).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn cut_rows_keep_their_ids_and_their_order() {
+    let rows = (0..100).map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" })).collect::<String>();
+    let folder = folder(&[("a.csv", &format!("text,label\n{rows}"))]);
+    let settings = json!({ "train": "a.csv", "split": { "validation": 0.1, "test": 0.2, "stratify": true } });
+    let loaded = load(folder.path(), settings.clone()).unwrap();
+    assert_eq!((loaded.counts("train"), loaded.counts("validation"), loaded.counts("test")), (vec![52, 18], vec![8, 2], vec![15, 5]));
+    for split in ["train", "validation", "test"] {
+        let texts = loaded.texts(split);
+        assert!(texts.id.is_sorted());
+        assert!(texts.id.iter().zip(&texts.text).all(|(id, text)| text == &format!("row {id}")));
+    }
+    assert_eq!(load(folder.path(), settings.clone()).unwrap().table, loaded.table);
+    assert_ne!(load_with(folder.path(), settings, 14).unwrap().table, loaded.table);
+}
+
+#[test]
+fn rows_on_both_sides_are_warned_of() {
+    let train = "text,label\nsame,a\nother,b\nother,b\n";
+    let folder = folder(&[("train.csv", train), ("test.csv", "text,label\nnew,a\nsame,b\n")]);
+    let loaded = load(folder.path(), json!({ "train": "train.csv", "more": { "odd": "test.csv" } })).unwrap();
+    assert_eq!(loaded.warned, ["1 row of more.odd occurs in train too, so scores on it are too good: row 1 \"same\""]);
+    assert_eq!(loaded.said, ["rows: more.odd 2, train 3; 2 labels", "1 row of train repeats an earlier text"]);
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_a_fault_at_its_field() {
+    let folder = folder(&[("a.csv", "text,label\nx,y\n"), ("a.data", "x")]);
+    let load = stage(json!({
+        "train": ["a.csv", "b.csv", "*.tsv", "a.csv", "a.data"], "test": "none.csv", "more": { "x": ["gone.csv"] }, "validation": [],
+    }));
+    let faults = load.files(folder.path()).unwrap_err();
+    let fields = faults.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>();
+    assert_eq!(fields, ["train[1]", "train[2]", "train[3]", "train[4]", "validation", "test", "more.x[0]"]);
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_faults() {
+    let fields = |settings: Value| stage(settings).check().into_iter().map(|fault| fault.field).collect::<Vec<_>>();
+    assert_eq!(fields(json!({ "train": "a.csv", "test": "b.csv", "split": { "test": 0.1 } })), ["split.test"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "split": { "test": 0.5, "validation": 0.5 } })), ["split"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "split": { "test": 1.5 } })), ["split.test", "split"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "quote": "«" })), ["quote"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "label_names": ["a", "b", "a"] })), ["label_names"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "columns": { "text": "t", "text_pair": "t" } })), ["columns.text_pair"]);
+    assert_eq!(fields(json!({ "train": "a.csv", "more": { "a/b": "x.csv" } })), ["more.a/b"]);
+    assert_eq!(fields(json!({ "train": "a.csv" })), Vec::<String>::new());
+}
+
+#[test]
+fn a_stated_format_and_an_implied_one_give_the_same_key() {
+    let folder = folder(&[("a.csv", "text,label\nx,y\n")]);
+    let implied = |settings: Value| {
+        let load = stage(settings);
+        load.implied(&load.files(folder.path()).unwrap())
+    };
+    assert_eq!(implied(json!({ "train": "a.csv" })), implied(json!({ "train": "a.csv", "format": "csv" })));
+    assert_ne!(implied(json!({ "train": "a.csv" })), implied(json!({ "train": "a.csv", "format": "tsv" })));
+}
+
+/// Each broken file, the settings of its spec as JSON, and what the error must say.
+fn broken() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("ragged_long", json!({ "train": ["ragged_long.csv"] }), "ragged_long.csv, line 4: 3 fields instead of 2 fields"),
+        ("ragged_short", json!({ "train": ["ragged_short.tsv"] }), "ragged_short.tsv, line 3: 1 field instead of 2 fields"),
+        ("blank_line", json!({ "train": ["blank_line.csv"] }), "blank_line.csv, line 3: blank line"),
+        ("bad_utf8", json!({ "train": ["bad_utf8.csv"] }), "bad_utf8.csv, line 3: not UTF-8 (byte 0xe9)"),
+        ("utf16", json!({ "train": ["utf16.csv"] }), "utf16.csv, line 1: not UTF-8 (byte 0xff)"),
+        ("unclosed_quote", json!({ "train": ["unclosed_quote.csv"] }), "unclosed_quote.csv, line 3: the quote that opens here is never closed"),
+        ("stray_quote", json!({ "train": ["stray_quote.tsv"] }), "stray_quote.tsv, line 2, field 1: a quote inside a field"),
+        ("null_text", json!({ "train": ["null_text.jsonl"] }), "null_text.jsonl, line 2, column `text`: no value"),
+        ("null_label", json!({ "train": ["null_label.csv"] }), "null_label.csv, line 3, column `label`: no value"),
+        ("missing_column", json!({ "train": ["missing_column.csv"] }), "missing_column.csv: no column `text`"),
+        ("column_number", json!({ "train": ["column_number.tsv"], "header": false, "columns": { "text": 0, "label": 3 } }), "column_number.tsv: no column 3"),
+        ("duplicate_column", json!({ "train": ["duplicate_column.csv"] }), "duplicate_column.csv: two columns are named `text`"),
+        ("float_label", json!({ "train": ["float_label.csv"] }), "float_label.csv, line 2, column `label`: the label 1.0 is not a whole number"),
+        ("unseen_label", json!({ "train": ["unseen_label.csv"], "test": ["unseen_label_test.csv"] }), "unseen_label_test.csv, line 3: the label `spamm` is in test but never in train"),
+        ("empty_file", json!({ "train": ["empty_file.csv"] }), "empty_file.csv is empty"),
+        ("header_only", json!({ "train": ["header_only.csv"] }), "header_only.csv has a header and no rows"),
+        ("json_line", json!({ "train": ["json_line.jsonl"] }), "json_line.jsonl, line 3: not JSON: "),
+        ("json_scalar", json!({ "train": ["json_scalar.json"] }), "json_scalar.json, row 2: not an object"),
+        ("json_lines_as_json", json!({ "train": ["json_lines_as_json.json"] }), "json_lines_as_json.json, line 2: not JSON: "),
+        ("json_nested", json!({ "train": ["json_nested.json"] }), "json_nested.json, line 1: nested deeper than a table"),
+        ("truncated", json!({ "train": ["truncated.parquet"] }), "truncated.parquet is not a Parquet file: it does not end with PAR1"),
+        ("damaged", json!({ "train": ["damaged.parquet"] }), "damaged.parquet"),
+        ("not_parquet", json!({ "train": ["not_parquet.parquet"] }), "not_parquet.parquet is not a Parquet file: it does not begin with PAR1"),
+        ("text_of_numbers", json!({ "train": ["text_of_numbers.jsonl"] }), "text_of_numbers.jsonl, column `text`: integers instead of text"),
+        ("label_of_lists", json!({ "train": ["label_of_lists.jsonl"] }), "label_of_lists.jsonl, column `label`: lists instead of text, integers or booleans"),
+        ("unnamed_label", json!({ "train": ["unnamed_label.csv"], "label_names": ["ham", "spam"] }), "unnamed_label.csv, line 4: the label `eggs` is not in `label_names`"),
+        ("miscounted_names", json!({ "train": ["miscounted_names.csv"], "label_names": ["low", "high"] }), "`label_names` has 2 names, but "),
+        ("mixed_columns", json!({ "train": ["mixed_columns_1.csv", "mixed_columns_2.csv"], "header": false, "columns": { "text": 0, "label": 1 } }), "mixed_columns_2.csv has 3 columns, but "),
+        ("mixed_labels", json!({ "train": ["mixed_labels_1.csv", "mixed_labels_2.csv"] }), "mixed_labels_2.csv has names as labels, but "),
+        ("unlabelled_training", json!({ "train": ["unlabelled_training.txt"], "test": ["unlabelled_training_test.csv"] }), "test has labels, train has none"),
+        ("empty_split", json!({ "train": ["empty_split.csv"], "split": { "validation": 0.1 } }), "validation would be empty: 0.1 of 3 rows"),
+    ]
+}
+
+#[test]
+fn every_broken_file_gives_a_clear_error() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken_data");
+    let notes = std::fs::read_to_string(base.join("README.md")).unwrap();
+    for (name, settings, wanted) in broken() {
+        match load(&base, settings) {
+            Err(StageError::Table(error)) => {
+                let said = error.to_string();
+                assert!(said.contains(wanted), "{name}: {said}");
+                assert!(miette::Diagnostic::help(&error).is_some(), "{name}: no help");
+            }
+            Err(other) => panic!("{name}: {other}"),
+            Ok(_) => panic!("{name} was read"),
+        }
+        assert!(base.join(format!("{name}.toml")).is_file(), "{name} has no spec");
+        assert!(notes.contains(&format!("`{name}`")), "{name} is not in the README");
+    }
+}
+
+#[test]
+fn a_parquet_file_cut_anywhere_is_an_error() {
+    let texts = Texts {
+        id: (0..50).collect(),
+        copy: vec![0; 50],
+        text: (0..50).map(|n| format!("text {n}")).collect(),
+        text_pair: None,
+        label: Some((0..50).map(|n| n % 3).collect()),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    Table { label_names: None, splits: [("whole".to_owned(), texts.to_frame().unwrap())].into() }.save(folder.path()).unwrap();
+    let whole = std::fs::read(folder.path().join("whole.parquet")).unwrap();
+    for length in (0..whole.len()).step_by(97) {
+        std::fs::write(folder.path().join("cut.parquet"), &whole[..length]).unwrap();
+        assert!(matches!(load(folder.path(), json!({ "train": "cut.parquet" })), Err(StageError::Table(_))), "{length} bytes");
+    }
+}
