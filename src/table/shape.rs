@@ -56,7 +56,9 @@ pub(super) fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, TableErr
         TableError::NotUtf8 {
             place: Place::line(file, line),
             byte: bytes.get(e.valid_up_to()).copied().unwrap_or_default(),
-            help: format!("convert the file, for example `iconv -f {from} -t UTF-8`; or state its `format` if it is not text"),
+            help: format!(
+                "convert the file, for example `iconv -f {from} -t UTF-8`; or state its `format` if it is not text"
+            ),
         }
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))

@@ -52,7 +52,8 @@ fn quotas(sizes: &[usize], left: &[usize], share: f64) -> Vec<usize> {
     let total = (sizes.iter().sum::<usize>() as f64 * share).round() as usize;
     let exact = sizes.iter().map(|&size| size as f64 * share).collect::<Vec<_>>();
     let most = left.iter().map(|left| left.saturating_sub(1)).collect::<Vec<_>>();
-    let mut quotas = exact.iter().zip(&most).map(|(exact, &most)| (exact.floor() as usize).min(most)).collect::<Vec<_>>();
+    let mut quotas =
+        exact.iter().zip(&most).map(|(exact, &most)| (exact.floor() as usize).min(most)).collect::<Vec<_>>();
     let mut order = (0..sizes.len()).collect::<Vec<_>>();
     order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
 
