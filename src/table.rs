@@ -267,8 +267,11 @@ mod tests {
     fn table(texts: &Texts) -> Table {
         Table {
             label_names: Some(vec!["no".into(), "yes".into()]),
-            splits: [("train".to_owned(), texts.to_frame().unwrap()), ("more.odd".to_owned(), sample().to_frame().unwrap())]
-                .into(),
+            splits: [
+                ("train".to_owned(), texts.to_frame().unwrap()),
+                ("more.odd".to_owned(), sample().to_frame().unwrap()),
+            ]
+            .into(),
         }
     }
 

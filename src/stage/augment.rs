@@ -211,7 +211,8 @@ impl Augment {
         if let Some(oversample) = &self.oversample {
             context.checkpoint()?;
             for row in repeats(&rows, oversample.ratio, context.seed)? {
-                if let Some((text, pair)) = rows.row(row).map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned))) {
+                if let Some((text, pair)) = rows.row(row).map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned)))
+                {
                     made.push(&mut rows, row, text, pair);
                 }
             }
@@ -283,8 +284,11 @@ fn swap_words(words: &mut [&str], rate: f64, generator: &mut ChaCha8Rng) {
 /// Sorts by place + noise from 0 to window + 1: of two words more than `window` apart the earlier one stays the earlier.
 fn shuffle_words(words: &mut [&str], window: u32, generator: &mut ChaCha8Rng) {
     let reach = f64::from(window) + 1.0;
-    let mut placed =
-        words.iter().enumerate().map(|(n, word)| (n as f64 + generator.random::<f64>() * reach, *word)).collect::<Vec<_>>();
+    let mut placed = words
+        .iter()
+        .enumerate()
+        .map(|(n, word)| (n as f64 + generator.random::<f64>() * reach, *word))
+        .collect::<Vec<_>>();
     placed.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (word, (_, placed)) in words.iter_mut().zip(placed) {
         *word = placed;

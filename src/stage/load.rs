@@ -81,7 +81,11 @@ impl Stage for Load {
             fault("split", "the shares leave nothing to train on", "let them sum to less than 1");
         }
         if self.quote.len() > 1 || !self.quote.is_ascii() || matches!(self.quote.as_str(), "\n" | "\r" | "\t" | ",") {
-            fault("quote", "a quote is one ASCII character", "use \"\\\"\", \"'\", or \"\" for files that do not quote");
+            fault(
+                "quote",
+                "a quote is one ASCII character",
+                "use \"\\\"\", \"'\", or \"\" for files that do not quote",
+            );
         }
         if self.columns.text == Column::Name(String::new()) {
             fault("columns.text", "a column's name is empty", "name the column that holds the text");
@@ -101,7 +105,8 @@ impl Stage for Load {
             if names.is_empty() {
                 fault("label_names", "no names", "list the labels, or remove the field");
             }
-            if let Some(name) = names.iter().enumerate().find_map(|(n, name)| names[..n].contains(name).then_some(name)) {
+            if let Some(name) = names.iter().enumerate().find_map(|(n, name)| names[..n].contains(name).then_some(name))
+            {
                 fault("label_names", &format!("`{name}` is listed twice"), "list each label once");
             }
         }
@@ -131,7 +136,10 @@ impl Stage for Load {
         context.checkpoint()?;
 
         let frames = splits.iter().map(|(name, texts)| Ok((name.clone(), texts.to_frame()?)));
-        let table = Table { label_names: labels.map(|labels| labels.names), splits: frames.collect::<Result<_, TableError>>()? };
+        let table = Table {
+            label_names: labels.map(|labels| labels.names),
+            splits: frames.collect::<Result<_, TableError>>()?,
+        };
         table.save(context.draft)?;
         Ok(())
     }
@@ -192,7 +200,8 @@ impl Load {
             _ => vec![0; whole.len()],
         };
         let to = table::split::cut(&class, &shares.iter().map(|(_, share)| *share).collect::<Vec<_>>(), context.seed);
-        let rows_of = |split: usize| to.iter().enumerate().filter(|&(_, &t)| t == split).map(|(row, _)| row).collect::<Vec<_>>();
+        let rows_of =
+            |split: usize| to.iter().enumerate().filter(|&(_, &t)| t == split).map(|(row, _)| row).collect::<Vec<_>>();
         let train = whole.take(&rows_of(0));
         let learnt = train.label.iter().flatten().collect::<BTreeSet<_>>();
         for (number, &(split, share)) in shares.iter().enumerate() {
@@ -286,10 +295,19 @@ fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, 
 
     let Some(train) = splits.get("train") else { return };
     for (name, texts) in splits {
-        let blank = |row: &usize| texts.row(*row).is_some_and(|(text, pair)| text.trim().is_empty() || pair == Some(""));
+        let blank = |row: &usize| {
+            texts
+                .row(*row)
+                .is_some_and(|(text, pair)| text.trim().is_empty() || pair.is_some_and(|pair| pair.trim().is_empty()))
+        };
         let empty = (0..texts.len()).filter(blank).collect::<Vec<_>>();
         if !empty.is_empty() {
-            context.progress.warn(&format!("{} of {name} ha{} an empty text: {}", rows(empty.len()), ve(empty.len()), first(texts, &empty)));
+            context.progress.warn(&format!(
+                "{} of {name} ha{} an empty text: {}",
+                rows(empty.len()),
+                ve(empty.len()),
+                first(texts, &empty)
+            ));
         }
         let repeated = table::repeated(texts);
         if repeated > 0 {
@@ -311,7 +329,12 @@ fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, 
     }
     if let (Some(labels), Some(numbers)) = (labels, &train.label) {
         let seen = numbers.iter().collect::<BTreeSet<_>>();
-        let absent = labels.names.iter().zip(0_u32..).filter(|(_, number)| !seen.contains(number)).map(|(name, _)| name.as_str());
+        let absent = labels
+            .names
+            .iter()
+            .zip(0_u32..)
+            .filter(|(_, number)| !seen.contains(number))
+            .map(|(name, _)| name.as_str());
         let absent = absent.collect::<Vec<_>>();
         if !absent.is_empty() {
             context.progress.warn(&format!("no row of train has the label {}", absent.join(", ")));

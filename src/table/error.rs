@@ -80,7 +80,9 @@ pub enum TableError {
     #[diagnostic(help("remove it; a text that is meant to be empty is written `\"\"`"))]
     BlankLine { place: Place },
     #[error("{place}: the quote that opens here is never closed")]
-    #[diagnostic(help("close it (a quote inside a quoted field is doubled), or set `quote = \"\"` if the file does not quote its fields"))]
+    #[diagnostic(help(
+        "close it (a quote inside a quoted field is doubled), or set `quote = \"\"` if the file does not quote its fields"
+    ))]
     UnclosedQuote { place: Place },
     #[error("{place}, field {field}: a quote inside a field")]
     #[diagnostic(help(
@@ -99,7 +101,9 @@ pub enum TableError {
     NotParquet { file: PathBuf, message: String },
     /// What polars said about a file in which nothing more exact was found.
     #[error("{} cannot be decoded as {format}: {message}", file.display())]
-    #[diagnostic(help("state the right `format`, or write the file anew with the columns that are needed, as text and integers"))]
+    #[diagnostic(help(
+        "state the right `format`, or write the file anew with the columns that are needed, as text and integers"
+    ))]
     Undecodable { file: PathBuf, format: String, message: String },
     #[error("{}: no column {column}", file.display())]
     MissingColumn {
@@ -112,7 +116,9 @@ pub enum TableError {
     #[diagnostic(help("give the column as a number from 0"))]
     AmbiguousColumn { file: PathBuf, column: String },
     #[error("{place}, column {column}: no value")]
-    #[diagnostic(help("remove the row, or give it a value; an empty text is allowed, an absent one or an empty label is not"))]
+    #[diagnostic(help(
+        "remove the row, or give it a value; an empty text is allowed, an absent one or an empty label is not"
+    ))]
     Null { place: Place, column: String },
     #[error("{}, column {column}: {found} instead of {wanted}", file.display())]
     WrongType {
@@ -127,7 +133,9 @@ pub enum TableError {
     #[diagnostic(help("write class labels as integers or names; numbers with a fraction are no classes"))]
     FloatLabel { place: Place, column: String, value: String },
     #[error("{} has {found}, but {} has {wanted}", file.display(), first.display())]
-    #[diagnostic(help("files of one split must have the same columns; list them under different splits or bring them into one form"))]
+    #[diagnostic(help(
+        "files of one split must have the same columns; list them under different splits or bring them into one form"
+    ))]
     MixedFiles { file: PathBuf, found: String, first: PathBuf, wanted: String },
     #[error("{place}: the label `{label}` is not in `label_names`")]
     UnnamedLabel {

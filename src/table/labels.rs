@@ -94,7 +94,8 @@ fn by_name(first: &Raw, integers: &BTreeSet<i64>, names: &[String]) -> Result<La
 }
 
 fn unnamed(files: &[Raw], names: &[String]) -> TableError {
-    let rows = files.iter().flat_map(|raw| raw.label.iter().flatten().enumerate().map(move |(row, label)| (raw, row, label)));
+    let rows =
+        files.iter().flat_map(|raw| raw.label.iter().flatten().enumerate().map(move |(row, label)| (raw, row, label)));
     let mut strangers = rows.filter(|(_, _, label)| !names.contains(label));
     match strangers.next() {
         Some((raw, row, label)) => TableError::UnnamedLabel {
@@ -107,7 +108,12 @@ fn unnamed(files: &[Raw], names: &[String]) -> TableError {
             ),
         },
         // Reached only if every label had a name, which the caller has excluded.
-        None => TableError::MiscountedNames { file: Default::default(), names: names.len(), count: 0, labels: String::new() },
+        None => TableError::MiscountedNames {
+            file: Default::default(),
+            names: names.len(),
+            count: 0,
+            labels: String::new(),
+        },
     }
 }
 
@@ -138,7 +144,8 @@ fn no_fractions(files: &[Raw]) -> Result<(), TableError> {
 fn one_kind(files: &[Raw]) -> Result<(), TableError> {
     let mut kinds = BTreeMap::new();
     for raw in files {
-        let mut labels = raw.label.iter().flatten().map(|label| integer(label).is_some()).collect::<BTreeSet<_>>().into_iter();
+        let mut labels =
+            raw.label.iter().flatten().map(|label| integer(label).is_some()).collect::<BTreeSet<_>>().into_iter();
         if let (Some(integers), None) = (labels.next(), labels.next()) {
             kinds.entry(integers).or_insert(raw);
         }
@@ -213,7 +220,10 @@ mod tests {
 
     #[test]
     fn files_of_integers_and_files_of_names_do_not_mix() {
-        assert!(matches!(Labels::of_training(&[raw(&["0", "1"]), raw(&["yes", "no"])], None), Err(TableError::MixedFiles { .. })));
+        assert!(matches!(
+            Labels::of_training(&[raw(&["0", "1"]), raw(&["yes", "no"])], None),
+            Err(TableError::MixedFiles { .. })
+        ));
         assert!(Labels::of_training(&[raw(&["0", "x"]), raw(&["yes", "no"])], None).is_ok());
     }
 

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{
-    Column as Values, CsvReadOptions, DataFrame, DataType, Field, JsonFormat, JsonReader, ParquetReader, PolarsResult, Schema,
-    SerReader,
+    Column as Values, CsvReadOptions, DataFrame, DataType, Field, JsonFormat, JsonReader, ParquetReader, PolarsResult,
+    Schema, SerReader,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use super::shape::{self, Places};
 /// How rows are written in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "DataFormat")]
 pub enum Format {
     /// Comma-separated values (`.csv`).
     Csv,
@@ -182,7 +183,8 @@ fn delimited(file: &Path, bytes: &[u8], layout: &Layout, separator: u8) -> Resul
             .into_reader_with_file_handle(Cursor::new(input))
             .finish()
     });
-    let undecodable = |message| TableError::Undecodable { file: file.to_owned(), format: layout.format.to_string(), message };
+    let undecodable =
+        |message| TableError::Undecodable { file: file.to_owned(), format: layout.format.to_string(), message };
     let frame = frame.map_err(undecodable)?;
     if frame.height() != shape.rows {
         return Err(undecodable(format!("{} rows were decoded of {}", frame.height(), shape.rows)));
@@ -243,7 +245,11 @@ fn not_json(file: &Path, text: &str, lines: bool, places: &Places, message: Stri
             match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(serde_json::Value::Object(_)) => {}
                 Ok(serde_json::Value::Array(_)) if number == 0 => {
-                    return at(1, "an array where an object was expected".to_owned(), "for one array of objects set `format = \"json\"`");
+                    return at(
+                        1,
+                        "an array where an object was expected".to_owned(),
+                        "for one array of objects set `format = \"json\"`",
+                    );
                 }
                 Ok(_) => return at(number + 1, "not an object".to_owned(), object),
                 Err(error) => {
@@ -262,7 +268,13 @@ fn not_json(file: &Path, text: &str, lines: bool, places: &Places, message: Stri
                 None if rows.is_empty() => return TableError::Empty { file: file.to_owned() },
                 None => {}
             },
-            Ok(_) => return at(1, "not an array".to_owned(), "`json` is one array of objects; for one object a line set `format = \"jsonl\"`"),
+            Ok(_) => {
+                return at(
+                    1,
+                    "not an array".to_owned(),
+                    "`json` is one array of objects; for one object a line set `format = \"jsonl\"`",
+                );
+            }
             Err(error) => {
                 let line = error.line();
                 let help = if text.trim_start().starts_with('{') {
@@ -336,15 +348,17 @@ impl<'a> Present<'a> {
 
     /// The number of a column, and its name in messages.
     fn find(&self, column: &Column, field: &str) -> Result<(usize, String), TableError> {
-        let missing = |help: String| TableError::MissingColumn { file: self.file.to_owned(), column: column.to_string(), help };
+        let missing =
+            |help: String| TableError::MissingColumn { file: self.file.to_owned(), column: column.to_string(), help };
         match (column, &self.names) {
             (Column::Number(number), names) if *number < self.width => {
                 let name = names.as_ref().and_then(|names| names.get(*number));
                 Ok((*number, name.map_or_else(|| number.to_string(), |name| format!("`{name}`"))))
             }
-            (Column::Number(_), _) => {
-                Err(missing(format!("it has {} columns, numbered from 0: set `columns.{field}` to one of them", self.width)))
-            }
+            (Column::Number(_), _) => Err(missing(format!(
+                "it has {} columns, numbered from 0: set `columns.{field}` to one of them",
+                self.width
+            ))),
             (Column::Name(_), None) => Err(missing(format!(
                 "without a header columns have numbers: set `columns.{field}` to one from 0 to {}",
                 self.width.saturating_sub(1)
@@ -414,8 +428,12 @@ fn strings(file: &Path, places: &Places, values: &Values, column: &str) -> Resul
 fn labels(file: &Path, places: &Places, values: &Values, column: &str) -> Result<Vec<String>, TableError> {
     let dtype = values.dtype();
     if dtype.is_float() {
-        let row = values.as_materialized_series().is_not_null().iter().position(|there| there == Some(true)).unwrap_or(0);
-        let value = values.get(row).map(|value| value.to_string()).unwrap_or_default();
+        let numbers = guarded(|| values.cast(&DataType::Float64)?.f64().cloned());
+        let numbers = numbers
+            .map(|numbers| numbers.iter().map(Option::unwrap_or_default).collect::<Vec<_>>())
+            .unwrap_or_default();
+        let row = numbers.iter().position(|number| number.fract() != 0.0).unwrap_or(0);
+        let value = numbers.get(row).map(|number| format!("{number:?}")).unwrap_or_default();
         return Err(TableError::FloatLabel { place: places.of(file, row), column: column.to_owned(), value });
     }
     let wrong = || TableError::WrongType {

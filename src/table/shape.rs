@@ -56,7 +56,9 @@ pub(super) fn utf8<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, TableErr
         TableError::NotUtf8 {
             place: Place::line(file, line),
             byte: bytes.get(e.valid_up_to()).copied().unwrap_or_default(),
-            help: format!("convert the file, for example `iconv -f {from} -t UTF-8`; or state its `format` if it is not text"),
+            help: format!(
+                "convert the file, for example `iconv -f {from} -t UTF-8`; or state its `format` if it is not text"
+            ),
         }
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
@@ -103,12 +105,8 @@ pub(super) fn delimited<'a>(
 
 fn ragged(place: Place, found: usize, wanted: usize, separator: u8, quote: Option<u8>) -> TableError {
     let between = if separator == b'\t' { "tab" } else { "comma" };
-    let help = match (found > wanted, quote) {
-        (true, Some(quote)) => {
-            format!("a field that holds a {between} must be enclosed in {}, as in {0}a{between}b{0}", quote as char)
-                .replace("acommab", "a,b")
-                .replace("atabb", "a b")
-        }
+    let help = match (found > wanted, quote.map(char::from)) {
+        (true, Some(quote)) => format!("a field that holds a {between} must be enclosed in {quote}…{quote}"),
         (true, None) => format!("without quoting no field can hold a {between}: remove it, or set `quote = \"\\\"\"`"),
         (false, _) => format!("every row needs a {between} between its {wanted} fields, also around empty ones"),
     };

@@ -59,7 +59,10 @@ fn find(base: &Path, path: &str) -> Result<Vec<PathBuf>, (String, String)> {
         return Ok(vec![plain]);
     }
     if plain.is_dir() {
-        return Err((format!("`{path}` is a folder"), format!("name its files: \"{}/*.csv\", say", path.trim_end_matches('/'))));
+        return Err((
+            format!("`{path}` is a folder"),
+            format!("name its files: \"{}/*.csv\", say", path.trim_end_matches('/')),
+        ));
     }
     if !path.contains(['*', '?', '[']) {
         let help = format!("paths are relative to the spec's folder: looked for {}", plain.display());
@@ -70,7 +73,8 @@ fn find(base: &Path, path: &str) -> Result<Vec<PathBuf>, (String, String)> {
     } else {
         format!("{}/{path}", glob::Pattern::escape(&base.to_string_lossy()))
     };
-    let matches = glob::glob(&pattern).map_err(|e| (format!("`{path}` is no pattern: {}", e.msg), "check its brackets and stars".to_owned()))?;
+    let matches = glob::glob(&pattern)
+        .map_err(|e| (format!("`{path}` is no pattern: {}", e.msg), "check its brackets and stars".to_owned()))?;
     let mut found = matches.filter_map(Result::ok).filter(|path| path.is_file()).collect::<Vec<_>>();
     found.sort();
     if found.is_empty() {

@@ -259,7 +259,9 @@ mod tests {
 
     #[test]
     fn a_path_may_stand_for_a_list_of_one() {
-        let load = read(json!({ "train": "a.csv", "test": ["b.csv", "c.csv"], "columns": { "text": 1, "label": "y" } })).unwrap();
+        let load =
+            read(json!({ "train": "a.csv", "test": ["b.csv", "c.csv"], "columns": { "text": 1, "label": "y" } }))
+                .unwrap();
         assert_eq!(load.train, Paths::One("a.csv".into()));
         assert_eq!(load.test.as_ref().unwrap().with_fields("test").last(), Some(("test[1]".into(), "c.csv")));
         assert_eq!(load.columns.text, Column::Number(1));

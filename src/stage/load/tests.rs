@@ -99,7 +99,8 @@ fn ag_news_is_read_from_parquet_and_from_its_original_csv() {
     let Some(data) = assets() else { return };
     let names = ["World", "Sports", "Business", "Sci/Tech"];
     let parquet =
-        load(&data, json!({ "train": "ag_news/train.parquet", "test": "ag_news/test.parquet", "label_names": names })).unwrap();
+        load(&data, json!({ "train": "ag_news/train.parquet", "test": "ag_news/test.parquet", "label_names": names }))
+            .unwrap();
     assert_eq!(parquet.names(), names);
     assert_eq!(parquet.counts("train"), [2506, 2456, 2485, 2530]);
     assert_eq!(parquet.counts("test"), [1900; 4]);
@@ -159,7 +160,8 @@ fn sms_spam_has_no_header_and_no_quotes() {
 #[test]
 fn banking77_is_read_with_its_quoted_line_breaks() {
     let Some(data) = assets() else { return };
-    let settings = json!({ "train": "banking77/train.csv", "test": "banking77/test.csv", "columns": { "label": "category" } });
+    let settings =
+        json!({ "train": "banking77/train.csv", "test": "banking77/test.csv", "columns": { "label": "category" } });
     let loaded = load(&data, settings).unwrap();
     assert_eq!((loaded.texts("train").len(), loaded.texts("test").len(), loaded.names().len()), (10_003, 3_080, 77));
     assert_eq!(loaded.counts("test"), [40; 77]);
@@ -241,11 +243,15 @@ fn files_follow_the_order_of_the_list_past_the_tenth() {
 
 #[test]
 fn cut_rows_keep_their_ids_and_their_order() {
-    let rows = (0..100).map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" })).collect::<String>();
+    let rows =
+        (0..100).map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" })).collect::<String>();
     let folder = folder(&[("a.csv", &format!("text,label\n{rows}"))]);
     let settings = json!({ "train": "a.csv", "split": { "validation": 0.1, "test": 0.2, "stratify": true } });
     let loaded = load(folder.path(), settings.clone()).unwrap();
-    assert_eq!((loaded.counts("train"), loaded.counts("validation"), loaded.counts("test")), (vec![52, 18], vec![8, 2], vec![15, 5]));
+    assert_eq!(
+        (loaded.counts("train"), loaded.counts("validation"), loaded.counts("test")),
+        (vec![52, 18], vec![8, 2], vec![15, 5])
+    );
     for split in ["train", "validation", "test"] {
         let texts = loaded.texts(split);
         assert!(texts.id.is_sorted());
@@ -283,7 +289,10 @@ fn settings_that_exclude_each_other_are_faults() {
     assert_eq!(fields(json!({ "train": "a.csv", "split": { "test": 1.5 } })), ["split.test", "split"]);
     assert_eq!(fields(json!({ "train": "a.csv", "quote": "«" })), ["quote"]);
     assert_eq!(fields(json!({ "train": "a.csv", "label_names": ["a", "b", "a"] })), ["label_names"]);
-    assert_eq!(fields(json!({ "train": "a.csv", "columns": { "text": "t", "text_pair": "t" } })), ["columns.text_pair"]);
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "columns": { "text": "t", "text_pair": "t" } })),
+        ["columns.text_pair"]
+    );
     assert_eq!(fields(json!({ "train": "a.csv", "more": { "a/b": "x.csv" } })), ["more.a/b"]);
     assert_eq!(fields(json!({ "train": "a.csv" })), Vec::<String>::new());
 }
@@ -302,37 +311,117 @@ fn a_stated_format_and_an_implied_one_give_the_same_key() {
 /// Each broken file, the settings of its spec as JSON, and what the error must say.
 fn broken() -> Vec<(&'static str, Value, &'static str)> {
     vec![
-        ("ragged_long", json!({ "train": ["ragged_long.csv"] }), "ragged_long.csv, line 4: 3 fields instead of 2 fields"),
-        ("ragged_short", json!({ "train": ["ragged_short.tsv"] }), "ragged_short.tsv, line 3: 1 field instead of 2 fields"),
+        (
+            "ragged_long",
+            json!({ "train": ["ragged_long.csv"] }),
+            "ragged_long.csv, line 4: 3 fields instead of 2 fields",
+        ),
+        (
+            "ragged_short",
+            json!({ "train": ["ragged_short.tsv"] }),
+            "ragged_short.tsv, line 3: 1 field instead of 2 fields",
+        ),
         ("blank_line", json!({ "train": ["blank_line.csv"] }), "blank_line.csv, line 3: blank line"),
         ("bad_utf8", json!({ "train": ["bad_utf8.csv"] }), "bad_utf8.csv, line 3: not UTF-8 (byte 0xe9)"),
         ("utf16", json!({ "train": ["utf16.csv"] }), "utf16.csv, line 1: not UTF-8 (byte 0xff)"),
-        ("unclosed_quote", json!({ "train": ["unclosed_quote.csv"] }), "unclosed_quote.csv, line 3: the quote that opens here is never closed"),
-        ("stray_quote", json!({ "train": ["stray_quote.tsv"] }), "stray_quote.tsv, line 2, field 1: a quote inside a field"),
+        (
+            "unclosed_quote",
+            json!({ "train": ["unclosed_quote.csv"] }),
+            "unclosed_quote.csv, line 3: the quote that opens here is never closed",
+        ),
+        (
+            "stray_quote",
+            json!({ "train": ["stray_quote.tsv"] }),
+            "stray_quote.tsv, line 2, field 1: a quote inside a field",
+        ),
         ("null_text", json!({ "train": ["null_text.jsonl"] }), "null_text.jsonl, line 2, column `text`: no value"),
         ("null_label", json!({ "train": ["null_label.csv"] }), "null_label.csv, line 3, column `label`: no value"),
         ("missing_column", json!({ "train": ["missing_column.csv"] }), "missing_column.csv: no column `text`"),
-        ("column_number", json!({ "train": ["column_number.tsv"], "header": false, "columns": { "text": 0, "label": 3 } }), "column_number.tsv: no column 3"),
-        ("duplicate_column", json!({ "train": ["duplicate_column.csv"] }), "duplicate_column.csv: two columns are named `text`"),
-        ("float_label", json!({ "train": ["float_label.csv"] }), "float_label.csv, line 2, column `label`: the label 1.0 is not a whole number"),
-        ("unseen_label", json!({ "train": ["unseen_label.csv"], "test": ["unseen_label_test.csv"] }), "unseen_label_test.csv, line 3: the label `spamm` is in test but never in train"),
+        (
+            "column_number",
+            json!({ "train": ["column_number.tsv"], "header": false, "columns": { "text": 0, "label": 3 } }),
+            "column_number.tsv: no column 3",
+        ),
+        (
+            "duplicate_column",
+            json!({ "train": ["duplicate_column.csv"] }),
+            "duplicate_column.csv: two columns are named `text`",
+        ),
+        (
+            "float_label",
+            json!({ "train": ["float_label.csv"] }),
+            "float_label.csv, line 2, column `label`: the label 1.0 is not a whole number",
+        ),
+        (
+            "unseen_label",
+            json!({ "train": ["unseen_label.csv"], "test": ["unseen_label_test.csv"] }),
+            "unseen_label_test.csv, line 3: the label `spamm` is in test but never in train",
+        ),
         ("empty_file", json!({ "train": ["empty_file.csv"] }), "empty_file.csv is empty"),
         ("header_only", json!({ "train": ["header_only.csv"] }), "header_only.csv has a header and no rows"),
         ("json_line", json!({ "train": ["json_line.jsonl"] }), "json_line.jsonl, line 3: not JSON: "),
         ("json_scalar", json!({ "train": ["json_scalar.json"] }), "json_scalar.json, row 2: not an object"),
-        ("json_lines_as_json", json!({ "train": ["json_lines_as_json.json"] }), "json_lines_as_json.json, line 2: not JSON: "),
-        ("json_nested", json!({ "train": ["json_nested.json"] }), "json_nested.json, line 1: nested deeper than a table"),
-        ("truncated", json!({ "train": ["truncated.parquet"] }), "truncated.parquet is not a Parquet file: it does not end with PAR1"),
+        (
+            "json_lines_as_json",
+            json!({ "train": ["json_lines_as_json.json"] }),
+            "json_lines_as_json.json, line 2: not JSON: ",
+        ),
+        (
+            "json_nested",
+            json!({ "train": ["json_nested.json"] }),
+            "json_nested.json, line 1: nested deeper than a table",
+        ),
+        (
+            "truncated",
+            json!({ "train": ["truncated.parquet"] }),
+            "truncated.parquet is not a Parquet file: it does not end with PAR1",
+        ),
         ("damaged", json!({ "train": ["damaged.parquet"] }), "damaged.parquet"),
-        ("not_parquet", json!({ "train": ["not_parquet.parquet"] }), "not_parquet.parquet is not a Parquet file: it does not begin with PAR1"),
-        ("text_of_numbers", json!({ "train": ["text_of_numbers.jsonl"] }), "text_of_numbers.jsonl, column `text`: integers instead of text"),
-        ("label_of_lists", json!({ "train": ["label_of_lists.jsonl"] }), "label_of_lists.jsonl, column `label`: lists instead of text, integers or booleans"),
-        ("unnamed_label", json!({ "train": ["unnamed_label.csv"], "label_names": ["ham", "spam"] }), "unnamed_label.csv, line 4: the label `eggs` is not in `label_names`"),
-        ("miscounted_names", json!({ "train": ["miscounted_names.csv"], "label_names": ["low", "high"] }), "`label_names` has 2 names, but "),
-        ("mixed_columns", json!({ "train": ["mixed_columns_1.csv", "mixed_columns_2.csv"], "header": false, "columns": { "text": 0, "label": 1 } }), "mixed_columns_2.csv has 3 columns, but "),
-        ("mixed_labels", json!({ "train": ["mixed_labels_1.csv", "mixed_labels_2.csv"] }), "mixed_labels_2.csv has names as labels, but "),
-        ("unlabelled_training", json!({ "train": ["unlabelled_training.txt"], "test": ["unlabelled_training_test.csv"] }), "test has labels, train has none"),
-        ("empty_split", json!({ "train": ["empty_split.csv"], "split": { "validation": 0.1 } }), "validation would be empty: 0.1 of 3 rows"),
+        (
+            "not_parquet",
+            json!({ "train": ["not_parquet.parquet"] }),
+            "not_parquet.parquet is not a Parquet file: it does not begin with PAR1",
+        ),
+        (
+            "text_of_numbers",
+            json!({ "train": ["text_of_numbers.jsonl"] }),
+            "text_of_numbers.jsonl, column `text`: integers instead of text",
+        ),
+        (
+            "label_of_lists",
+            json!({ "train": ["label_of_lists.jsonl"] }),
+            "label_of_lists.jsonl, column `label`: lists instead of text, integers or booleans",
+        ),
+        (
+            "unnamed_label",
+            json!({ "train": ["unnamed_label.csv"], "label_names": ["ham", "spam"] }),
+            "unnamed_label.csv, line 4: the label `eggs` is not in `label_names`",
+        ),
+        (
+            "miscounted_names",
+            json!({ "train": ["miscounted_names.csv"], "label_names": ["low", "high"] }),
+            "`label_names` has 2 names, but ",
+        ),
+        (
+            "mixed_columns",
+            json!({ "train": ["mixed_columns_1.csv", "mixed_columns_2.csv"], "header": false, "columns": { "text": 0, "label": 1 } }),
+            "mixed_columns_2.csv has 3 columns, but ",
+        ),
+        (
+            "mixed_labels",
+            json!({ "train": ["mixed_labels_1.csv", "mixed_labels_2.csv"] }),
+            "mixed_labels_2.csv has names as labels, but ",
+        ),
+        (
+            "unlabelled_training",
+            json!({ "train": ["unlabelled_training.txt"], "test": ["unlabelled_training_test.csv"] }),
+            "test has labels, train has none",
+        ),
+        (
+            "empty_split",
+            json!({ "train": ["empty_split.csv"], "split": { "validation": 0.1 } }),
+            "validation would be empty: 0.1 of 3 rows",
+        ),
     ]
 }
 
@@ -365,10 +454,15 @@ fn a_parquet_file_cut_anywhere_is_an_error() {
         label: Some((0..50).map(|n| n % 3).collect()),
     };
     let folder = tempfile::tempdir().unwrap();
-    Table { label_names: None, splits: [("whole".to_owned(), texts.to_frame().unwrap())].into() }.save(folder.path()).unwrap();
+    Table { label_names: None, splits: [("whole".to_owned(), texts.to_frame().unwrap())].into() }
+        .save(folder.path())
+        .unwrap();
     let whole = std::fs::read(folder.path().join("whole.parquet")).unwrap();
     for length in (0..whole.len()).step_by(97) {
         std::fs::write(folder.path().join("cut.parquet"), &whole[..length]).unwrap();
-        assert!(matches!(load(folder.path(), json!({ "train": "cut.parquet" })), Err(StageError::Table(_))), "{length} bytes");
+        assert!(
+            matches!(load(folder.path(), json!({ "train": "cut.parquet" })), Err(StageError::Table(_))),
+            "{length} bytes"
+        );
     }
 }
