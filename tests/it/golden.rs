@@ -194,7 +194,7 @@ fn encoder_outputs(name: &str) {
     near("logits", worst(&numbers(logits), reference.logits.concat()), HIDDEN);
 
     let (shape, attention) = golden.tensor("attention_first");
-    let found = classifier.attention(&batch, 0).unwrap().slice([0..shape[0]]);
+    let found = classifier.attention(&batch, 0).unwrap().narrow(0, 0, shape[0]);
     assert_eq!(found.dims().to_vec(), shape);
     near("attention", worst(&numbers(found), attention.into_iter().map(f64::from)), HIDDEN);
 }
