@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::Value;
 
 const HEADLINE: [&str; 4] = ["accuracy", "f1_macro", "matthews", "loss"];
-const MEANS: [&str; 3] = ["micro", "macro", "weighted"];
+const MEANS: [&str; 2] = ["macro", "weighted"];
 /// Up to so many classes, each has its line; of more, the weakest are shown.
 const CLASSES_SHOWN: usize = 30;
 const WEAKEST_SHOWN: usize = 15;
