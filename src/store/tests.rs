@@ -201,8 +201,8 @@ fn a_manifest_cut_anywhere_counts_as_absent_and_is_replaced() {
 
 #[test]
 fn a_manifest_cannot_lead_out_of_its_folder() {
-    for name in ["../secret", "/etc/passwd", "a/../../b", "", "./a"] {
-        assert!(!stays_inside(name) || name == "./a", "{name}");
+    for name in ["../secret", "/etc/passwd", "a/../../b", "", "."] {
+        assert!(!stays_inside(name), "{name}");
     }
     assert!(stays_inside("tokenizer/vocab.txt"));
 }
