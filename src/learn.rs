@@ -22,9 +22,7 @@ mod predict;
 mod schedule;
 
 pub use batch::{BatchSettings, Padding, Rows, length_grouped, padded, shuffled};
-pub use fit::{
-    EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit,
-};
+pub use fit::{EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit};
 pub use gradients::Gradients;
 pub use loss::cross_entropy;
 pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
@@ -44,11 +42,17 @@ pub enum LearnError {
     NoRows { split: &'static str },
 
     #[error("row {row} of the split `{split}` has no label")]
-    #[diagnostic(help("to learn and to validate, every row needs a label: map the column with `columns.label` in the load stage"))]
+    #[diagnostic(help(
+        "to learn and to validate, every row needs a label: map the column with `columns.label` in the load stage"
+    ))]
     NoLabel { split: &'static str, row: u64 },
 
-    #[error("row {row} of the split `{split}` has label number {label}, but there are {labels} labels, numbered from 0")]
-    #[diagnostic(help("the tokens and their label names do not belong together: build the tokens again from their table"))]
+    #[error(
+        "row {row} of the split `{split}` has label number {label}, but there are {labels} labels, numbered from 0"
+    )]
+    #[diagnostic(help(
+        "the tokens and their label names do not belong together: build the tokens again from their table"
+    ))]
     LabelOutOfRange { split: &'static str, row: u64, label: u32, labels: usize },
 
     #[error("every row of the split `{split}` has the label `{label}`: there is nothing to tell apart")]
@@ -65,6 +69,8 @@ pub enum LearnError {
 
     /// A kernel failed, or the device ran out of memory.
     #[error("the device failed while {doing}: {cause}")]
-    #[diagnostic(help("if it ran out of memory, lower `batch.size` and `batch.evaluation_size`, or `max_length` in the tokenize stage"))]
+    #[diagnostic(help(
+        "if it ran out of memory, lower `batch.size` and `batch.evaluation_size`, or `max_length` in the tokenize stage"
+    ))]
     Device { doing: &'static str, cause: String },
 }

@@ -188,7 +188,8 @@ pub fn fit(
         let candidate = model.valid();
         let size = recipe.batch.evaluation_size as usize;
         let answers = predict(&candidate, rows, material.pad_id, size, device, &mut |rows| on(Event::Rows(rows)))?;
-        let scores = metrics::classification(labels, &answers.labels(), material.label_names).flat(answers.loss(labels));
+        let scores =
+            metrics::classification(labels, &answers.labels(), material.label_names).flat(answers.loss(labels));
         let record = ValidationRecord { step, epoch, validation: scores };
         tell(on, Event::Validation(&record))?;
 
@@ -202,13 +203,27 @@ pub fn fit(
         }
         if better {
             let scores = Some(record.validation);
-            best = Some(Fitted { model: candidate, best_epoch: epoch, best_step: step, scores, steps: step, stopped_early });
+            best = Some(Fitted {
+                model: candidate,
+                best_epoch: epoch,
+                best_step: step,
+                scores,
+                steps: step,
+                stopped_early,
+            });
         }
     }
 
     Ok(match best {
         Some(best) => Fitted { steps: step, stopped_early, ..best },
-        None => Fitted { model: model.valid(), best_epoch: epoch, best_step: step, scores: None, steps: step, stopped_early },
+        None => Fitted {
+            model: model.valid(),
+            best_epoch: epoch,
+            best_step: step,
+            scores: None,
+            steps: step,
+            stopped_early,
+        },
     })
 }
 

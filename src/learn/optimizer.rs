@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 
 use burn::module::Param;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,38 +109,93 @@ impl AdamW {
         model::map_parameters(model, &mut Update { optimizer: self, gradients, learning_rate })
     }
 
-    fn updated<const D: usize>(&mut self, name: &str, tensor: Tensor<D>, gradient: Tensor<1>, learning_rate: f64) -> Tensor<D> {
+    fn updated<const D: usize>(
+        &mut self,
+        name: &str,
+        tensor: Tensor<D>,
+        gradient: Tensor<1>,
+        learning_rate: f64,
+    ) -> Tensor<D> {
         let OptimizerSettings { weight_decay, beta1, beta2, epsilon, .. } = self.settings;
-        let decay = if model::decays(name) { 1.0 - learning_rate * weight_decay } else { 1.0 };
-        let shape = tensor.shape();
-
-        let added_mean = gradient.clone().mul_scalar(1.0 - beta1);
-        let added_square = gradient.square().mul_scalar(1.0 - beta2);
-        let (steps, mean, square) = match self.moments.remove(name) {
-            None => (1, added_mean, added_square),
-            Some(before) => (
-                before.steps + 1,
-                before.mean.mul_scalar(beta1) + added_mean,
-                before.square.mul_scalar(beta2) + added_square,
-            ),
+        let before = self.moments.remove(name).unwrap_or_else(|| Moments {
+            steps: 0,
+            mean: gradient.zeros_like(),
+            square: gradient.zeros_like(),
+        });
+        let steps = before.steps + 1;
+        let step = Step {
+            decay: if model::decays(name) { 1.0 - learning_rate * weight_decay } else { 1.0 },
+            rate: learning_rate / (1.0 - beta1.powi(steps)),
+            root: (1.0 - beta2.powi(steps)).sqrt(),
+            beta1,
+            beta2,
+            epsilon,
         };
-
-        let rate = learning_rate / (1.0 - beta1.powi(steps));
-        let root = (1.0 - beta2.powi(steps)).sqrt();
-        let divisor = square.clone().sqrt().div_scalar(root).add_scalar(epsilon);
-        let change = (mean.clone() / divisor).mul_scalar(rate);
+        let shape = tensor.shape();
+        let flat = tensor.reshape([shape.num_elements()]); // [elements]
+        let take = if flat.device() == Device::flex() { Step::in_one_pass } else { Step::in_tensors };
+        let [flat, mean, square] = take(&step, [flat, before.mean, before.square], gradient);
         self.moments.insert(name.to_owned(), Moments { steps, mean, square });
+        flat.reshape(shape)
+    }
+}
 
-        let flat = tensor.reshape([change.shape().num_elements()]); // [elements]
-        let decayed = if decay == 1.0 { flat } else { flat.mul_scalar(decay) };
-        (decayed - change).reshape(shape)
+/// The numbers of one step of one parameter.
+struct Step {
+    /// What is left of the weight.
+    decay: f64,
+    /// The learning rate over the correction of the mean.
+    rate: f64,
+    /// The root of the correction of the square.
+    root: f64,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+}
+
+impl Step {
+    /// Weight, mean and square after the step, all `[elements]` as is the gradient, for any device.
+    fn in_tensors(&self, [weight, mean, square]: [Tensor<1>; 3], gradient: Tensor<1>) -> [Tensor<1>; 3] {
+        let mean = mean.mul_scalar(self.beta1) + gradient.clone().mul_scalar(1.0 - self.beta1);
+        let square = square.mul_scalar(self.beta2) + gradient.square().mul_scalar(1.0 - self.beta2);
+        let divisor = square.clone().sqrt().div_scalar(self.root).add_scalar(self.epsilon);
+        let change = (mean.clone() / divisor).mul_scalar(self.rate);
+        [weight.mul_scalar(self.decay) - change, mean, square]
+    }
+
+    /// The same numbers, bit for bit, in one pass over memory and on every core. On a CPU the tensor operations above
+    /// walk a dozen times through all weights, on one core: for MiniLM, a tenth of the whole time of training.
+    fn in_one_pass(&self, tensors: [Tensor<1>; 3], gradient: Tensor<1>) -> [Tensor<1>; 3] {
+        const CHUNK: usize = 1 << 15;
+        let device = gradient.device();
+        let [beta1, beta2, rest1, rest2] =
+            [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2].map(|n| n as f32);
+        let [decay, rate, root, epsilon] = [self.decay, self.rate, self.root, self.epsilon].map(|n| n as f32);
+        let mut data = tensors.map(Tensor::into_data);
+        let gradient = gradient.into_data();
+        let [weights, means, squares] =
+            data.each_mut().map(|data| data.as_mut_slice::<f32>().expect("parameters are F32"));
+        let gradients = gradient.as_slice::<f32>().expect("a gradient has its parameter's type");
+        let chunks = (
+            weights.par_chunks_mut(CHUNK),
+            means.par_chunks_mut(CHUNK),
+            squares.par_chunks_mut(CHUNK),
+            gradients.par_chunks(CHUNK),
+        );
+        chunks.into_par_iter().for_each(|(weights, means, squares, gradients)| {
+            for (((weight, mean), square), &gradient) in weights.iter_mut().zip(means).zip(squares).zip(gradients) {
+                *mean = *mean * beta1 + gradient * rest1;
+                *square = *square * beta2 + gradient * gradient * rest2;
+                let change = *mean / (square.sqrt() / root + epsilon) * rate;
+                *weight = *weight * decay - change;
+            }
+        });
+        data.map(|data| Tensor::from_data(data, &device))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
 
     fn assert_close(found: &[f32], expected: &[f32]) {
@@ -168,7 +224,8 @@ mod tests {
                 [0.086_393_06, -0.364_072_14, 0.464_072_17],
             ),
         ];
-        for (step, (rate, (expected_weight, expected_bias))) in [0.1, 0.05, 0.02].into_iter().zip(expected).enumerate() {
+        for (step, (rate, (expected_weight, expected_bias))) in [0.1, 0.05, 0.02].into_iter().zip(expected).enumerate()
+        {
             let times = (step + 1) as f32;
             let gradient = Tensor::<1>::from_data([0.1, -0.2, 0.3, 0.0, 1.0, -4.0], &device) * times;
             weight = optimizer.updated("encoder.layer.0.output.dense.weight", weight, gradient, rate);
@@ -190,5 +247,21 @@ mod tests {
         assert_eq!(after("bert.encoder.layer.0.output.LayerNorm.weight"), 1.0);
         assert_eq!(after("classifier.bias"), 1.0);
         assert_eq!(after("classifier.weight"), 0.95);
+    }
+
+    #[test]
+    fn the_fast_path_on_a_cpu_computes_the_same_bits() {
+        let device = Device::flex();
+        let vector = |from: f32| {
+            let values: Vec<f32> = (0..70_000).map(|i| ((i * 37 % 1_001) as f32 - 500.0) * from).collect();
+            Tensor::<1>::from_data(values.as_slice(), &device)
+        };
+        let step = Step { decay: 0.999, rate: 3e-4, root: 0.05, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let before = || [vector(1e-3), vector(1e-4), vector(1e-3).abs()];
+        let slow = step.in_tensors(before(), vector(1e-2));
+        let fast = step.in_one_pass(before(), vector(1e-2));
+        for (slow, fast) in slow.into_iter().zip(fast) {
+            assert_eq!(slow.try_into_vec_as::<f32>().unwrap(), fast.try_into_vec_as::<f32>().unwrap());
+        }
     }
 }

@@ -12,9 +12,9 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Device;
 
+use super::LearnError;
 use super::batch::{Rows, padded};
 use super::gradients::read;
-use super::LearnError;
 use crate::model::{Classifier, Mode};
 
 /// What a model answers.

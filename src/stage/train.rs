@@ -23,7 +23,9 @@ use crate::learn::{
     ScheduleSettings, StepRecord, ValidationRecord,
 };
 use crate::metrics::Metric;
-use crate::model::{self, Classifier, EncoderConfig, EncoderFiles, HeadSettings, ModelInfo, ScratchSettings, Vocabulary};
+use crate::model::{
+    self, Classifier, EncoderConfig, EncoderFiles, HeadSettings, ModelInfo, ScratchSettings, Vocabulary,
+};
 use crate::text::{TokenSplit, Tokens};
 
 const CONFIG: &str = "encoder/config.json";
@@ -198,7 +200,9 @@ impl Stage for Train {
         let chosen = device::choose(context.device)?;
         context.progress.say(&format!("training on {}", chosen.name));
         if chosen.automatic && chosen.cpu {
-            context.progress.warn("no GPU was found, so training runs on the CPU; `--device cuda` needs a build with the feature `cuda`");
+            context.progress.warn(
+                "no GPU was found, so training runs on the CPU; `--device cuda` needs a build with the feature `cuda`",
+            );
         }
         let (classifier, config) = self.classifier(context, &tokens, label_names.len(), &chosen.device)?;
         let token_types = token_types(train).max(validation.map_or(1, token_types));
@@ -382,7 +386,11 @@ fn no_folder(encoder: &str, folder: &Path) -> Fault {
             ),
         )
     } else {
-        Fault::new("encoder", looked, "give the folder that holds config.json and model.safetensors, relative to the spec")
+        Fault::new(
+            "encoder",
+            looked,
+            "give the folder that holds config.json and model.safetensors, relative to the spec",
+        )
     }
 }
 

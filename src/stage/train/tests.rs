@@ -131,9 +131,8 @@ fn every_missing_file_of_an_encoder_is_a_fault() {
 #[test]
 fn old_weights_and_hub_ids_get_their_own_help() {
     let base = tempfile::tempdir().unwrap();
-    let fault = |encoder: &str| {
-        train(json!({ "input": "t", "encoder": encoder })).files(base.path()).unwrap_err().remove(0)
-    };
+    let fault =
+        |encoder: &str| train(json!({ "input": "t", "encoder": encoder })).files(base.path()).unwrap_err().remove(0);
     assert!(fault("sentence-transformers/all-MiniLM-L6-v2").help.contains("hf download"));
     assert!(fault("bert-base-uncased@main").help.contains("hub id"));
     assert!(!fault("../models/some/bert").help.contains("hub id"));
@@ -151,7 +150,14 @@ fn the_artifact_is_whole_and_equal_runs_have_equal_digests() {
         let (draft, heard, result) = run(stage, tokens.path(), false);
         result.unwrap();
         let manifest = Manifest::of_folder(Kind::Model, draft.path(), &[]).unwrap();
-        for file in ["model.safetensors", "config.json", "model.json", "metrics.jsonl", "scores.json", "tokenizer/tokenizer.json"] {
+        for file in [
+            "model.safetensors",
+            "config.json",
+            "model.json",
+            "metrics.jsonl",
+            "scores.json",
+            "tokenizer/tokenizer.json",
+        ] {
             assert!(manifest.files.contains_key(file), "{file} is missing");
         }
         let log = fs::read_to_string(draft.path().join("metrics.jsonl")).unwrap();
