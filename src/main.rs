@@ -12,7 +12,15 @@ use refit::cli::{Arguments, LogFormat};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr(&arguments);
-    refit::cli::answer(arguments).into()
+    // What panics inside a stage becomes that step's error, and says itself what happened.
+    std::panic::set_hook(Box::new(|panic| tracing::debug!("{panic}")));
+    match std::panic::catch_unwind(|| refit::cli::answer(arguments)) {
+        Ok(exit) => exit.into(),
+        Err(_) => {
+            eprintln!("a fault of refit itself; nothing was stored. Please report it with the output of the same command with -vv");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn log_to_stderr(arguments: &Arguments) {

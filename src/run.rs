@@ -14,7 +14,7 @@ mod walk;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -87,6 +87,9 @@ pub enum RunError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),
+    #[error("{} changed while the stage read it", path.display())]
+    #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
+    ChangedMeanwhile { path: PathBuf },
     #[error("a fault of refit itself: {0}")]
     #[diagnostic(help("nothing was stored. Please report this with the spec and the output of the same command with -vv"))]
     Internal(String),

@@ -13,7 +13,7 @@ use super::{Observer, Options, RunError, wait_politely};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::outcome::Reason;
 use crate::plan::Plan;
-use crate::stage::{Context, Input, StageError};
+use crate::stage::{Context, Files, Input, StageError};
 use crate::store::{Begun, Need, Record, Store};
 
 /// A step to build.
@@ -64,9 +64,20 @@ pub(super) fn build(job: Job, plan: &Plan, store: &Store, options: &Options<'_>,
         done.map_err(|panic| RunError::Internal(told(panic.as_ref())))??;
         drop(context);
         drop(progress);
+        still_as_judged(&step.files, &fingerprint, store)?;
         Ok((draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?, true))
     }();
     Finished { index, seconds: clock.elapsed().as_secs_f64(), key: fingerprint.key(), fingerprint, reason, result }
+}
+
+/// A file that was edited while it was read must not be recorded under the key of its old content.
+fn still_as_judged(files: &Files, fingerprint: &Fingerprint, store: &Store) -> Result<(), RunError> {
+    for (role, path) in files {
+        if fingerprint.files.get(role) != Some(&store.digest_file(path)?) {
+            return Err(RunError::ChangedMeanwhile { path: path.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn told(panic: &(dyn Any + Send)) -> String {

@@ -9,6 +9,7 @@ use crate::project::repository;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("artifact", &[]),
     ("fingerprint", &["artifact"]),
+    // Above `outcome`, because the record of a run holds outcomes and reasons.
     ("outcome", &["fingerprint", "artifact"]),
     ("store", &["outcome", "fingerprint", "artifact"]),
     ("table", &[]),

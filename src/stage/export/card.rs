@@ -14,7 +14,7 @@ use crate::stage::CardFacts;
 const LABELS_SHOWN: usize = 50;
 
 /// The card's text.
-pub fn card(facts: &CardFacts) -> String {
+pub(super) fn card(facts: &CardFacts) -> String {
     let config = read_json(facts, "config.json");
     let remote = config.get("auto_map").is_some();
     let sections = [
