@@ -123,7 +123,7 @@ impl Embeddings {
         let [_, length] = batch.ids.dims();
         let words = self.word_embeddings.forward(batch.ids.clone()); // [batch, length, hidden]
         let types = self.token_type_embeddings.forward(batch.type_ids.clone()); // [batch, length, hidden]
-        let positions = self.position_embeddings.weight.val().slice([0..length]).unsqueeze::<3>(); // [1, length, hidden]
+        let positions = self.position_embeddings.weight.val().narrow(0, 0, length).unsqueeze::<3>(); // [1, length, hidden]
         let summed = self.layer_norm.forward(words + types + positions);
         dropout(summed, self.dropout, mode, Site::Embeddings)
     }
