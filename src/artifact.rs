@@ -250,7 +250,8 @@ pub fn files_under(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     Ok(found)
 }
 
-fn relative_name(folder: &Path, path: &Path) -> String {
+/// `path` below `folder` with `/` between its parts, on every system.
+pub fn relative_name(folder: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(folder).unwrap_or(path);
     relative.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }

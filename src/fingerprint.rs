@@ -1,8 +1,7 @@
 //! Fingerprints: everything a result depends on, and the key that follows from it.
 //!
-//! This page is the design document of refit's cache. The bytes lie in [`crate::store`]; what happened to a step, and
-//! why, is said by [`crate::outcome`]; what is decided here is the one question *may this finished result stand for the
-//! one that was asked for?*
+//! This page is the design document of refit's cache. The store keeps the bytes, and `outcome` says what happened to a
+//! step; decided here is the one question *may this finished result stand for the one that was asked for?*
 //!
 //! # Fresh and stale
 //!

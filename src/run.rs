@@ -114,7 +114,10 @@ pub fn run(plan: &Plan, store: &Store, options: &Options<'_>, observer: &dyn Obs
             {
                 let sender = sender.clone();
                 running += 1;
-                scope.spawn(move || sender.send(build(job, plan, store, options, observer)));
+                scope.spawn(move || {
+                    // The receiver outlives every job, so there is always somebody to tell.
+                    let _ = sender.send(build(job, plan, store, options, observer));
+                });
             }
             if running == 0 {
                 break;

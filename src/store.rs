@@ -1,9 +1,9 @@
 //! The store: finished results by content, and which key each belongs to.
 //!
 //! It promises that what it hands out as present is what was committed: a result exists once its manifest and its record
-//! are in place, both appear at once or not at all, and files that were changed behind its back are noticed. Reading never fails:
-//! whatever is missing, cut short or garbled counts as absent, with a warning, and is built again. Two processes, or two threads,
-//! can share a store (see [`draft`] for building, [`gc`] for deleting).
+//! are in place, each appears whole or not at all, and files that were changed behind its back are noticed. Reading never
+//! fails: whatever is missing, cut short or garbled counts as absent, with a warning, and is built again. Two processes, or
+//! two threads, can share a store (see [`draft`] for building, [`gc`] for deleting).
 //!
 //! `layout` tells where everything lies, `memo` how files are known again without reading them.
 //!
@@ -244,7 +244,8 @@ impl Store {
         }
     }
 
-    /// Keeps `gc` away from the store, for as long as a command relies on objects it has found. `None` when `on_wait` gave up.
+    /// Keeps `gc` away from the store, for as long as a command relies on objects it has found. `None` when `on_wait` gave
+    /// up.
     ///
     /// # Errors
     /// The store cannot be written, or its file system knows no locks.
@@ -280,7 +281,8 @@ fn read_if_there(path: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// An object's file in the memo: relative to the store, so that a moved store remembers. (A user's file has an absolute name.)
+/// An object's file in the memo: relative to the store, so that a moved store remembers. (A user's file has an absolute
+/// name.)
 fn object_name(digest: &Digest, file: &str) -> String {
     format!("objects/{digest}/{file}")
 }

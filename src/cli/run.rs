@@ -45,7 +45,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let forced: BTreeSet<usize> = plan.named(&arguments.force).map_err(Failure::unusable)?.into_iter().collect();
     let store = store_of_spec(&arguments.store, &pipeline)?;
     let terminal = Terminal::new(&plan);
-    if let Err(error) = ctrlc::set_handler(|| interrupt()) {
+    if let Err(error) = ctrlc::set_handler(interrupt) {
         terminal.line(&format!("warning: Ctrl-C will end the program at once: {error}"));
     }
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);

@@ -196,7 +196,7 @@ pub fn fit(
         let before = best.as_ref().and_then(|best| best.scores.as_ref()).map(|scores| self::score(scores, metric));
         let better = before.is_none_or(|before| metric.improves(score, before));
         if let Some(stopping) = &recipe.early_stopping {
-            let gained = better && before.is_none_or(|before| !((score - before).abs() <= stopping.minimum_gain));
+            let gained = better && before.is_none_or(|before| (score - before).abs() > stopping.minimum_gain);
             epochs_without_gain = if gained { 0 } else { epochs_without_gain + 1 };
             stopped_early = epochs_without_gain >= stopping.patience && step < total;
         }

@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::Value;
 
 const HEADLINE: [&str; 4] = ["accuracy", "f1_macro", "matthews", "loss"];
-const MEANS: [&str; 3] = ["micro", "macro", "weighted"];
+const MEANS: [&str; 2] = ["macro", "weighted"];
 /// Up to so many classes, each has its line; of more, the weakest are shown.
 const CLASSES_SHOWN: usize = 30;
 const WEAKEST_SHOWN: usize = 15;
@@ -93,7 +93,7 @@ fn confused_pairs(labels: &[String], matrix: &[Vec<u64>]) -> Option<String> {
     if pairs.is_empty() {
         return None;
     }
-    pairs.sort_by(|a, b| b.0.cmp(&a.0));
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.0));
     let mut table = table(["most confused: true", "predicted", "rows"]);
     table.column_mut(1).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Left));
     for (rows, truth, answer) in pairs.into_iter().take(PAIRS_SHOWN) {

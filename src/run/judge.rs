@@ -139,7 +139,7 @@ pub fn assess(
                     if !present {
                         absent.insert(index);
                     }
-                    let (state, reason) = match unplaced(plan, step, &record)? {
+                    let (state, reason) = match unplaced(plan, step, &record, store)? {
                         Some(reason) => (Foreseen::Run, reason),
                         None if present => (Foreseen::Fresh, Reason::UpToDate),
                         None => (Foreseen::Fresh, Reason::Collected),
@@ -182,10 +182,10 @@ fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTre
     }
 }
 
-fn unplaced(plan: &Plan, step: &Step, record: &Record) -> Result<Option<Reason>, Unreadable> {
+fn unplaced(plan: &Plan, step: &Step, record: &Record, store: &Store) -> Result<Option<Reason>, Unreadable> {
     let Some(to) = &step.placement else { return Ok(None) };
     let shown = to.display().to_string();
-    Ok(match place::state(to, plan, step, record)? {
+    Ok(match place::state(to, plan, step, record, store)? {
         Placement::Current => None,
         Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
         Placement::Stale | Placement::Edited { .. } | Placement::Foreign => Some(Reason::PlacementStale { to: shown }),

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Digest, Kind, Manifest, Unreadable};
+use crate::artifact::{Digest, Unreadable, files_under, relative_name};
 use crate::fingerprint::Key;
 use crate::plan::{Plan, Step};
-use crate::store::Record;
+use crate::store::{Record, Store};
 
 /// The marker's file name.
 pub const MARKER: &str = ".refit.json";
@@ -77,7 +77,7 @@ pub enum PlaceError {
 ///
 /// # Errors
 /// A file there that cannot be read.
-pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record) -> Result<Placement, Unreadable> {
+pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record, store: &Store) -> Result<Placement, Unreadable> {
     let unreadable = |error| Unreadable::new(to, error);
     match fs::symlink_metadata(to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Placement::Missing),
@@ -95,17 +95,25 @@ pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record) -> Result<Pla
             return Ok(Placement::Foreign);
         }
     }
-    let found = Manifest::of_folder(Kind::Bundle, to, &[MARKER])?;
-    for (name, digest) in &marker.files {
-        if found.files.get(name).is_none_or(|file| file.digest != *digest) {
-            return Ok(Placement::Edited { file: name.clone() });
-        }
-    }
-    if let Some(name) = found.files.keys().find(|name| !marker.files.contains_key(*name)) {
-        return Ok(Placement::Edited { file: name.clone() });
+    let found = files(to, store)?;
+    let differs = |name: &&String| found.get(*name) != marker.files.get(*name);
+    if let Some(file) = marker.files.keys().chain(found.keys()).find(differs) {
+        return Ok(Placement::Edited { file: file.clone() });
     }
     let same = marker.digest == record.digest && marker.key == record.key && marker.stage == step.name && marker.pipeline == plan.pipeline;
     Ok(if same { Placement::Current } else { Placement::Stale })
+}
+
+/// The digest of every file but the marker, by its bytes; the store remembers those that stay.
+fn files(folder: &Path, store: &Store) -> Result<BTreeMap<String, Digest>, Unreadable> {
+    let mut found = BTreeMap::new();
+    for path in files_under(folder)? {
+        let name = relative_name(folder, &path);
+        if name != MARKER {
+            found.insert(name, store.digest_file(&path)?);
+        }
+    }
+    Ok(found)
 }
 
 fn read_marker(to: &Path) -> Option<Marker> {
@@ -116,6 +124,7 @@ fn read_marker(to: &Path) -> Option<Marker> {
 ///
 /// # Errors
 /// A folder that refit may not replace (unless `forced`), or that cannot be written.
+#[expect(clippy::too_many_arguments, reason = "a placement is where, what, for whom, and whether by force")]
 pub fn place(
     to: &Path,
     object: &Path,
@@ -123,9 +132,10 @@ pub fn place(
     plan: &Plan,
     step: &Step,
     record: &Record,
+    store: &Store,
     forced: bool,
 ) -> Result<(), PlaceError> {
-    match state(to, plan, step, record)? {
+    match state(to, plan, step, record, store)? {
         Placement::Current => return Ok(()),
         Placement::Edited { file } if !forced => {
             return Err(PlaceError::Edited { to: to.to_owned(), file, stage: step.name.clone() });
@@ -140,7 +150,7 @@ pub fn place(
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
     let draft = tempfile::Builder::new().prefix(".refit-placing-").tempdir_in(parent).map_err(write(parent))?;
-    for file in crate::artifact::files_under(object)? {
+    for file in files_under(object)? {
         let name = file.strip_prefix(object).unwrap_or(&file);
         if name == Path::new(MANIFEST) {
             continue;
@@ -156,14 +166,13 @@ pub fn place(
         let target = draft.path().join(CARD);
         fs::write(&target, card).map_err(write(&target))?;
     }
-    let files = Manifest::of_folder(Kind::Bundle, draft.path(), &[])?.files;
     let marker = Marker {
         placed_by: "refit".to_owned(),
         pipeline: plan.pipeline.clone(),
         stage: step.name.clone(),
         key: record.key,
         digest: record.digest,
-        files: files.into_iter().map(|(name, file)| (name, file.digest)).collect(),
+        files: files(draft.path(), store)?,
     };
     let target = draft.path().join(MARKER);
     let text = serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;

@@ -219,7 +219,7 @@ impl<'a> Walk<'a> {
         let step = &self.plan.steps[index];
         let Some(to) = &step.placement else { return Ok(None) };
         let shown = to.display().to_string();
-        let reason = match place::state(to, self.plan, step, record)? {
+        let reason = match place::state(to, self.plan, step, record, self.store)? {
             Placement::Current => return Ok(None),
             Placement::Missing => Reason::PlacementMissing { to: shown },
             _ => Reason::PlacementStale { to: shown },
@@ -227,7 +227,7 @@ impl<'a> Walk<'a> {
         if present {
             let object = self.store.object_path(&record.digest);
             let card = step.stage.card(&self.card_facts(index, record));
-            place::place(to, &object, card, self.plan, step, record, self.options.forced.contains(&index))?;
+            place::place(to, &object, card, self.plan, step, record, self.store, self.options.forced.contains(&index))?;
             self.observer.placed(step, to);
         }
         Ok(Some(reason))

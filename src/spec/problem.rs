@@ -76,7 +76,7 @@ impl Problem {
         Drawn {
             problem: self.clone(),
             span: start..end,
-            text: NamedSource::new(sources.name(self.place.source), text.to_owned()),
+            text: NamedSource::new(masked(sources.name(self.place.source)), masked(text)),
         }
     }
 
@@ -148,6 +148,22 @@ impl miette::Diagnostic for Drawn {
     }
 }
 
+/// The text with the credentials of every URL in it blotted out, byte for byte, so that spans stay where they were.
+fn masked(text: &str) -> String {
+    let mut masked = text.to_owned();
+    let mut from = 0;
+    while let Some(found) = masked[from..].find("://") {
+        let start = from + found + 3;
+        let authority = masked[start..].find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace());
+        let end = authority.map_or(masked.len(), |length| start + length);
+        if let Some(at) = masked[start..end].rfind('@') {
+            masked.replace_range(start..start + at, &"*".repeat(at));
+        }
+        from = end;
+    }
+    masked
+}
+
 /// The name closest to `wanted`, when one is close enough to be a slip of the fingers.
 pub fn did_you_mean<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
@@ -179,6 +195,14 @@ mod tests {
         assert_eq!(did_you_mean("learnig_rate", known), Some("learning_rate"));
         assert_eq!(did_you_mean("epoch", known), Some("epochs"));
         assert_eq!(did_you_mean("dropout", known), None);
+    }
+
+    #[test]
+    fn credentials_are_never_drawn() {
+        let text = "train = [\"https://user:geheim@host/x.csv\", \"s3://bucket/@x\"]";
+        let masked = masked(text);
+        assert!(!masked.contains("geheim") && masked.contains("s3://bucket/@x"));
+        assert_eq!(masked.len(), text.len());
     }
 
     #[test]

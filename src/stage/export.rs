@@ -178,8 +178,9 @@ fn write_weights(from: &Path, to: &Path, pooling: Pooling) -> Result<(), StageEr
         !(name.ends_with("position_ids") || own_class(pooling) && name.starts_with("bert.pooler."))
     });
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), to)
-        .map_err(|error| StageError::Write { path: to.to_owned(), source: std::io::Error::other(error) })
+    // `serialize_to_file` would leave a file that only its owner may read.
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| damaged(from, error))?;
+    write(to, &bytes)
 }
 
 /// Copies the tokenizer's files, and tells transformers to truncate where training did.

@@ -38,7 +38,8 @@ pub enum StoreError {
     NotAFolder { path: PathBuf },
     #[error("cannot lock {}", path.display())]
     #[diagnostic(help(
-        "the store needs a file system with file locks, so that two runs do not build the same thing; name a store on a local disk with --store or REFIT_STORE"
+        "the store needs a file system with file locks, so that two runs do not build the same thing; \
+         name a store on a local disk with --store or REFIT_STORE"
     ))]
     Lock {
         path: PathBuf,
@@ -69,13 +70,15 @@ impl StoreError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space (`refit cache gc --older-than 30d` removes what can be built again), or name a store on another disk with --store or REFIT_STORE"
+            "free some space (`refit cache gc --older-than 30d` removes what can be built again), \
+             or name a store on another disk with --store or REFIT_STORE"
         }
         ErrorKind::ReadOnlyFilesystem => {
             "this file system is read-only: name a store elsewhere with --store or REFIT_STORE"
         }
         ErrorKind::PermissionDenied => {
-            "check the owner and the permissions of the store's folder, or name a store elsewhere with --store or REFIT_STORE"
+            "check the owner and the permissions of the store's folder, \
+             or name a store elsewhere with --store or REFIT_STORE"
         }
         _ => "check the disk and the store's folder, or name a store elsewhere with --store or REFIT_STORE",
     }

@@ -4,8 +4,8 @@
 //! stays fresh until a consumer must read the object. Which objects may go is never guessed: a [`Scope`] says it.
 //!
 //! A run reads objects long after it has found them. Therefore every run holds the store's lock together with others, from
-//! before it plans until it is done, and `gc` takes it alone or does nothing. An object is renamed out of its place before it is
-//! deleted, so that a killed `gc` leaves no half-deleted object behind.
+//! before it plans until it is done, and `gc` takes it alone or does nothing. An object is renamed out of its place before
+//! it is deleted, so that a killed `gc` leaves no half-deleted object behind.
 //!
 //! Deliberately absent: which objects a spec needs. The plan knows that.
 
@@ -19,7 +19,7 @@ use crate::artifact::{Digest, files_under};
 
 use super::layout::remove;
 use super::lock::{Mode, attempt};
-use super::{Record, Store, StoreError, object_name};
+use super::{Record, Store, StoreError};
 
 /// Which objects are to go. With both parts given, an object goes only if both say so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +87,6 @@ impl Store {
             let bytes = sizes.sum();
             if alone.is_some() {
                 self.layout.discard(&path)?;
-                self.memo.forget(&object_name(&digest, ""));
             }
             collected.bytes += bytes;
             let kinds = past.kinds.get(&digest).cloned().unwrap_or_default();

@@ -123,10 +123,10 @@ impl Layout {
         for folder in [&self.root, &self.keys(), &self.objects(), &self.runs(), &self.drafts()] {
             fs::create_dir_all(folder).map_err(|e| StoreError::write(folder, e))?;
         }
-        for (name, content) in [(".gitignore", "*\n"), ("format", "1\n")] {
+        for (name, content) in [(".gitignore", "*"), ("format", FORMAT)] {
             let path = self.root.join(name);
             if !path.exists() {
-                write_whole(&path, content.as_bytes())?;
+                write_whole(&path, format!("{content}\n").as_bytes())?;
             }
         }
         Ok(())

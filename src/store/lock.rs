@@ -1,8 +1,8 @@
 //! Locks on files, between the threads of one process as well as between processes.
 //!
-//! The operating system ties a lock to one opening of a file: a second opening in the same process waits like one in another,
-//! and a killed process gives its locks back. A lock file may be deleted by its holder; whoever got the lock of a file that
-//! is not in its place any more opens the new one and tries again.
+//! The operating system ties a lock to one opening of a file: a second opening in the same process waits like one in
+//! another, and a killed process gives its locks back. A lock file may be deleted by its holder; whoever got the lock of a
+//! file that is not in its place any more opens the new one and tries again.
 //!
 //! Deliberately absent: what is protected. See [`super::draft`] and [`super::gc`].
 

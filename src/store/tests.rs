@@ -201,8 +201,8 @@ fn a_manifest_cut_anywhere_counts_as_absent_and_is_replaced() {
 
 #[test]
 fn a_manifest_cannot_lead_out_of_its_folder() {
-    for name in ["../secret", "/etc/passwd", "a/../../b", "", "./a"] {
-        assert!(!stays_inside(name) || name == "./a", "{name}");
+    for name in ["../secret", "/etc/passwd", "a/../../b", "", "."] {
+        assert!(!stays_inside(name), "{name}");
     }
     assert!(stays_inside("tokenizer/vocab.txt"));
 }
@@ -317,7 +317,13 @@ fn verify_names_every_kind_of_damage() {
     fs::create_dir(store.object_path(&Digest::of(b"no manifest"))).unwrap();
     let verified = store.verify(&mut |_| ()).unwrap();
     let problems: BTreeSet<String> = verified.bad.into_iter().flat_map(|damage| damage.problems).collect();
-    insta::assert_snapshot!(Vec::from_iter(problems).join("\n"), @"");
+    let expected = [
+        "inner/.DS_Store does not belong to this object",
+        "inner/train.txt cannot be read: No such file or directory (os error 2)",
+        "manifest.json is missing or is not the one of this object",
+        "table.json has 19 bytes instead of 7",
+    ];
+    assert_eq!(Vec::from_iter(problems), expected);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Verifying: every object is read in full and compared with its manifest, whatever the memo believes.
 //!
 //! This finds what stamps cannot show: a disk that gives other bytes than were written. A damaged object is moved to
-//! `damaged/`, so that its step's artifact counts as missing and the next run that needs it builds it again. While runs hold
-//! the store it stays where it is, and only the memo forgets it, with the same effect.
+//! `damaged/`, so that its step's artifact counts as missing and the next run that needs it builds it again. While runs
+//! hold the store it stays where it is, and only the memo forgets it, so that the next command that asks reads it in full.
 
 use std::fs;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ impl Store {
                 damage.moved_to = self.move_away(&damage.digest)?;
             }
         }
+        self.save_memo();
         Ok(verified)
     }
 

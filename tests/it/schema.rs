@@ -34,7 +34,7 @@ fn specs(folder: &str) -> Vec<PathBuf> {
 /// The spec with a `#:schema` line, in a folder of its own.
 fn with_schema(spec: &Path, folder: &Path) -> PathBuf {
     let text = std::fs::read_to_string(spec).unwrap();
-    let body = text.lines().filter(|line| !line.starts_with("#:schema")).collect::<Vec<_>>().join("\n");
+    let body = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with("#:schema")).collect::<Vec<_>>().join("\n");
     let schema = repository().join(FILE);
     let path = folder.join(spec.file_name().unwrap());
     std::fs::write(&path, format!("#:schema {}\n{body}\n", schema.display())).unwrap();

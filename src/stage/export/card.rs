@@ -286,7 +286,7 @@ mod tests {
                 CardStep {
                     stage: "classifier".into(),
                     kind: "train".into(),
-                    settings: json!({"epochs": 1, "optimizer": {"learning_rate": 2e-5}, "loss": {"weights": {"Sci|Tech": 2.0}}}),
+                    settings: json!({"epochs": 1, "optimizer": {"learning_rate": 0.001}, "loss": {"weights": {"Sci|Tech": 2.0}}}),
                     files: [("encoder/config.json".to_owned(), "34".repeat(32))].into(),
                 },
             ],
@@ -308,7 +308,7 @@ mod tests {
             "| accuracy | 0.9120 |",
             "| Sci\\|Tech | 0.5000 | 0.2500 | 1.0000 | 12 |",
             &format!("| load news | train/0 | `{}` |", "12".repeat(32)),
-            "[train.classifier]\nepochs = 1\noptimizer.learning_rate = 2e-5\nloss.weights.\"Sci|Tech\" = 2.0",
+            "[train.classifier]\nepochs = 1\noptimizer.learning_rate = 0.001\nloss.weights.\"Sci|Tech\" = 2.0",
             &"ab".repeat(32),
             &"cd".repeat(32),
         ] {

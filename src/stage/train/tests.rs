@@ -216,3 +216,15 @@ fn texts_longer_than_the_encoder_reads_are_refused_before_training() {
     let (_, _, result) = run(&tiny(&[("scratch", small)]), tokens.path(), false);
     assert!(matches!(result, Err(StageError::Model(_))), "{result:?}");
 }
+
+#[test]
+fn the_schema_shows_defaults_and_ranges() {
+    let schema = serde_json::to_value(schemars::schema_for!(Train)).unwrap();
+    assert_eq!(schema["properties"]["epochs"]["default"], 3);
+    assert_eq!(schema["properties"]["epochs"]["minimum"], 1);
+    assert_eq!(schema["properties"]["encoder"].get("default"), None);
+    assert_eq!(schema["required"], json!(["input"]));
+    let learning_rate = &schema["$defs"]["OptimizerSettings"]["properties"]["learning_rate"];
+    assert_eq!((&learning_rate["default"], &learning_rate["exclusiveMinimum"]), (&json!(5e-5), &json!(0.0)));
+    assert_eq!(schema["$defs"]["EarlyStopping"]["required"], json!(["patience"]));
+}
