@@ -254,7 +254,7 @@ fn thirty_steps(name: &str) {
     }
     near("losses of all steps", worst(&losses, reference.trajectory.iter().map(|step| step.loss)), LOSS);
     let shares: Vec<f32> = norms.iter().zip(&reference.trajectory).map(|(n, r)| n / r.gradient_norm as f32).collect();
-    near("gradient norms of all steps", worst(&shares, vec![1.0; steps]), 10.0 * NORM);
+    near("gradient norms of all steps", worst(&shares, vec![1.0; steps]), NORM);
     let batch = golden.batch(&reference.texts, &device);
     let logits = numbers(classifier.valid().forward(&batch, &Mode::Evaluate));
     near("logits afterwards", worst(&logits, reference.eval_logits.concat()), LOSS);
