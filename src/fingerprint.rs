@@ -389,11 +389,22 @@ struct Shown<'a>(&'a Option<Value>);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(value) = self.0 else { return f.write_str("default") };
-        let text = value.to_string();
+        let text = shown(value);
         match text.char_indices().nth(LONGEST_SHOWN) {
             Some((end, _)) => write!(f, "{}…", &text[..end]),
             None => f.write_str(&text),
         }
+    }
+}
+
+/// Numbers as one writes them in a spec (`5e-5`, not `0.00005`).
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(String::new, |float| format!("{float:?}"))
+        }
+        Value::Array(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        _ => value.to_string(),
     }
 }
 

@@ -159,18 +159,32 @@ impl Context<'_> {
 }
 
 /// What a card may tell about the artifact it lies beside. Plain data: the engine fills it in, a stage words it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct CardFacts {
+    /// The pipeline's name in the spec.
     pub pipeline: String,
+    /// The stage's name in the spec.
     pub stage: String,
     pub key: String,
+    /// The artifact's digest, which does not cover the card.
     pub digest: String,
-    /// Every stage that the artifact comes from, in order: name, kind, and the settings that are in its key.
-    pub stages: Vec<(String, String, Value)>,
-    /// Every file that went in: stage and role → digest.
-    pub files: BTreeMap<String, String>,
-    /// The metrics of the stage's `scores` input.
+    /// The artifact's content, to be read; its path is not to be written.
+    pub artifact: PathBuf,
+    /// Every stage whose result flowed in, in the plan's order, the stage itself last.
+    pub steps: Vec<CardStep>,
+    /// `scores.json` of the stage behind the `scores` edge.
     pub scores: Option<Value>,
+}
+
+/// One stage that an artifact comes from.
+#[derive(Debug, Clone)]
+pub struct CardStep {
+    pub stage: String,
+    pub kind: String,
+    /// The settings as they enter the key: no paths, no edges, no defaults.
+    pub settings: Value,
+    /// Role → digest of the files that it read.
+    pub files: BTreeMap<String, String>,
 }
 
 /// An artifact that flows into a stage.

@@ -218,7 +218,7 @@ fn a_change_names_the_setting_with_old_and_new() {
     let tokens = [b"tokens".as_slice(), b"other tokens"].map(|content| Digest::of(content).short());
     let expected = [
         "epochs: default → 4",
-        r#"label_names: ["a"] → ["a","b"]"#,
+        r#"label_names: ["a"] → ["a", "b"]"#,
         "optimizer.learning_rate: 5e-5 → 2e-5",
         r#"optimizer."weight decay": default → 0.1"#,
         r#"schedule: "linear" → default"#,

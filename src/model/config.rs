@@ -160,7 +160,10 @@ impl ScratchSettings {
 }
 
 /// The model types that this program computes.
-const MODEL_TYPES: [&str; 1] = ["bert"];
+const MODEL_TYPES: [&str; 2] = ["bert", REFIT_BERT];
+
+/// What exports call a BERT whose head transformers' own class does not have. The encoder in it is a plain one.
+const REFIT_BERT: &str = "refit_bert";
 
 impl EncoderConfig {
     /// Reads a `config.json`.
@@ -181,7 +184,10 @@ impl EncoderConfig {
         {
             return Err(ModelError::ModelType { path: path.to_owned(), found: found.to_owned() });
         }
-        let config: EncoderConfig = serde_json::from_slice(&bytes).map_err(broken)?;
+        let mut config: EncoderConfig = serde_json::from_slice(&bytes).map_err(broken)?;
+        if config.model_type == REFIT_BERT {
+            "bert".clone_into(&mut config.model_type);
+        }
         config.check(&path.display().to_string())?;
         Ok(config)
     }

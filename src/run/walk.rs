@@ -16,7 +16,7 @@ use crate::artifact::Digest;
 use crate::fingerprint::Fingerprint;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
-use crate::stage::{CardFacts, Input, StageError};
+use crate::stage::{CardFacts, CardStep, Input, StageError};
 use crate::store::{Need, Record, StepRecord, Store};
 
 enum State {
@@ -234,13 +234,6 @@ impl<'a> Walk<'a> {
     }
 
     fn card_facts(&self, index: usize, record: &Record) -> CardFacts {
-        let mut facts = CardFacts {
-            pipeline: self.plan.pipeline.clone(),
-            stage: self.plan.steps[index].name.clone(),
-            key: record.key.to_string(),
-            digest: record.digest.to_string(),
-            ..CardFacts::default()
-        };
         let mut behind = BTreeSet::new();
         let mut pending = vec![index];
         while let Some(next) = pending.pop() {
@@ -248,22 +241,30 @@ impl<'a> Walk<'a> {
                 pending.extend(self.plan.steps[next].inputs.values());
             }
         }
-        for &one in &behind {
+        let record_of = |one: usize| match &self.states[one] {
+            State::Known { record, .. } => Some(record.as_ref()),
+            _ => (one == index).then_some(record),
+        };
+        let steps = behind.iter().map(|&one| {
             let step = &self.plan.steps[one];
-            let known = match &self.states[one] {
-                State::Known { record, .. } => Some(record.as_ref()),
-                _ => (one == index).then_some(record),
-            };
-            facts.stages.push((step.name.clone(), step.kind.to_owned(), step.settings.clone()));
-            for (role, digest) in known.iter().flat_map(|record| &record.fingerprint.files) {
-                facts.files.insert(format!("{}/{role}", step.name), digest.to_string());
+            let files = record_of(one).into_iter().flat_map(|record| &record.fingerprint.files);
+            CardStep {
+                stage: step.name.clone(),
+                kind: step.kind.to_owned(),
+                settings: step.settings.clone(),
+                files: files.map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
             }
+        });
+        let scored = self.plan.steps[index].inputs.get("scores").and_then(|&input| record_of(input));
+        CardFacts {
+            pipeline: self.plan.pipeline.clone(),
+            stage: self.plan.steps[index].name.clone(),
+            key: record.key.to_string(),
+            digest: record.digest.to_string(),
+            artifact: self.store.object_path(&record.digest),
+            steps: steps.collect(),
+            scores: scored.and_then(|record| read_scores(&self.store.object_path(&record.digest))),
         }
-        let scores = self.plan.steps[index].inputs.get("scores").map(|&input| &self.states[input]);
-        if let Some(State::Known { record, .. }) = scores {
-            facts.scores = read_scores(&self.store.object_path(&record.digest));
-        }
-        facts
     }
 
     fn fail(&mut self, index: usize, error: &RunError, mut entry: StepRecord) {

@@ -23,9 +23,9 @@ use serde_json::{Map, Value, json};
 use crate::artifact::{Kind, Unreadable};
 use crate::model::{ModelInfo, Pooling};
 
-use super::{Context, Edge, Fault, Stage, StageError};
+use super::{CardFacts, Context, Edge, Fault, Stage, StageError};
 
-pub use card::{CardFacts, CardStep, card};
+use card::card;
 
 /// The modelling file that goes with a head of ours, by the name that `auto_map` refers to.
 const MODELLING_FILE: &str = "modeling_refit.py";
@@ -106,6 +106,10 @@ impl Stage for Export {
 
     fn placement(&self) -> Option<&str> {
         Some(&self.to)
+    }
+
+    fn card(&self, facts: &CardFacts) -> Option<String> {
+        Some(card(facts))
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

@@ -1,6 +1,7 @@
 //! Claims about tokenizers as a whole: equal to transformers, deterministic, and clear about broken folders.
 //!
-//! `tests/fixtures/tokenizer_transformers.json` holds what transformers 5.23 gives for all-MiniLM-L6-v2.
+//! `tests/fixtures/tokenizer_transformers.json` holds what transformers 5.23 gives for all-MiniLM-L6-v2 on lists of texts
+//! and pairs. (Called with two bare strings it drops an empty pair; on lists, as in training, it keeps it; so do we.)
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

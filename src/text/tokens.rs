@@ -415,7 +415,7 @@ mod tests {
     fn damage_is_an_error_that_names_it() {
         type Harm = fn(&mut Encoded, &mut Vec<u64>, &mut Vec<u32>);
         let harms: [(&str, Harm); 7] = [
-            ("offsets run backwards at row 1", |e, _, _| e.offsets[1] = 9),
+            ("offsets run backwards at row 1", |e, _, _| e.offsets[2] = 0),
             ("offsets do not run from 0", |e, _, _| e.offsets[0] = 1),
             ("offsets do not run from 0", |e, _, _| e.offsets[3] += 1),
             ("outside the vocabulary", |e, _, _| e.ids[2] = 1 << 30),

@@ -5,43 +5,13 @@
 //!
 //! Deliberately absent: a licence, which only the user can know, and prose about what the model is good for.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::metrics::Metric;
+use crate::stage::CardFacts;
 
 const LABELS_SHOWN: usize = 50;
-
-/// What a card is made of: plain data that the engine has at hand when it places a bundle.
-#[derive(Debug, Clone)]
-pub struct CardFacts {
-    /// The pipeline's name in the spec.
-    pub pipeline: String,
-    /// The export stage's name in the spec.
-    pub stage: String,
-    pub key: String,
-    /// The bundle's digest, which does not cover the card.
-    pub digest: String,
-    /// The bundle's content. Read for labels and length; its path is not written.
-    pub bundle: PathBuf,
-    /// Every stage whose result flowed in, in the plan's order.
-    pub steps: Vec<CardStep>,
-    /// `scores.json` of the stage behind the `scores` edge.
-    pub scores: Option<Value>,
-}
-
-/// One stage upstream of an export.
-#[derive(Debug, Clone)]
-pub struct CardStep {
-    pub stage: String,
-    pub kind: String,
-    /// The settings as they enter the key: no paths, no edges, no defaults.
-    pub settings: Value,
-    /// Role → digest of the files that it read.
-    pub files: BTreeMap<String, String>,
-}
 
 /// The card's text.
 pub fn card(facts: &CardFacts) -> String {
@@ -64,7 +34,7 @@ pub fn card(facts: &CardFacts) -> String {
 
 /// A file of the bundle. A card is worth having without it, so whatever is wrong with it leaves it empty.
 fn read_json(facts: &CardFacts, name: &str) -> Value {
-    let read = std::fs::read(facts.bundle.join(name)).ok();
+    let read = std::fs::read(facts.artifact.join(name)).ok();
     read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
@@ -265,6 +235,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::stage::CardStep;
 
     fn facts(folder: &tempfile::TempDir) -> CardFacts {
         let config = json!({"id2label": {"0": "World", "1": "Sci|Tech"}});
@@ -275,7 +246,7 @@ mod tests {
             stage: "bundle".into(),
             key: "ab".repeat(32),
             digest: "cd".repeat(32),
-            bundle: folder.path().to_owned(),
+            artifact: folder.path().to_owned(),
             steps: vec![
                 CardStep {
                     stage: "news".into(),

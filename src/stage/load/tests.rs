@@ -444,8 +444,7 @@ fn every_broken_file_gives_a_clear_error() {
     }
 }
 
-#[test]
-fn a_parquet_file_cut_anywhere_is_an_error() {
+fn whole_parquet() -> Vec<u8> {
     let texts = Texts {
         id: (0..50).collect(),
         copy: vec![0; 50],
@@ -454,15 +453,28 @@ fn a_parquet_file_cut_anywhere_is_an_error() {
         label: Some((0..50).map(|n| n % 3).collect()),
     };
     let folder = tempfile::tempdir().unwrap();
-    Table { label_names: None, splits: [("whole".to_owned(), texts.to_frame().unwrap())].into() }
-        .save(folder.path())
-        .unwrap();
-    let whole = std::fs::read(folder.path().join("whole.parquet")).unwrap();
+    let splits = [("whole".to_owned(), texts.to_frame().unwrap())].into();
+    Table { label_names: None, splits }.save(folder.path()).unwrap();
+    std::fs::read(folder.path().join("whole.parquet")).unwrap()
+}
+
+#[test]
+fn a_parquet_file_cut_anywhere_is_an_error() {
+    let (folder, whole) = (tempfile::tempdir().unwrap(), whole_parquet());
     for length in (0..whole.len()).step_by(97) {
         std::fs::write(folder.path().join("cut.parquet"), &whole[..length]).unwrap();
-        assert!(
-            matches!(load(folder.path(), json!({ "train": "cut.parquet" })), Err(StageError::Table(_))),
-            "{length} bytes"
-        );
+        let loaded = load(folder.path(), json!({ "train": "cut.parquet" }));
+        assert!(matches!(loaded, Err(StageError::Table(_))), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_parquet_file_with_a_changed_byte_never_takes_the_process_down() {
+    let (folder, whole) = (tempfile::tempdir().unwrap(), whole_parquet());
+    for place in 4..whole.len() - 4 {
+        let mut changed = whole.clone();
+        changed[place] ^= 0xff;
+        std::fs::write(folder.path().join("changed.parquet"), changed).unwrap();
+        let _ = load(folder.path(), json!({ "train": "changed.parquet" }));
     }
 }

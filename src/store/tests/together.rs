@@ -43,7 +43,7 @@ fn play_a_part_for_another_test() {
             println!("\npart: ready");
             std::thread::sleep(Duration::from_secs(60));
         }
-        "commit forever" => {
+        "commit" => {
             println!("\npart: ready");
             for number in store.list().unwrap().len() as u64.. {
                 build(&store, number, &format!("content {number}"));
@@ -155,7 +155,7 @@ fn the_draft_of_a_killed_process_is_not_trusted() {
 fn a_process_killed_at_any_moment_leaves_only_whole_results() {
     let (_folder, store) = open();
     for round in 0..12 {
-        let mut child = start("commit forever", &store);
+        let mut child = start("commit", &store);
         assert_eq!(said(&mut child), "ready");
         std::thread::sleep(Duration::from_millis(5 + 7 * round));
         child.kill().unwrap();
