@@ -176,6 +176,9 @@ impl EncoderConfig {
         let broken = |e: serde_json::Error| ModelError::Config { path: path.to_owned(), reason: e.to_string() };
         // The model type comes first: another type's file has other fields, and naming those would mislead.
         let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
+        if !value.is_object() {
+            return Err(ModelError::Config { path: path.to_owned(), reason: "it is not a JSON object".to_owned() });
+        }
         if let Some(found) = value.get("model_type").and_then(Value::as_str)
             && !MODEL_TYPES.contains(&found)
         {
@@ -332,7 +335,7 @@ mod tests {
     fn a_broken_config_is_refused_with_the_reason() {
         let cases = [
             ("", "EOF"),
-            ("[1]", "invalid type: sequence"),
+            ("[1]", "not a JSON object"),
             (&GOOD.replace(r#""hidden_size": 8,"#, ""), "missing field `hidden_size`"),
             (&GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": "8""#), "invalid type: string \"8\""),
             (&GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": -8"#), "-8"),

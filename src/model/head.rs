@@ -84,7 +84,7 @@ impl Head {
     /// `[batch, length]`.
     pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<3>, mask: &Tensor<2, Bool>) -> Tensor<2> {
         let [batch, length, width] = hidden.dims();
-        let first = |hidden: Tensor<3>| hidden.slice([0..batch, 0..1]).reshape([batch, width]); // [batch, hidden]
+        let first = |hidden: Tensor<3>| hidden.narrow(1, 0, 1).reshape([batch, width]); // [batch, hidden]
         let real = mask.clone().reshape([batch, length, 1]); // [batch, length, 1]
         match (self.pooling, &encoder.pooler) {
             (Pooling::Pooler, Some(pooler)) => pooler.forward(first(hidden)),
