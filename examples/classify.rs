@@ -15,20 +15,39 @@ use refit::text::Tokenizer;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("usage: classify MODEL_FOLDER TEXT…")?);
+    let folder = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("usage: classify MODEL_FOLDER TEXT…")?,
+    );
     let texts: Vec<String> = arguments.collect();
 
     let device = device::choose("auto")?.device;
     let (classifier, _, info) = model::open(&folder, &device)?;
     let tokenizer = Tokenizer::open(&folder.join("tokenizer"))?;
 
-    let rows: Vec<(String, Option<String>)> = texts.iter().map(|text| (text.clone(), None)).collect();
+    let rows: Vec<(String, Option<String>)> =
+        texts.iter().map(|text| (text.clone(), None)).collect();
     let encoded = tokenizer.encode(&rows, info.max_length)?;
     let on_rows = &mut |_| ControlFlow::Continue(());
-    let predictions = predict(&classifier, &encoded, tokenizer.pad_id(), 32, &device, on_rows)?;
-    for ((text, label), probabilities) in texts.iter().zip(predictions.labels()).zip(predictions.probabilities()) {
+    let predictions = predict(
+        &classifier,
+        &encoded,
+        tokenizer.pad_id(),
+        32,
+        &device,
+        on_rows,
+    )?;
+    for ((text, label), probabilities) in texts
+        .iter()
+        .zip(predictions.labels())
+        .zip(predictions.probabilities())
+    {
         let label = label as usize;
-        println!("{:.3}  {}  {text}", probabilities[label], info.label_names[label]);
+        println!(
+            "{:.3}  {}  {text}",
+            probabilities[label], info.label_names[label]
+        );
     }
     Ok(())
 }

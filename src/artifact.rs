@@ -18,7 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a stage produces, and what an edge accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Rows in named splits (`load`, `augment`).
@@ -94,7 +96,9 @@ impl FromStr for Digest {
             b'a'..=b'f' => Ok(byte - b'a' + 10),
             _ => Err(wrong()),
         };
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(wrong()) };
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+            return Err(wrong());
+        };
         let mut bytes = [0; 32];
         if pairs.len() != bytes.len() {
             return Err(wrong());
@@ -114,7 +118,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -145,8 +151,17 @@ impl Manifest {
             if without.contains(&name.as_str()) {
                 continue;
             }
-            let bytes = path.metadata().map_err(|e| Unreadable::new(&path, e))?.len();
-            files.insert(name, FileEntry { bytes, digest: digest_file(&path)? });
+            let bytes = path
+                .metadata()
+                .map_err(|e| Unreadable::new(&path, e))?
+                .len();
+            files.insert(
+                name,
+                FileEntry {
+                    bytes,
+                    digest: digest_file(&path)?,
+                },
+            );
         }
         Ok(Manifest { kind, files })
     }
@@ -179,7 +194,10 @@ pub struct Unreadable {
 
 impl Unreadable {
     pub fn new(path: &Path, source: io::Error) -> Self {
-        Unreadable { path: path.to_owned(), source }
+        Unreadable {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -191,7 +209,11 @@ pub fn digest_file(path: &Path) -> Result<Digest, Unreadable> {
     let unreadable = |e| Unreadable::new(path, e);
     let file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
-    if path.extension().is_some_and(|ending| ending == "safetensors") && length > 0 {
+    if path
+        .extension()
+        .is_some_and(|ending| ending == "safetensors")
+        && length > 0
+    {
         // SAFETY: the map is read once, here; a file changed meanwhile gives a digest that no later check confirms.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
         if let Some(digest) = digest_tensors(&bytes) {
@@ -206,7 +228,9 @@ pub fn digest_file(path: &Path) -> Result<Digest, Unreadable> {
 /// # Errors
 /// The file cannot be read.
 pub fn digest_bytes(path: &Path) -> Result<Digest, Unreadable> {
-    File::open(path).and_then(digest_reader).map_err(|e| Unreadable::new(path, e))
+    File::open(path)
+        .and_then(digest_reader)
+        .map_err(|e| Unreadable::new(path, e))
 }
 
 fn digest_reader(file: File) -> io::Result<Digest> {
@@ -253,7 +277,11 @@ pub fn files_under(folder: &Path) -> Result<Vec<PathBuf>, Unreadable> {
 /// `path` below `folder` with `/` between its parts, on every system.
 pub fn relative_name(folder: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(folder).unwrap_or(path);
-    relative.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+    relative
+        .iter()
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 #[cfg(test)]
@@ -264,7 +292,14 @@ mod tests {
     fn a_digest_survives_text() {
         let digest = Digest::of(b"refit");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        for wrong in ["", "xyz", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"é".repeat(32)] {
+        for wrong in [
+            "",
+            "xyz",
+            &"0".repeat(63),
+            &"0".repeat(65),
+            &"A".repeat(64),
+            &"é".repeat(32),
+        ] {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
         }
     }
@@ -285,7 +320,10 @@ mod tests {
             path
         };
         let plain = write("plain.safetensors", "");
-        let with = write("with.safetensors", r#""__metadata__":{"format":"pt","by":"x"},"#);
+        let with = write(
+            "with.safetensors",
+            r#""__metadata__":{"format":"pt","by":"x"},"#,
+        );
         assert_eq!(digest_file(&plain).unwrap(), digest_file(&with).unwrap());
         assert_ne!(digest_bytes(&plain).unwrap(), digest_bytes(&with).unwrap());
     }

@@ -118,7 +118,10 @@ struct Failure {
 
 impl Failure {
     fn new(exit: Exit, error: &dyn Diagnostic) -> Self {
-        Failure { exit, text: drawn(error) }
+        Failure {
+            exit,
+            text: drawn(error),
+        }
     }
 
     fn unusable(error: impl Diagnostic) -> Self {
@@ -154,8 +157,14 @@ pub fn answer(arguments: Arguments) -> Exit {
 /// A diagnostic as text for stderr: with colours on a terminal, without elsewhere.
 fn drawn(error: &dyn Diagnostic) -> String {
     let stderr = console_colours();
-    let theme = if stderr { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let theme = if stderr {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(110)
+        .with_links(false);
     let mut text = String::new();
     match handler.render_report(&mut text, error) {
         Ok(()) => text,
@@ -177,12 +186,15 @@ fn print_json(value: &Value) {
 fn print(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 /// Reads and resolves a spec, or reports everything that is wrong with it.
 fn resolve(arguments: &SpecArguments, as_json: bool) -> Result<(Pipeline, Plan), Failure> {
-    let (pipeline, mut problems) = Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
+    let (pipeline, mut problems) =
+        Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
     match Plan::resolve(&pipeline) {
         Ok(plan) if problems.is_empty() => return Ok((pipeline, plan)),
         Ok(_) => {}
@@ -192,7 +204,10 @@ fn resolve(arguments: &SpecArguments, as_json: bool) -> Result<(Pipeline, Plan),
     if as_json {
         print_json(&problems_json(&problems, &pipeline.sources));
     }
-    Err(Failure { exit: Exit::Unusable, text: problems_text(&problems, &pipeline) })
+    Err(Failure {
+        exit: Exit::Unusable,
+        text: problems_text(&problems, &pipeline),
+    })
 }
 
 fn problems_json(problems: &[Problem], sources: &Sources) -> Value {
@@ -200,7 +215,10 @@ fn problems_json(problems: &[Problem], sources: &Sources) -> Value {
 }
 
 fn problems_text(problems: &[Problem], pipeline: &Pipeline) -> String {
-    let mut text: String = problems.iter().map(|problem| drawn(&problem.draw(&pipeline.sources))).collect();
+    let mut text: String = problems
+        .iter()
+        .map(|problem| drawn(&problem.draw(&pipeline.sources)))
+        .collect();
     let count = match problems.len() {
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
@@ -227,7 +245,12 @@ fn open_store(arguments: &StoreArguments, folder: &Path) -> Result<Store, Failur
 
 /// The commit that the spec's folder is at, when it is a git checkout.
 fn git_commit(folder: &Path) -> Option<String> {
-    let output = Process::new("git").arg("-C").arg(folder).args(["rev-parse", "HEAD"]).output().ok()?;
+    let output = Process::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
@@ -238,13 +261,19 @@ fn seconds(seconds: f64) -> String {
         s if s < 0.1 => format!("{:.0} ms", s * 1000.0),
         s if s < 60.0 => format!("{s:.1} s"),
         s if s < 3600.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.0} h {:.0} min", (s / 3600.0).floor(), (s % 3600.0) / 60.0),
+        s => format!(
+            "{:.0} h {:.0} min",
+            (s / 3600.0).floor(),
+            (s % 3600.0) / 60.0
+        ),
     }
 }
 
 /// A borderless table for the terminal.
 fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_header(header.iter().copied());
     table
 }

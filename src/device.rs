@@ -23,11 +23,19 @@ pub struct Chosen {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DeviceError {
     #[error("there is no device called {asked:?}")]
-    #[diagnostic(help("known names are auto, cuda, cuda:N, flex, ndarray; available here: {available}"))]
+    #[diagnostic(help(
+        "known names are auto, cuda, cuda:N, flex, ndarray; available here: {available}"
+    ))]
     Unknown { asked: String, available: String },
     #[error("this program was built without the device {asked:?}")]
-    #[diagnostic(help("build it with `--features {feature}`, or choose one that is available here: {available}"))]
-    NotBuiltIn { asked: String, feature: &'static str, available: String },
+    #[diagnostic(help(
+        "build it with `--features {feature}`, or choose one that is available here: {available}"
+    ))]
+    NotBuiltIn {
+        asked: String,
+        feature: &'static str,
+        available: String,
+    },
     #[error("the device {asked:?} is not there")]
     #[diagnostic(help("available here: {available}; CUDA devices also need NVIDIA's driver"))]
     NotThere { asked: String, available: String },
@@ -40,13 +48,19 @@ pub enum DeviceError {
 /// An unknown name, a backend that was not built in, a CUDA device that is not there; each names those that are.
 pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
     match asked {
-        "auto" => Ok(Chosen { automatic: true, ..cuda(0).unwrap_or_else(flex) }),
+        "auto" => Ok(Chosen {
+            automatic: true,
+            ..cuda(0).unwrap_or_else(flex)
+        }),
         "flex" => Ok(flex()),
         "ndarray" => ndarray().ok_or_else(|| not_built_in(asked, "ndarray")),
         "cuda" => numbered(asked, 0),
         _ => match asked.strip_prefix("cuda:").map(str::parse) {
             Some(Ok(number)) => numbered(asked, number),
-            _ => Err(DeviceError::Unknown { asked: asked.to_owned(), available: available().join(", ") }),
+            _ => Err(DeviceError::Unknown {
+                asked: asked.to_owned(),
+                available: available().join(", "),
+            }),
         },
     }
 }
@@ -54,7 +68,10 @@ pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
 /// The names of all devices of this machine that this program can use, the one `auto` takes first.
 pub fn available() -> Vec<String> {
     let cuda = (0..cuda_devices()).map(|number| format!("cuda:{number}"));
-    let cpu = [Some(flex()), ndarray()].into_iter().flatten().map(|chosen| chosen.name);
+    let cpu = [Some(flex()), ndarray()]
+        .into_iter()
+        .flatten()
+        .map(|chosen| chosen.name);
     cuda.chain(cpu).collect()
 }
 
@@ -62,22 +79,42 @@ fn numbered(asked: &str, number: usize) -> Result<Chosen, DeviceError> {
     match cuda(number) {
         Some(chosen) => Ok(chosen),
         None if !cfg!(feature = "cuda") => Err(not_built_in(asked, "cuda")),
-        None => Err(DeviceError::NotThere { asked: asked.to_owned(), available: available().join(", ") }),
+        None => Err(DeviceError::NotThere {
+            asked: asked.to_owned(),
+            available: available().join(", "),
+        }),
     }
 }
 
 fn not_built_in(asked: &str, feature: &'static str) -> DeviceError {
-    DeviceError::NotBuiltIn { asked: asked.to_owned(), feature, available: available().join(", ") }
+    DeviceError::NotBuiltIn {
+        asked: asked.to_owned(),
+        feature,
+        available: available().join(", "),
+    }
 }
 
 fn flex() -> Chosen {
-    Chosen { device: Device::flex(), name: "flex".to_owned(), cpu: true, automatic: false }
+    Chosen {
+        device: Device::flex(),
+        name: "flex".to_owned(),
+        cpu: true,
+        automatic: false,
+    }
 }
 
 #[cfg(feature = "ndarray")]
-#[expect(deprecated, reason = "upstream deprecated the backend in 0.22; it stays for those who asked for it")]
+#[expect(
+    deprecated,
+    reason = "upstream deprecated the backend in 0.22; it stays for those who asked for it"
+)]
 fn ndarray() -> Option<Chosen> {
-    Some(Chosen { device: Device::ndarray(), name: "ndarray".to_owned(), cpu: true, automatic: false })
+    Some(Chosen {
+        device: Device::ndarray(),
+        name: "ndarray".to_owned(),
+        cpu: true,
+        automatic: false,
+    })
 }
 
 #[cfg(not(feature = "ndarray"))]
@@ -104,7 +141,8 @@ fn cuda(_number: usize) -> Option<Chosen> {
 /// the answer is none.
 #[cfg(feature = "cuda")]
 fn cuda_devices() -> usize {
-    std::panic::catch_unwind(|| Device::enumerate(burn::tensor::DeviceType::Cuda).len()).unwrap_or(0)
+    std::panic::catch_unwind(|| Device::enumerate(burn::tensor::DeviceType::Cuda).len())
+        .unwrap_or(0)
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -135,14 +173,23 @@ mod tests {
         use miette::Diagnostic;
         for asked in ["gpu", "cuda:", "cuda:x", "cuda:-1", "", "Flex"] {
             let error = choose(asked).unwrap_err();
-            assert!(matches!(error, DeviceError::Unknown { .. }), "{asked:?}: {error}");
-            assert!(error.help().unwrap().to_string().contains("flex"), "{asked:?}");
+            assert!(
+                matches!(error, DeviceError::Unknown { .. }),
+                "{asked:?}: {error}"
+            );
+            assert!(
+                error.help().unwrap().to_string().contains("flex"),
+                "{asked:?}"
+            );
         }
     }
 
     #[test]
     fn a_cuda_device_that_is_not_there_is_an_error_and_no_panic() {
         let error = choose("cuda:4096").unwrap_err();
-        assert!(matches!(error, DeviceError::NotThere { .. } | DeviceError::NotBuiltIn { .. }));
+        assert!(matches!(
+            error,
+            DeviceError::NotThere { .. } | DeviceError::NotBuiltIn { .. }
+        ));
     }
 }

@@ -133,7 +133,9 @@ impl Fingerprint {
     /// The key under which the result is recorded.
     pub fn key(&self) -> Key {
         let digests = |of: &BTreeMap<String, Digest>| -> Value {
-            of.iter().map(|(name, digest)| (name.clone(), Value::from(digest.to_string()))).collect()
+            of.iter()
+                .map(|(name, digest)| (name.clone(), Value::from(digest.to_string())))
+                .collect()
         };
         let whole = Map::from_iter([
             ("format".to_owned(), Value::from(self.format)),
@@ -225,14 +227,20 @@ impl<'a> Schemas<'a> {
         self.shapes(value, schema, 0, &mut shapes);
         match value {
             Value::Object(fields) => {
-                let kept = fields
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), self.strip_field(name, value, &shapes)?)));
+                let kept = fields.iter().filter_map(|(name, value)| {
+                    Some((name.clone(), self.strip_field(name, value, &shapes)?))
+                });
                 Value::Object(kept.collect())
             }
             Value::Array(values) => {
-                match shapes.iter().find_map(|shape| shape.get("items").filter(|items| items.is_object())) {
-                    Some(items) => values.iter().map(|value| self.strip(value, items)).collect(),
+                match shapes
+                    .iter()
+                    .find_map(|shape| shape.get("items").filter(|items| items.is_object()))
+                {
+                    Some(items) => values
+                        .iter()
+                        .map(|value| self.strip(value, items))
+                        .collect(),
                     None => value.clone(),
                 }
             }
@@ -240,10 +248,21 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn strip_field(&self, name: &str, value: &Value, shapes: &[&'a Map<String, Value>]) -> Option<Value> {
-        let Some(schema) = shapes.iter().find_map(|shape| shape.get("properties")?.get(name)) else {
-            let further =
-                shapes.iter().find_map(|shape| shape.get("additionalProperties").filter(|schema| schema.is_object()));
+    fn strip_field(
+        &self,
+        name: &str,
+        value: &Value,
+        shapes: &[&'a Map<String, Value>],
+    ) -> Option<Value> {
+        let Some(schema) = shapes
+            .iter()
+            .find_map(|shape| shape.get("properties")?.get(name))
+        else {
+            let further = shapes.iter().find_map(|shape| {
+                shape
+                    .get("additionalProperties")
+                    .filter(|schema| schema.is_object())
+            });
             return Some(further.map_or_else(|| value.clone(), |schema| self.strip(value, schema)));
         };
         let stripped = self.strip(value, schema);
@@ -258,8 +277,16 @@ impl<'a> Schemas<'a> {
     }
 
     /// The plain schemas that speak of `value`: `schema` itself, what it refers to, and the alternatives that fit.
-    fn shapes(&self, value: &Value, schema: &'a Value, depth: usize, found: &mut Vec<&'a Map<String, Value>>) {
-        let Some(fields) = schema.as_object().filter(|_| depth < MOST_REFERENCES) else { return };
+    fn shapes(
+        &self,
+        value: &Value,
+        schema: &'a Value,
+        depth: usize,
+        found: &mut Vec<&'a Map<String, Value>>,
+    ) {
+        let Some(fields) = schema.as_object().filter(|_| depth < MOST_REFERENCES) else {
+            return;
+        };
         found.push(fields);
         if let Some(target) = self.target(fields) {
             self.shapes(value, target, depth + 1, found);
@@ -268,7 +295,8 @@ impl<'a> Schemas<'a> {
             self.shapes(value, part, depth + 1, found);
         }
         for word in ["anyOf", "oneOf"] {
-            let mut fitting = members(fields, word).filter(|alternative| self.fits(value, alternative, depth + 1));
+            let mut fitting = members(fields, word)
+                .filter(|alternative| self.fits(value, alternative, depth + 1));
             if let (Some(only), None) = (fitting.next(), fitting.next()) {
                 self.shapes(value, only, depth + 1, found);
             }
@@ -276,7 +304,8 @@ impl<'a> Schemas<'a> {
     }
 
     fn target(&self, fields: &'a Map<String, Value>) -> Option<&'a Value> {
-        self.root.pointer(fields.get("$ref")?.as_str()?.strip_prefix('#')?)
+        self.root
+            .pointer(fields.get("$ref")?.as_str()?.strip_prefix('#')?)
     }
 
     /// Whether `value` could be meant by `schema`: enough validation to tell alternatives apart.
@@ -291,30 +320,43 @@ impl<'a> Schemas<'a> {
         };
         fields.get("type").is_none_or(|kind| has_type(value, kind))
             && fields.get("const").is_none_or(same)
-            && fields.get("enum").and_then(Value::as_array).is_none_or(|all| all.iter().any(same))
+            && fields
+                .get("enum")
+                .and_then(Value::as_array)
+                .is_none_or(|all| all.iter().any(same))
             && self.fits_fields(value, fields, depth)
-            && self.target(fields).is_none_or(|target| self.fits(value, target, depth + 1))
+            && self
+                .target(fields)
+                .is_none_or(|target| self.fits(value, target, depth + 1))
             && members(fields, "allOf").all(|part| self.fits(value, part, depth + 1))
             && alternatives("anyOf")
             && alternatives("oneOf")
     }
 
     fn fits_fields(&self, value: &Value, schema: &'a Map<String, Value>, depth: usize) -> bool {
-        let Some(fields) = value.as_object() else { return true };
+        let Some(fields) = value.as_object() else {
+            return true;
+        };
         let properties = schema.get("properties").and_then(Value::as_object);
         let closed = schema.get("additionalProperties").and_then(Value::as_bool) == Some(false);
-        let present =
-            members(schema, "required").all(|name| name.as_str().is_none_or(|name| fields.contains_key(name)));
+        let present = members(schema, "required")
+            .all(|name| name.as_str().is_none_or(|name| fields.contains_key(name)));
         present
-            && fields.iter().all(|(name, value)| match properties.and_then(|all| all.get(name)) {
-                Some(property) => self.fits(value, property, depth + 1),
-                None => !closed,
-            })
+            && fields.iter().all(
+                |(name, value)| match properties.and_then(|all| all.get(name)) {
+                    Some(property) => self.fits(value, property, depth + 1),
+                    None => !closed,
+                },
+            )
     }
 }
 
 fn members<'a>(schema: &'a Map<String, Value>, word: &str) -> impl Iterator<Item = &'a Value> {
-    schema.get(word).and_then(Value::as_array).into_iter().flatten()
+    schema
+        .get(word)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn requires(schema: &Map<String, Value>, name: &str) -> bool {
@@ -326,7 +368,9 @@ fn has_type(value: &Value, kind: &Value) -> bool {
         "null" => value.is_null(),
         "boolean" => value.is_boolean(),
         "number" => value.is_number(),
-        "integer" => value.as_f64().is_some_and(|number| number.trunc() == number),
+        "integer" => value
+            .as_f64()
+            .is_some_and(|number| number.trunc() == number),
         "string" => value.is_string(),
         "array" => value.is_array(),
         "object" => value.is_object(),
@@ -352,15 +396,31 @@ pub enum Change {
     /// A setting by its path (`optimizer.learning_rate`). `None` is the default.
     Setting {
         path: String,
-        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
         old: Option<Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
         new: Option<Value>,
     },
     /// The content of a file by its role (`train/0`).
-    File { role: String, old: Option<Digest>, new: Option<Digest> },
+    File {
+        role: String,
+        old: Option<Digest>,
+        new: Option<Digest>,
+    },
     /// The content of an upstream artifact by the field that names it (`input`).
-    Input { field: String, old: Option<Digest>, new: Option<Digest> },
+    Input {
+        field: String,
+        old: Option<Digest>,
+        new: Option<Digest>,
+    },
 }
 
 /// A setting of `null` is not an absent one.
@@ -374,7 +434,9 @@ impl fmt::Display for Change {
             Change::Format { old, new } => write!(f, "fingerprint format: {old} → {new}"),
             Change::Kind { old, new } => write!(f, "kind: {old} → {new}"),
             Change::Version { old, new } => write!(f, "stage version: {old} → {new}"),
-            Change::Setting { path, old, new } => write!(f, "{path}: {} → {}", Shown(old), Shown(new)),
+            Change::Setting { path, old, new } => {
+                write!(f, "{path}: {} → {}", Shown(old), Shown(new))
+            }
             Change::File { role, old, new } => write_content(f, "file", role, old, new),
             Change::Input { field, old, new } => write_content(f, "input", field, old, new),
         }
@@ -388,7 +450,9 @@ struct Shown<'a>(&'a Option<Value>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(value) = self.0 else { return f.write_str("default") };
+        let Some(value) = self.0 else {
+            return f.write_str("default");
+        };
         let text = shown(value);
         match text.char_indices().nth(LONGEST_SHOWN) {
             Some((end, _)) => write!(f, "{}…", &text[..end]),
@@ -400,10 +464,13 @@ impl fmt::Display for Shown<'_> {
 /// Numbers as one writes them in a spec (`5e-5`, not `0.00005`).
 fn shown(value: &Value) -> String {
     match value {
-        Value::Number(number) if number.is_f64() => {
-            number.as_f64().map_or_else(String::new, |float| format!("{float:?}"))
-        }
-        Value::Array(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .map_or_else(String::new, |float| format!("{float:?}")),
+        Value::Array(values) => format!(
+            "[{}]",
+            values.iter().map(shown).collect::<Vec<_>>().join(", ")
+        ),
         _ => value.to_string(),
     }
 }
@@ -426,44 +493,98 @@ fn write_content(
 pub fn differences(old: &Fingerprint, new: &Fingerprint) -> Vec<Change> {
     let mut changes = Vec::new();
     if old.format != new.format {
-        changes.push(Change::Format { old: old.format, new: new.format });
+        changes.push(Change::Format {
+            old: old.format,
+            new: new.format,
+        });
     }
     if old.kind != new.kind {
-        changes.push(Change::Kind { old: old.kind.clone(), new: new.kind.clone() });
+        changes.push(Change::Kind {
+            old: old.kind.clone(),
+            new: new.kind.clone(),
+        });
     }
     if old.version != new.version {
-        changes.push(Change::Version { old: old.version, new: new.version });
+        changes.push(Change::Version {
+            old: old.version,
+            new: new.version,
+        });
     }
-    compare_settings(String::new(), Some(&old.settings), Some(&new.settings), &mut changes);
-    compare_digests(&old.files, &new.files, |role, old, new| Change::File { role, old, new }, &mut changes);
-    compare_digests(&old.inputs, &new.inputs, |field, old, new| Change::Input { field, old, new }, &mut changes);
+    compare_settings(
+        String::new(),
+        Some(&old.settings),
+        Some(&new.settings),
+        &mut changes,
+    );
+    compare_digests(
+        &old.files,
+        &new.files,
+        |role, old, new| Change::File { role, old, new },
+        &mut changes,
+    );
+    compare_digests(
+        &old.inputs,
+        &new.inputs,
+        |field, old, new| Change::Input { field, old, new },
+        &mut changes,
+    );
     changes
 }
 
-fn compare_settings(path: String, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<Change>) {
+fn compare_settings(
+    path: String,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    changes: &mut Vec<Change>,
+) {
     if old.map(canonical) == new.map(canonical) {
         return;
     }
-    let (old_fields, new_fields) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-    let names: BTreeSet<&String> = [old_fields, new_fields].into_iter().flatten().flat_map(Map::keys).collect();
-    let both_tables =
-        [(old, old_fields), (new, new_fields)].iter().all(|(value, fields)| value.is_none() || fields.is_some());
+    let (old_fields, new_fields) = (
+        old.and_then(Value::as_object),
+        new.and_then(Value::as_object),
+    );
+    let names: BTreeSet<&String> = [old_fields, new_fields]
+        .into_iter()
+        .flatten()
+        .flat_map(Map::keys)
+        .collect();
+    let both_tables = [(old, old_fields), (new, new_fields)]
+        .iter()
+        .all(|(value, fields)| value.is_none() || fields.is_some());
     if !both_tables || names.is_empty() {
-        changes.push(Change::Setting { path, old: old.cloned(), new: new.cloned() });
+        changes.push(Change::Setting {
+            path,
+            old: old.cloned(),
+            new: new.cloned(),
+        });
         return;
     }
     for name in names {
-        let (old, new) = (old_fields.and_then(|all| all.get(name)), new_fields.and_then(|all| all.get(name)));
+        let (old, new) = (
+            old_fields.and_then(|all| all.get(name)),
+            new_fields.and_then(|all| all.get(name)),
+        );
         compare_settings(joined(&path, name), old, new, changes);
     }
 }
 
 /// A path as `--set` reads it: parts that are no bare TOML keys are quoted.
 fn joined(path: &str, name: &str) -> String {
-    let bare =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    let name = if bare { name.to_owned() } else { format!("{name:?}") };
-    if path.is_empty() { name } else { format!("{path}.{name}") }
+    let bare = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let name = if bare {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    };
+    if path.is_empty() {
+        name
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn compare_digests(

@@ -22,7 +22,9 @@ mod predict;
 mod schedule;
 
 pub use batch::{BatchSettings, Padding, Rows, length_grouped, padded, shuffled};
-pub use fit::{EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit};
+pub use fit::{
+    EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit,
+};
 pub use gradients::Gradients;
 pub use loss::cross_entropy;
 pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
@@ -53,19 +55,35 @@ pub enum LearnError {
     #[diagnostic(help(
         "the tokens and their label names do not belong together: build the tokens again from their table"
     ))]
-    LabelOutOfRange { split: &'static str, row: u64, label: u32, labels: usize },
+    LabelOutOfRange {
+        split: &'static str,
+        row: u64,
+        label: u32,
+        labels: usize,
+    },
 
-    #[error("every row of the split `{split}` has the label `{label}`: there is nothing to tell apart")]
-    #[diagnostic(help("a file sorted by label and then cut short gives this; take rows of at least two labels"))]
+    #[error(
+        "every row of the split `{split}` has the label `{label}`: there is nothing to tell apart"
+    )]
+    #[diagnostic(help(
+        "a file sorted by label and then cut short gives this; take rows of at least two labels"
+    ))]
     OneLabel { split: &'static str, label: String },
 
     /// Not a number, or infinite.
-    #[error("training diverged at step {step}: the {what} is {value} (learning rate {learning_rate:e})")]
+    #[error(
+        "training diverged at step {step}: the {what} is {value} (learning rate {learning_rate:e})"
+    )]
     #[diagnostic(help(
         "lower `optimizer.learning_rate` (2e-5 to 5e-5 suits most encoders), lengthen `schedule.warmup`, or set `optimizer.max_grad_norm = 1.0`; \
          if it happens at step 1, the encoder's weights themselves may hold a value that is not a number"
     ))]
-    Diverged { step: u64, what: &'static str, value: f32, learning_rate: f64 },
+    Diverged {
+        step: u64,
+        what: &'static str,
+        value: f32,
+        learning_rate: f64,
+    },
 
     /// A kernel failed, or the device ran out of memory.
     #[error("the device failed while {doing}: {cause}")]

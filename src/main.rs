@@ -17,16 +17,21 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| refit::cli::answer(arguments)) {
         Ok(exit) => exit.into(),
         Err(_) => {
-            eprintln!("a fault of refit itself; nothing was stored. Please report it with the output of the same command with -vv");
+            eprintln!(
+                "a fault of refit itself; nothing was stored. Please report it with the output of the same command with -vv"
+            );
             ExitCode::FAILURE
         }
     }
 }
 
 fn log_to_stderr(arguments: &Arguments) {
-    let verbosity = ["warn", "refit=info,warn", "refit=debug,info", "trace"][usize::from(arguments.verbose.min(3))];
+    let verbosity = ["warn", "refit=info,warn", "refit=debug,info", "trace"]
+        [usize::from(arguments.verbose.min(3))];
     let filter = EnvFilter::try_from_env("REFIT_LOG").unwrap_or_else(|_| EnvFilter::new(verbosity));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),

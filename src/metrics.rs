@@ -92,7 +92,11 @@ impl Metric {
         if candidate.is_nan() || best.is_nan() {
             return !candidate.is_nan();
         }
-        if self.higher_is_better() { candidate > best } else { candidate < best }
+        if self.higher_is_better() {
+            candidate > best
+        } else {
+            candidate < best
+        }
     }
 }
 

@@ -26,13 +26,14 @@ mod weights;
 pub use artifact::{ModelInfo, open, save};
 pub use bert::{Batch, Bert};
 pub use config::{
-    Activation, EncoderConfig, EncoderFiles, PositionEmbedding, ScratchSettings, Vocabulary, check_fits,
+    Activation, EncoderConfig, EncoderFiles, PositionEmbedding, ScratchSettings, Vocabulary,
+    check_fits,
 };
 pub use dropout::Mode;
 pub use head::{Head, HeadSettings, Pooling};
 pub use parameters::{
-    MapParameters, Parameter, VisitParameters, decays, hugging_face_name, map_parameters, named_parameters,
-    visit_parameters,
+    MapParameters, Parameter, VisitParameters, decays, hugging_face_name, map_parameters,
+    named_parameters, visit_parameters,
 };
 pub use weights::{LoadReport, Misfit, Misfits, set_tensors};
 
@@ -59,9 +60,16 @@ impl Classifier {
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
         let config = EncoderConfig::read(&files.config)?;
-        let unset = Classifier::unset(&config, head.pooling, head_dropout(head, &config), labels, device)?;
+        let unset = Classifier::unset(
+            &config,
+            head.pooling,
+            head_dropout(head, &config),
+            labels,
+            device,
+        )?;
         let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
-        let (classifier, report) = weights::load(unset, &files.weights, weights::Rest::Drawn(&draw))?;
+        let (classifier, report) =
+            weights::load(unset, &files.weights, weights::Rest::Drawn(&draw))?;
         Ok((classifier, config, report))
     }
 
@@ -93,7 +101,13 @@ impl Classifier {
         seed: u64,
         device: &Device,
     ) -> Result<Classifier, ModelError> {
-        let unset = Classifier::unset(config, head.pooling, head_dropout(head, config), labels, device)?;
+        let unset = Classifier::unset(
+            config,
+            head.pooling,
+            head_dropout(head, config),
+            labels,
+            device,
+        )?;
         let drawn = named_parameters(&unset)
             .into_iter()
             .map(|Parameter { name, shape, .. }| {
@@ -165,14 +179,18 @@ pub fn device_of(classifier: &Classifier) -> Device {
 
 /// The head's own dropout, else what the encoder's configuration says, as transformers chooses it.
 fn head_dropout(head: &HeadSettings, config: &EncoderConfig) -> f64 {
-    head.dropout.or(config.classifier_dropout).unwrap_or(config.hidden_dropout_prob)
+    head.dropout
+        .or(config.classifier_dropout)
+        .unwrap_or(config.hidden_dropout_prob)
 }
 
 /// A model that cannot be read, built, or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelError {
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help("an encoder is a folder with config.json and model.safetensors; check that both are there"))]
+    #[diagnostic(help(
+        "an encoder is a folder with config.json and model.safetensors; check that both are there"
+    ))]
     Unreadable {
         path: PathBuf,
         #[source]
@@ -193,16 +211,33 @@ pub enum ModelError {
     ModelType { path: PathBuf, found: String },
     #[error("{origin}: {field} is {found}, wanted {wanted}")]
     #[diagnostic(help("correct the value; an encoder cannot be built from it"))]
-    ConfigValue { origin: String, field: &'static str, found: String, wanted: String },
+    ConfigValue {
+        origin: String,
+        field: &'static str,
+        found: String,
+        wanted: String,
+    },
     #[error("{} ({bytes} bytes) is not a whole safetensors file: {reason}", path.display())]
-    #[diagnostic(help("fetch it again; a file in another format can be converted with transformers' save_pretrained"))]
-    NotSafetensors { path: PathBuf, bytes: usize, reason: String },
+    #[diagnostic(help(
+        "fetch it again; a file in another format can be converted with transformers' save_pretrained"
+    ))]
+    NotSafetensors {
+        path: PathBuf,
+        bytes: usize,
+        reason: String,
+    },
     #[error("{} does not fit its config.json:{misfits}", path.display())]
     #[diagnostic(help("the two files must come from one model, and its type must be bert"))]
     WeightsDoNotFit { path: PathBuf, misfits: Misfits },
     #[error("the tokens need {needed} {what}, the encoder has {there}")]
-    #[diagnostic(help("tokenize with this encoder's own tokenizer, and with a max_length that it can hold"))]
-    TooSmall { what: &'static str, needed: usize, there: usize },
+    #[diagnostic(help(
+        "tokenize with this encoder's own tokenizer, and with a max_length that it can hold"
+    ))]
+    TooSmall {
+        what: &'static str,
+        needed: usize,
+        there: usize,
+    },
     #[error("a classifier needs at least one label")]
     #[diagnostic(help("train on a table with a label column"))]
     NoLabels,
@@ -211,7 +246,11 @@ pub enum ModelError {
     NoSuchTensor { name: String },
     #[error("{found} values for {name}, wanted shape {wanted:?}")]
     #[diagnostic(help("values lie as in a checkpoint, row by row"))]
-    WrongLength { name: String, found: usize, wanted: Vec<usize> },
+    WrongLength {
+        name: String,
+        found: usize,
+        wanted: Vec<usize>,
+    },
     #[error("cannot read the values of {name} back from the device: {reason}")]
     #[diagnostic(help("the device may be out of memory; a smaller batch helps"))]
     ReadBack { name: String, reason: String },

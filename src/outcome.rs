@@ -84,7 +84,11 @@ impl fmt::Display for Reason {
             Reason::NeverBuilt => f.write_str("never built"),
             Reason::Changed { changes } if changes.is_empty() => f.write_str("changed"),
             Reason::Changed { changes } => {
-                let told: Vec<String> = changes.iter().take(MOST_CHANGES).map(Change::to_string).collect();
+                let told: Vec<String> = changes
+                    .iter()
+                    .take(MOST_CHANGES)
+                    .map(Change::to_string)
+                    .collect();
                 f.write_str(&told.join("; "))?;
                 match changes.len().saturating_sub(MOST_CHANGES) {
                     0 => Ok(()),
@@ -92,9 +96,15 @@ impl fmt::Display for Reason {
                 }
             }
             Reason::Forced => f.write_str("forced"),
-            Reason::ObjectMissing { needed_by } if needed_by.is_empty() => f.write_str("artifact collected"),
+            Reason::ObjectMissing { needed_by } if needed_by.is_empty() => {
+                f.write_str("artifact collected")
+            }
             Reason::ObjectMissing { needed_by } => {
-                write!(f, "artifact collected, and needed by {}", needed_by.join(", "))
+                write!(
+                    f,
+                    "artifact collected, and needed by {}",
+                    needed_by.join(", ")
+                )
             }
             Reason::Corrupted { file } => write!(f, "artifact damaged: {file}"),
             Reason::PlacementMissing { to } => write!(f, "not placed at {to}"),
@@ -113,23 +123,45 @@ mod tests {
     use super::*;
 
     fn setting(path: &str) -> Change {
-        Change::Setting { path: path.to_owned(), old: Some(1.into()), new: None }
+        Change::Setting {
+            path: path.to_owned(),
+            old: Some(1.into()),
+            new: None,
+        }
     }
 
     #[test]
     fn a_reason_with_many_changes_stays_one_line() {
-        let few = Reason::Changed { changes: ["a", "b"].map(setting).to_vec() };
+        let few = Reason::Changed {
+            changes: ["a", "b"].map(setting).to_vec(),
+        };
         assert_eq!(few.to_string(), "a: 1 → default; b: 1 → default");
-        let many = Reason::Changed { changes: ["a", "b", "c", "d", "e"].map(setting).to_vec() };
-        assert_eq!(many.to_string(), "a: 1 → default; b: 1 → default; c: 1 → default; and 2 more");
+        let many = Reason::Changed {
+            changes: ["a", "b", "c", "d", "e"].map(setting).to_vec(),
+        };
+        assert_eq!(
+            many.to_string(),
+            "a: 1 → default; b: 1 → default; c: 1 → default; and 2 more"
+        );
     }
 
     #[test]
     fn a_reason_is_told_to_programs_by_a_tag() {
-        let json = serde_json::to_string(&Reason::Behind { stage: "tokens".to_owned() }).unwrap();
+        let json = serde_json::to_string(&Reason::Behind {
+            stage: "tokens".to_owned(),
+        })
+        .unwrap();
         assert_eq!(json, r#"{"why":"behind","stage":"tokens"}"#);
-        assert_eq!(serde_json::to_string(&Outcome::Fresh).unwrap(), r#""fresh""#);
-        let reason = Reason::Changed { changes: vec![setting("epochs")] };
-        assert_eq!(serde_json::from_str::<Reason>(&serde_json::to_string(&reason).unwrap()).unwrap(), reason);
+        assert_eq!(
+            serde_json::to_string(&Outcome::Fresh).unwrap(),
+            r#""fresh""#
+        );
+        let reason = Reason::Changed {
+            changes: vec![setting("epochs")],
+        };
+        assert_eq!(
+            serde_json::from_str::<Reason>(&serde_json::to_string(&reason).unwrap()).unwrap(),
+            reason
+        );
     }
 }

@@ -49,7 +49,11 @@ pub struct Step {
 
 impl Step {
     /// Everything the step's result depends on, once the content of its files and inputs is known.
-    pub fn fingerprint(&self, files: BTreeMap<String, Digest>, inputs: BTreeMap<String, Digest>) -> Fingerprint {
+    pub fn fingerprint(
+        &self,
+        files: BTreeMap<String, Digest>,
+        inputs: BTreeMap<String, Digest>,
+    ) -> Fingerprint {
         Fingerprint {
             format: fingerprint::FORMAT,
             kind: self.kind.to_owned(),
@@ -78,18 +82,30 @@ impl Plan {
         });
         let mut files = Vec::new();
         for stage in &pipeline.stages {
-            files.push(stage.stage.files(pipeline.folder()).unwrap_or_else(|faults| {
-                problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
-                Files::new()
-            }));
+            files.push(
+                stage
+                    .stage
+                    .files(pipeline.folder())
+                    .unwrap_or_else(|faults| {
+                        problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
+                        Files::new()
+                    }),
+            );
         }
         problems.extend(placed_twice(pipeline));
         if !problems.is_empty() {
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             return Err(problems);
         }
-        let position: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
-        let schemas: BTreeMap<&str, Value> = KINDS.iter().map(|kind| (kind.name, schema::of_kind(kind.name))).collect();
+        let position: BTreeMap<usize, usize> = order
+            .iter()
+            .enumerate()
+            .map(|(new, old)| (*old, new))
+            .collect();
+        let schemas: BTreeMap<&str, Value> = KINDS
+            .iter()
+            .map(|kind| (kind.name, schema::of_kind(kind.name)))
+            .collect();
         let steps = order.iter().map(|&index| {
             let Written { name, kind, stage } = &pipeline.stages[index];
             let files = std::mem::take(&mut files[index]);
@@ -97,7 +113,10 @@ impl Plan {
             Step {
                 name: name.clone(),
                 kind,
-                inputs: edges[index].iter().map(|(field, to)| (*field, position[to])).collect(),
+                inputs: edges[index]
+                    .iter()
+                    .map(|(field, to)| (*field, position[to]))
+                    .collect(),
                 settings: settings_in_key(stage.as_ref(), &schemas[kind], &files, seed),
                 placement: stage.placement().map(|to| placed_at(pipeline.folder(), to)),
                 stage: Arc::clone(stage),
@@ -105,7 +124,11 @@ impl Plan {
                 seed,
             }
         });
-        Ok(Plan { pipeline: pipeline.name.clone(), spec: pipeline.path.clone(), steps: steps.collect() })
+        Ok(Plan {
+            pipeline: pipeline.name.clone(),
+            spec: pipeline.path.clone(),
+            steps: steps.collect(),
+        })
     }
 
     /// The index of a step.
@@ -137,7 +160,10 @@ impl Plan {
     /// The names that are no steps, with a suggestion each.
     pub fn named(&self, names: &[String]) -> Result<Vec<usize>, UnknownStages> {
         let known = || self.steps.iter().map(|step| step.name.as_str());
-        let unknown: Vec<&String> = names.iter().filter(|name| self.index(name).is_none()).collect();
+        let unknown: Vec<&String> = names
+            .iter()
+            .filter(|name| self.index(name).is_none())
+            .collect();
         if unknown.is_empty() {
             return Ok(names.iter().filter_map(|name| self.index(name)).collect());
         }
@@ -146,7 +172,11 @@ impl Plan {
             None => format!("the pipeline has {}", listed(known(), "and")),
         };
         let names = listed(unknown.into_iter().map(String::as_str), "and");
-        Err(UnknownStages { names, pipeline: self.spec.clone(), help })
+        Err(UnknownStages {
+            names,
+            pipeline: self.spec.clone(),
+            help,
+        })
     }
 }
 
@@ -160,11 +190,21 @@ pub struct UnknownStages {
     help: String,
 }
 
-fn resolve_edges(pipeline: &Pipeline, stage: &Written, problems: &mut Vec<Problem>) -> BTreeMap<&'static str, usize> {
+fn resolve_edges(
+    pipeline: &Pipeline,
+    stage: &Written,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'static str, usize> {
     let mut resolved = BTreeMap::new();
     for edge in stage.stage.edges() {
-        let fault = |message: String, help: String| pipeline.problem(stage, &Fault::new(edge.field, message, help));
-        match pipeline.stages.iter().position(|other| other.name == edge.stage) {
+        let fault = |message: String, help: String| {
+            pipeline.problem(stage, &Fault::new(edge.field, message, help))
+        };
+        match pipeline
+            .stages
+            .iter()
+            .position(|other| other.name == edge.stage)
+        {
             Some(index) if pipeline.stages[index].stage.produces() == edge.accepts => {
                 resolved.insert(edge.field, index);
             }
@@ -182,7 +222,10 @@ fn resolve_edges(pipeline: &Pipeline, stage: &Written, problems: &mut Vec<Proble
                 problems.push(fault(message, suggestions(pipeline, &edge)));
             }
             // A stage that is there but unsound was reported already.
-            None if pipeline.declared.iter().any(|other| other.name == edge.stage) => {}
+            None if pipeline
+                .declared
+                .iter()
+                .any(|other| other.name == edge.stage) => {}
             None => {
                 let known = pipeline.declared.iter().map(|other| other.name.as_str());
                 let help = match did_you_mean(&edge.stage, known) {
@@ -211,22 +254,36 @@ fn suggestions(pipeline: &Pipeline, edge: &Edge) -> String {
         .map(|other| other.name.as_str())
         .collect();
     if fitting.is_empty() {
-        format!("`{}` takes {}; no stage of this file gives that", edge.field, article(edge.accepts))
+        format!(
+            "`{}` takes {}; no stage of this file gives that",
+            edge.field,
+            article(edge.accepts)
+        )
     } else {
-        format!("`{}` takes {}, which {} can give", edge.field, article(edge.accepts), listed(fitting, "or"))
+        format!(
+            "`{}` takes {}, which {} can give",
+            edge.field,
+            article(edge.accepts),
+            listed(fitting, "or")
+        )
     }
 }
 
 /// Kahn's algorithm, taking the first in file order among those that are ready.
 fn order(edges: &[BTreeMap<&'static str, usize>]) -> Result<Vec<usize>, Vec<usize>> {
-    let mut waits_for: Vec<usize> = edges.iter().map(|inputs| inputs.values().collect::<BTreeSet<_>>().len()).collect();
+    let mut waits_for: Vec<usize> = edges
+        .iter()
+        .map(|inputs| inputs.values().collect::<BTreeSet<_>>().len())
+        .collect();
     let mut feeds: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); edges.len()];
     for (index, inputs) in edges.iter().enumerate() {
         for &input in inputs.values() {
             feeds[input].insert(index);
         }
     }
-    let mut ready: BTreeSet<usize> = (0..edges.len()).filter(|&index| waits_for[index] == 0).collect();
+    let mut ready: BTreeSet<usize> = (0..edges.len())
+        .filter(|&index| waits_for[index] == 0)
+        .collect();
     let mut order = Vec::with_capacity(edges.len());
     while let Some(next) = ready.pop_first() {
         order.push(next);
@@ -242,10 +299,16 @@ fn order(edges: &[BTreeMap<&'static str, usize>]) -> Result<Vec<usize>, Vec<usiz
     }
     // Whoever still waits is in a circle or behind one; following inputs from there leads into the circle.
     let stuck = |index: usize| waits_for[index] > 0;
-    let mut trail = vec![(0..edges.len()).find(|&index| stuck(index)).unwrap_or_default()];
+    let mut trail = vec![
+        (0..edges.len())
+            .find(|&index| stuck(index))
+            .unwrap_or_default(),
+    ];
     loop {
         let last = trail[trail.len() - 1];
-        let Some(next) = edges[last].values().copied().find(|&input| stuck(input)) else { return Err(trail) };
+        let Some(next) = edges[last].values().copied().find(|&input| stuck(input)) else {
+            return Err(trail);
+        };
         if let Some(start) = trail.iter().position(|&seen| seen == next) {
             return Err(trail.split_off(start));
         }
@@ -253,27 +316,62 @@ fn order(edges: &[BTreeMap<&'static str, usize>]) -> Result<Vec<usize>, Vec<usiz
     }
 }
 
-fn circular(pipeline: &Pipeline, edges: &[BTreeMap<&'static str, usize>], circle: &[usize]) -> Problem {
+fn circular(
+    pipeline: &Pipeline,
+    edges: &[BTreeMap<&'static str, usize>],
+    circle: &[usize],
+) -> Problem {
     let first = *circle.iter().min().unwrap_or(&0);
-    let start = circle.iter().position(|&index| index == first).unwrap_or_default();
-    let turned: Vec<usize> = circle[start..].iter().chain(&circle[..start]).chain([&first]).copied().collect();
-    let names: Vec<&str> = turned.iter().map(|&index| pipeline.stages[index].name.as_str()).collect();
+    let start = circle
+        .iter()
+        .position(|&index| index == first)
+        .unwrap_or_default();
+    let turned: Vec<usize> = circle[start..]
+        .iter()
+        .chain(&circle[..start])
+        .chain([&first])
+        .copied()
+        .collect();
+    let names: Vec<&str> = turned
+        .iter()
+        .map(|&index| pipeline.stages[index].name.as_str())
+        .collect();
     let next = turned.get(1).copied().unwrap_or(first);
-    let field = edges[first].iter().find(|(_, to)| **to == next).map_or("", |(field, _)| *field);
+    let field = edges[first]
+        .iter()
+        .find(|(_, to)| **to == next)
+        .map_or("", |(field, _)| *field);
     let message = format!("these stages wait for each other: {}", names.join(" → "));
-    pipeline.problem(&pipeline.stages[first], &Fault::new(field, message, "let one of them take its input from elsewhere"))
+    pipeline.problem(
+        &pipeline.stages[first],
+        &Fault::new(
+            field,
+            message,
+            "let one of them take its input from elsewhere",
+        ),
+    )
 }
 
 fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
     let mut taken: BTreeMap<PathBuf, &str> = BTreeMap::new();
     let mut problems = Vec::new();
     for stage in &pipeline.stages {
-        let Some(to) = stage.stage.placement() else { continue };
+        let Some(to) = stage.stage.placement() else {
+            continue;
+        };
         let place = placed_at(pipeline.folder(), to);
-        let clash = taken.iter().find(|(other, _)| other.starts_with(&place) || place.starts_with(other));
+        let clash = taken
+            .iter()
+            .find(|(other, _)| other.starts_with(&place) || place.starts_with(other));
         if let Some((_, first)) = clash {
-            let message = format!("`{}` and `{first}` would be placed in the same folder", stage.name);
-            problems.push(pipeline.problem(stage, &Fault::new("to", message, "give each a folder of its own")));
+            let message = format!(
+                "`{}` and `{first}` would be placed in the same folder",
+                stage.name
+            );
+            problems.push(pipeline.problem(
+                stage,
+                &Fault::new("to", message, "give each a folder of its own"),
+            ));
         } else {
             taken.insert(place, &stage.name);
         }
@@ -284,16 +382,18 @@ fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
 /// `folder/to` without `.` and `..`, so that two spellings of one place are equal.
 fn placed_at(folder: &Path, to: &str) -> PathBuf {
     let absolute = std::path::absolute(folder.join(to)).unwrap_or_else(|_| folder.join(to));
-    absolute.components().fold(PathBuf::new(), |mut path, part| {
-        match part {
-            Component::ParentDir => {
-                path.pop();
+    absolute
+        .components()
+        .fold(PathBuf::new(), |mut path, part| {
+            match part {
+                Component::ParentDir => {
+                    path.pop();
+                }
+                Component::CurDir => {}
+                part => path.push(part),
             }
-            Component::CurDir => {}
-            part => path.push(part),
-        }
-        path
-    })
+            path
+        })
 }
 
 /// The settings that decide the result: no names, no paths, no defaults; the seed only where it is drawn from.
@@ -321,13 +421,22 @@ mod tests {
 
     #[test]
     fn an_order_puts_inputs_first_and_otherwise_keeps_the_file() {
-        let edges = vec![BTreeMap::from([("input", 2)]), BTreeMap::new(), BTreeMap::new(), BTreeMap::from([("input", 0)])];
+        let edges = vec![
+            BTreeMap::from([("input", 2)]),
+            BTreeMap::new(),
+            BTreeMap::new(),
+            BTreeMap::from([("input", 0)]),
+        ];
         assert_eq!(order(&edges), Ok(vec![1, 2, 0, 3]));
     }
 
     #[test]
     fn a_circle_is_found_behind_a_tail() {
-        let edges = vec![BTreeMap::from([("input", 1)]), BTreeMap::from([("input", 2)]), BTreeMap::from([("input", 1)])];
+        let edges = vec![
+            BTreeMap::from([("input", 1)]),
+            BTreeMap::from([("input", 2)]),
+            BTreeMap::from([("input", 1)]),
+        ];
         let mut circle = order(&edges).unwrap_err();
         circle.sort_unstable();
         assert_eq!(circle, [1, 2]);
@@ -335,7 +444,10 @@ mod tests {
 
     #[test]
     fn two_spellings_of_a_place_are_one() {
-        assert_eq!(placed_at(Path::new("/a/b"), "../c/./d"), Path::new("/a/c/d"));
+        assert_eq!(
+            placed_at(Path::new("/a/b"), "../c/./d"),
+            Path::new("/a/c/d")
+        );
     }
 
     proptest! {

@@ -91,7 +91,9 @@ pub enum RunError {
     #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
     ChangedMeanwhile { path: PathBuf },
     #[error("a fault of refit itself: {0}")]
-    #[diagnostic(help("nothing was stored. Please report this with the spec and the output of the same command with -vv"))]
+    #[diagnostic(help(
+        "nothing was stored. Please report this with the spec and the output of the same command with -vv"
+    ))]
     Internal(String),
 }
 
@@ -99,7 +101,12 @@ pub enum RunError {
 ///
 /// # Errors
 /// Only when the store itself cannot be used. A failing step is in the record.
-pub fn run(plan: &Plan, store: &Store, options: &Options<'_>, observer: &dyn Observer) -> Result<RunRecord, StoreError> {
+pub fn run(
+    plan: &Plan,
+    store: &Store,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<RunRecord, StoreError> {
     let started = jiff::Timestamp::now();
     let clock = Instant::now();
     let _hold = store.hold(&mut wait_politely(options.interrupted, &mut || {
@@ -149,13 +156,20 @@ pub fn run(plan: &Plan, store: &Store, options: &Options<'_>, observer: &dyn Obs
 }
 
 /// Says once that it waits, and gives up when the user asked to stop.
-fn wait_politely(interrupted: &AtomicBool, say: &mut dyn FnMut()) -> impl FnMut(Duration) -> ControlFlow<()> {
+fn wait_politely(
+    interrupted: &AtomicBool,
+    say: &mut dyn FnMut(),
+) -> impl FnMut(Duration) -> ControlFlow<()> {
     let mut said = false;
     move |_waited| {
         if !std::mem::replace(&mut said, true) {
             say();
         }
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -163,8 +177,12 @@ fn wait_politely(interrupted: &AtomicBool, say: &mut dyn FnMut()) -> impl FnMut(
 fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, Value> {
     let mut scores = Map::new();
     for entry in steps {
-        let scored = plan.index(&entry.stage).map(|index| plan.steps[index].stage.produces());
-        let (Some(Kind::Scores | Kind::Model), Some(digest)) = (scored, entry.digest) else { continue };
+        let scored = plan
+            .index(&entry.stage)
+            .map(|index| plan.steps[index].stage.produces());
+        let (Some(Kind::Scores | Kind::Model), Some(digest)) = (scored, entry.digest) else {
+            continue;
+        };
         let found = match store.object(&digest) {
             ObjectState::Present(path) => read_scores(&path),
             // A collected object took its file along; the run that made it wrote the scores down.
@@ -183,7 +201,10 @@ fn read_scores(object: &Path) -> Option<Value> {
 
 fn earlier_scores(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {
     store.runs_of(pipeline).find_map(|run| {
-        let made_it = run.steps.iter().any(|step| step.stage == stage && step.digest == Some(*digest));
+        let made_it = run
+            .steps
+            .iter()
+            .any(|step| step.stage == stage && step.digest == Some(*digest));
         made_it.then(|| run.scores.get(stage).cloned()).flatten()
     })
 }

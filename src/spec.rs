@@ -65,7 +65,11 @@ pub enum SpecError {
     },
     #[error("{}:{line}: the spec is not UTF-8 text (byte {byte})", path.display())]
     #[diagnostic(help("save the file as UTF-8"))]
-    NotText { path: PathBuf, line: usize, byte: usize },
+    NotText {
+        path: PathBuf,
+        line: usize,
+        byte: usize,
+    },
 }
 
 impl Pipeline {
@@ -74,13 +78,26 @@ impl Pipeline {
     /// # Errors
     /// Only when there is no text to read. Everything else that is wrong is in the list of problems.
     pub fn read(path: &Path, overrides: &[String]) -> Result<(Pipeline, Vec<Problem>), SpecError> {
-        let bytes = std::fs::read(path).map_err(|source| SpecError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| SpecError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let byte = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..byte].iter().filter(|b| **b == b'\n').count() + 1;
-            SpecError::NotText { path: path.to_owned(), line, byte }
+            let line = error.as_bytes()[..byte]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            SpecError::NotText {
+                path: path.to_owned(),
+                line,
+                byte,
+            }
         })?;
-        Ok(Self::parse(path, &text, overrides, &|name| std::env::var(name).ok()))
+        Ok(Self::parse(path, &text, overrides, &|name| {
+            std::env::var(name).ok()
+        }))
     }
 
     /// Reads a spec from text; `path` is where it stands, for messages and relative paths.
@@ -110,29 +127,54 @@ impl Pipeline {
         let mut stages = Vec::new();
         for one in &declared {
             let path = [Step::Key(one.kind.to_owned()), Step::Key(one.name.clone())];
-            let Some(node) = document.get(one.kind).and_then(|kind| kind.node.get(&one.name)) else { continue };
+            let Some(node) = document
+                .get(one.kind)
+                .and_then(|kind| kind.node.get(&one.name))
+            else {
+                continue;
+            };
             let inside = |problem: &Problem| {
                 problem.place == one.place || contains(&node.node, &problem.place)
             };
             if problems.iter().any(inside) {
                 continue;
             }
-            let Some(kind) = KINDS.iter().find(|kind| kind.name == one.kind) else { continue };
+            let Some(kind) = KINDS.iter().find(|kind| kind.name == one.kind) else {
+                continue;
+            };
             match read_stage(kind, node.node.to_json()) {
                 Ok(stage) => {
-                    problems.extend(stage.check().iter().map(|fault| fault_at(&document, &path, fault)));
-                    stages.push(Written { name: one.name.clone(), kind: one.kind, stage });
+                    problems.extend(
+                        stage
+                            .check()
+                            .iter()
+                            .map(|fault| fault_at(&document, &path, fault)),
+                    );
+                    stages.push(Written {
+                        name: one.name.clone(),
+                        kind: one.kind,
+                        stage,
+                    });
                 }
                 Err(fault) if syntax_is_sound => problems.push(fault_at(&document, &path, &fault)),
                 Err(_) => {}
             }
         }
         let preamble = preamble(&document);
-        let stem = path.file_stem().map_or("pipeline".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let stem = path.file_stem().map_or("pipeline".to_owned(), |stem| {
+            stem.to_string_lossy().into_owned()
+        });
         if declared.is_empty() && problems.is_empty() {
             problems.push(
-                Problem::new(&document.place, "the pipeline has no stage", "expected a table such as [load.data]")
-                    .help(format!("kinds of stage: {}", listed(KINDS.iter().map(|kind| kind.name), "and"))),
+                Problem::new(
+                    &document.place,
+                    "the pipeline has no stage",
+                    "expected a table such as [load.data]",
+                )
+                .help(format!(
+                    "kinds of stage: {}",
+                    listed(KINDS.iter().map(|kind| kind.name), "and")
+                )),
             );
         }
         let pipeline = Pipeline {
@@ -158,7 +200,10 @@ impl Pipeline {
 
     /// A stage's fault as a problem at its field.
     pub fn problem(&self, stage: &Written, fault: &Fault) -> Problem {
-        let path = [Step::Key(stage.kind.to_owned()), Step::Key(stage.name.clone())];
+        let path = [
+            Step::Key(stage.kind.to_owned()),
+            Step::Key(stage.name.clone()),
+        ];
         fault_at(&self.document, &path, fault)
     }
 }
@@ -171,8 +216,16 @@ fn read_stage(kind: &KindOfStage, settings: Value) -> Result<Arc<dyn Stage>, Fau
 }
 
 fn fault_at(document: &Node, stage: &[Step], fault: &Fault) -> Problem {
-    let path: Vec<Step> = stage.iter().cloned().chain(document::steps(&fault.field)).collect();
-    let label = if fault.field.is_empty() { "this stage".to_owned() } else { format!("`{}`", fault.field) };
+    let path: Vec<Step> = stage
+        .iter()
+        .cloned()
+        .chain(document::steps(&fault.field))
+        .collect();
+    let label = if fault.field.is_empty() {
+        "this stage".to_owned()
+    } else {
+        format!("`{}`", fault.field)
+    };
     Problem::new(&document.locate(&path), fault.message.clone(), label).help(fault.help.clone())
 }
 
@@ -182,7 +235,9 @@ fn contains(node: &Node, place: &Place) -> bool {
     }
     match &node.value {
         document::Value::Array(items) => items.iter().any(|item| contains(item, place)),
-        document::Value::Table(entries) => entries.iter().any(|entry| entry.key_place == *place || contains(&entry.node, place)),
+        document::Value::Table(entries) => entries
+            .iter()
+            .any(|entry| entry.key_place == *place || contains(&entry.node, place)),
         _ => false,
     }
 }
@@ -202,9 +257,15 @@ fn preamble(document: &Node) -> Preamble {
 fn declared(document: &Node) -> Vec<Declared> {
     let mut found = Vec::new();
     for kind in &KINDS {
-        let Some(entry) = document.get(kind.name) else { continue };
+        let Some(entry) = document.get(kind.name) else {
+            continue;
+        };
         for stage in entry.node.entries() {
-            found.push(Declared { name: stage.key.clone(), kind: kind.name, place: stage.key_place.clone() });
+            found.push(Declared {
+                name: stage.key.clone(),
+                kind: kind.name,
+                place: stage.key_place.clone(),
+            });
         }
     }
     found.sort_by_key(|stage| (stage.place.source, stage.place.span.start));
@@ -217,14 +278,28 @@ fn names(declared: &[Declared]) -> Vec<Problem> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if stage.name.is_empty() || !stage.name.chars().all(plain) {
             problems.push(
-                Problem::new(&stage.place, format!("`{}` cannot be a stage's name", stage.name), "letters, digits, `_` and `-` only")
-                    .help("stage names become field values, command-line arguments and file names"),
+                Problem::new(
+                    &stage.place,
+                    format!("`{}` cannot be a stage's name", stage.name),
+                    "letters, digits, `_` and `-` only",
+                )
+                .help("stage names become field values, command-line arguments and file names"),
             );
         }
-        if let Some(first) = declared[..index].iter().find(|first| first.name == stage.name) {
+        if let Some(first) = declared[..index]
+            .iter()
+            .find(|first| first.name == stage.name)
+        {
             problems.push(
-                Problem::new(&stage.place, format!("two stages are called `{}`", stage.name), "used a second time")
-                    .help(format!("a `{}` stage has the name already; names are unique across kinds", first.kind)),
+                Problem::new(
+                    &stage.place,
+                    format!("two stages are called `{}`", stage.name),
+                    "used a second time",
+                )
+                .help(format!(
+                    "a `{}` stage has the name already; names are unique across kinds",
+                    first.kind
+                )),
             );
         }
     }
@@ -235,11 +310,17 @@ fn names(declared: &[Declared]) -> Vec<Problem> {
 fn credentials(document: &mut Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     document.for_each_string(&mut |place, text| {
-        let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        let authority = text
+            .split_once("://")
+            .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
         if authority.is_some_and(|authority| authority.contains('@')) {
             problems.push(
-                Problem::new(place, "a URL in a spec must not hold credentials", "remove what stands before `@`")
-                    .help("credentials come from the environment of the tool that reads the URL"),
+                Problem::new(
+                    place,
+                    "a URL in a spec must not hold credentials",
+                    "remove what stands before `@`",
+                )
+                .help("credentials come from the environment of the tool that reads the URL"),
             );
         }
     });

@@ -116,8 +116,16 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn new(field: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Fault { field: field.into(), message: message.into(), help: help.into() }
+    pub fn new(
+        field: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Fault {
+            field: field.into(),
+            message: message.into(),
+            help: help.into(),
+        }
     }
 }
 
@@ -154,7 +162,11 @@ impl Context<'_> {
     /// # Errors
     /// [`StageError::Interrupted`] once the user asked to stop.
     pub fn checkpoint(&self) -> Result<(), StageError> {
-        if self.interrupted.load(Ordering::Relaxed) { Err(StageError::Interrupted) } else { Ok(()) }
+        if self.interrupted.load(Ordering::Relaxed) {
+            Err(StageError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -265,13 +277,18 @@ pub struct Misread {
     pub message: String,
 }
 
-const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> KindOfStage {
+const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
+    name: &'static str,
+) -> KindOfStage {
     KindOfStage {
         name,
         schema: |generator| generator.subschema_for::<S>(),
         read: |settings| match serde_path_to_error::deserialize::<_, S>(settings) {
             Ok(stage) => Ok(Box::new(stage)),
-            Err(error) => Err(Misread { field: error.path().to_string().replace('?', ""), message: error.inner().to_string() }),
+            Err(error) => Err(Misread {
+                field: error.path().to_string().replace('?', ""),
+                message: error.inner().to_string(),
+            }),
         },
     }
 }

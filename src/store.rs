@@ -110,7 +110,9 @@ impl Store {
             return named.to_owned();
         }
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let home = folder.ancestors().find(|above| above.join(FOLDER).is_dir() || above.join(".git").exists());
+        let home = folder
+            .ancestors()
+            .find(|above| above.join(FOLDER).is_dir() || above.join(".git").exists());
         home.unwrap_or(&folder).join(FOLDER)
     }
 
@@ -122,7 +124,10 @@ impl Store {
         let root = std::path::absolute(root).map_err(|e| StoreError::read(root, e))?;
         let layout = Layout { root };
         layout.check()?;
-        Ok(Store { memo: Memo::new(layout.memo()), layout })
+        Ok(Store {
+            memo: Memo::new(layout.memo()),
+            layout,
+        })
     }
 
     /// The store's folder, absolute.
@@ -137,7 +142,10 @@ impl Store {
         match serde_json::from_slice::<Record>(&text) {
             Ok(record) if record.key == *key && record.fingerprint.key() == *key => Some(record),
             Ok(_) => {
-                tracing::warn!("the record {} is ignored: it belongs to another key", path.display());
+                tracing::warn!(
+                    "the record {} is ignored: it belongs to another key",
+                    path.display()
+                );
                 None
             }
             Err(error) => {
@@ -149,8 +157,10 @@ impl Store {
 
     /// Every record that can be read, in the order of keys.
     fn records(&self) -> Result<Vec<Record>, StoreError> {
-        let mut keys: Vec<Key> =
-            names_in(&self.layout.keys())?.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect();
+        let mut keys: Vec<Key> = names_in(&self.layout.keys())?
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
+            .collect();
         keys.sort();
         Ok(keys.iter().filter_map(|key| self.record(key)).collect())
     }
@@ -163,8 +173,13 @@ impl Store {
     /// Whether an object is there with every file as it was written. Files whose stamp the memo knows are not read.
     pub fn object(&self, digest: &Digest) -> ObjectState {
         let path = self.layout.object(digest);
-        let Some(manifest) = self.manifest(digest) else { return ObjectState::Absent };
-        let damaged = manifest.files.iter().find(|(name, entry)| !self.is_intact(digest, &path, name, entry));
+        let Some(manifest) = self.manifest(digest) else {
+            return ObjectState::Absent;
+        };
+        let damaged = manifest
+            .files
+            .iter()
+            .find(|(name, entry)| !self.is_intact(digest, &path, name, entry));
         match damaged {
             None => ObjectState::Present(path),
             Some((file, _)) => ObjectState::Corrupted { file: file.clone() },
@@ -175,11 +190,17 @@ impl Store {
         let path = self.layout.object(digest).join(MANIFEST);
         let text = read_if_there(&path)?;
         match serde_json::from_slice::<Manifest>(&text) {
-            Ok(manifest) if manifest.digest() == *digest && manifest.files.keys().all(|name| stays_inside(name)) => {
+            Ok(manifest)
+                if manifest.digest() == *digest
+                    && manifest.files.keys().all(|name| stays_inside(name)) =>
+            {
                 Some(manifest)
             }
             Ok(_) => {
-                tracing::warn!("{} is ignored: it belongs to another object", path.display());
+                tracing::warn!(
+                    "{} is ignored: it belongs to another object",
+                    path.display()
+                );
                 None
             }
             Err(error) => {
@@ -192,8 +213,9 @@ impl Store {
     fn is_intact(&self, digest: &Digest, folder: &Path, name: &str, entry: &FileEntry) -> bool {
         let path = folder.join(name);
         let stamp = || {
-            let metadata =
-                fs::metadata(&path).ok().filter(|metadata| metadata.is_file() && metadata.len() == entry.bytes)?;
+            let metadata = fs::metadata(&path)
+                .ok()
+                .filter(|metadata| metadata.is_file() && metadata.len() == entry.bytes)?;
             Some(Stamp::of(&metadata))
         };
         let Some(before) = stamp() else { return false };
@@ -202,7 +224,9 @@ impl Store {
             return known == entry.digest;
         }
         let settled = settled_by_now();
-        let Ok(found) = digest_file(&path) else { return false };
+        let Ok(found) = digest_file(&path) else {
+            return false;
+        };
         if let (Some(before), Some(settled), true) = (before, settled, stamp() == Some(before)) {
             self.memo.learn(&name, before, found, settled);
         }
@@ -216,13 +240,18 @@ impl Store {
     pub fn digest_file(&self, path: &Path) -> Result<Digest, Unreadable> {
         let unreadable = |e| Unreadable::new(path, e);
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file")));
+            return Err(unreadable(std::io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is not a file",
+            )));
         }
         // Opening first makes a network file system ask its server for the current stamp.
         let stamp = || File::open(path)?.metadata();
         let before = stamp().map_err(unreadable)?;
         let absolute = std::path::absolute(path).map_err(unreadable)?;
-        let (Some(name), Some(before)) = (absolute.to_str(), Stamp::of(&before)) else { return digest_bytes(path) };
+        let (Some(name), Some(before)) = (absolute.to_str(), Stamp::of(&before)) else {
+            return digest_bytes(path);
+        };
         if let Some(known) = self.memo.recall(name, &before) {
             return Ok(known);
         }
@@ -261,10 +290,28 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let mut records = self.records()?;
         records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.key.cmp(&b.key)));
-        let listed = records.into_iter().map(|Record { key, kind, artifact, digest, bytes, created, .. }| {
-            let collected = !self.layout.object(&digest).join(MANIFEST).is_file();
-            Listed { key, kind, artifact, digest, bytes, created, collected }
-        });
+        let listed = records.into_iter().map(
+            |Record {
+                 key,
+                 kind,
+                 artifact,
+                 digest,
+                 bytes,
+                 created,
+                 ..
+             }| {
+                let collected = !self.layout.object(&digest).join(MANIFEST).is_file();
+                Listed {
+                    key,
+                    kind,
+                    artifact,
+                    digest,
+                    bytes,
+                    created,
+                    collected,
+                }
+            },
+        );
         Ok(listed.collect())
     }
 }
@@ -289,7 +336,10 @@ fn object_name(digest: &Digest, file: &str) -> String {
 
 /// A manifest from elsewhere must not lead out of its folder.
 fn stays_inside(name: &str) -> bool {
-    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+    !name.is_empty()
+        && Path::new(name)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]

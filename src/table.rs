@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
-use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series};
+use polars::prelude::{
+    Column, DataFrame, IntoColumn, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series,
+};
 use serde::{Deserialize, Serialize};
 
 pub use error::{Place, TableError};
@@ -52,10 +54,15 @@ impl Table {
     pub fn save(&self, folder: &Path) -> Result<(), TableError> {
         let contents = Contents {
             label_names: self.label_names.clone(),
-            splits: self.splits.iter().map(|(name, frame)| (name.clone(), frame.height())).collect(),
+            splits: self
+                .splits
+                .iter()
+                .map(|(name, frame)| (name.clone(), frame.height()))
+                .collect(),
         };
         let path = folder.join("table.json");
-        let mut json = serde_json::to_vec_pretty(&contents).map_err(|e| TableError::unwritable(&path, e))?;
+        let mut json =
+            serde_json::to_vec_pretty(&contents).map_err(|e| TableError::unwritable(&path, e))?;
         json.push(b'\n');
         std::fs::write(&path, json).map_err(|e| TableError::unwritable(&path, e))?;
         for (name, frame) in &self.splits {
@@ -71,7 +78,8 @@ impl Table {
     pub fn open(folder: &Path) -> Result<Table, TableError> {
         let path = folder.join("table.json");
         let json = std::fs::read(&path).map_err(|e| TableError::unreadable(&path, e))?;
-        let contents: Contents = serde_json::from_slice(&json).map_err(|e| TableError::damaged(&path, e))?;
+        let contents: Contents =
+            serde_json::from_slice(&json).map_err(|e| TableError::damaged(&path, e))?;
         let mut splits = BTreeMap::new();
         for (name, rows) in contents.splits {
             let path = folder.join(format!("{name}.parquet"));
@@ -79,11 +87,17 @@ impl Table {
             let frame = read::guarded(|| ParquetReader::new(file).set_rechunk(true).finish())
                 .map_err(|message| TableError::damaged(&path, message))?;
             if frame.height() != rows {
-                return Err(TableError::damaged(&path, format!("{} rows instead of {rows}", frame.height())));
+                return Err(TableError::damaged(
+                    &path,
+                    format!("{} rows instead of {rows}", frame.height()),
+                ));
             }
             splits.insert(name, frame);
         }
-        Ok(Table { label_names: contents.label_names, splits })
+        Ok(Table {
+            label_names: contents.label_names,
+            splits,
+        })
     }
 }
 
@@ -111,14 +125,20 @@ impl Texts {
 
     /// The text and, where there is one, the text pair of a row.
     pub fn row(&self, row: usize) -> Option<(&str, Option<&str>)> {
-        let pair = self.text_pair.as_ref().and_then(|pairs| pairs.get(row)).map(String::as_str);
+        let pair = self
+            .text_pair
+            .as_ref()
+            .and_then(|pairs| pairs.get(row))
+            .map(String::as_str);
         self.text.get(row).map(|text| (text.as_str(), pair))
     }
 
     /// The rows numbered in `rows`, in that order. Numbers beyond the end are passed over.
     pub fn take(&self, rows: &[usize]) -> Texts {
         fn pick<T: Clone>(from: &[T], rows: &[usize]) -> Vec<T> {
-            rows.iter().filter_map(|&row| from.get(row).cloned()).collect()
+            rows.iter()
+                .filter_map(|&row| from.get(row).cloned())
+                .collect()
         }
         Texts {
             id: pick(&self.id, rows),
@@ -165,24 +185,60 @@ pub fn origin(id: u64) -> u64 {
 /// A column that is missing, of another type, or has nulls.
 pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
     let column = |name: &str| {
-        let column = frame.column(name).map_err(|e| TableError::damaged(Path::new("table"), e))?;
+        let column = frame
+            .column(name)
+            .map_err(|e| TableError::damaged(Path::new("table"), e))?;
         if column.null_count() > 0 {
-            return Err(TableError::damaged(Path::new("table"), format!("nulls in column `{name}`")));
+            return Err(TableError::damaged(
+                Path::new("table"),
+                format!("nulls in column `{name}`"),
+            ));
         }
         Ok(column)
     };
     let wrong = |e| TableError::damaged(Path::new("table"), e);
-    let numbers = |name: &str| Ok(column(name)?.u32().map_err(wrong)?.iter().flatten().collect::<Vec<u32>>());
-    let strings = |name: &str| {
-        Ok(column(name)?.str().map_err(wrong)?.iter().flatten().map(str::to_owned).collect::<Vec<String>>())
+    let numbers = |name: &str| {
+        Ok(column(name)?
+            .u32()
+            .map_err(wrong)?
+            .iter()
+            .flatten()
+            .collect::<Vec<u32>>())
     };
-    let has = |name: &str| frame.get_column_names().iter().any(|found| found.as_str() == name);
+    let strings = |name: &str| {
+        Ok(column(name)?
+            .str()
+            .map_err(wrong)?
+            .iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect::<Vec<String>>())
+    };
+    let has = |name: &str| {
+        frame
+            .get_column_names()
+            .iter()
+            .any(|found| found.as_str() == name)
+    };
     Ok(Texts {
-        id: column("id")?.u64().map_err(wrong)?.iter().flatten().collect(),
+        id: column("id")?
+            .u64()
+            .map_err(wrong)?
+            .iter()
+            .flatten()
+            .collect(),
         copy: numbers("copy")?,
         text: strings("text")?,
-        text_pair: if has("text_pair") { Some(strings("text_pair")?) } else { None },
-        label: if has("label") { Some(numbers("label")?) } else { None },
+        text_pair: if has("text_pair") {
+            Some(strings("text_pair")?)
+        } else {
+            None
+        },
+        label: if has("label") {
+            Some(numbers("label")?)
+        } else {
+            None
+        },
     })
 }
 
@@ -192,13 +248,17 @@ pub fn overlap(train: &Texts, other: &Texts) -> Vec<(usize, usize)> {
     for row in 0..train.len() {
         first.entry(train.row(row)).or_insert(row);
     }
-    (0..other.len()).filter_map(|row| first.get(&other.row(row)).map(|&twin| (row, twin))).collect()
+    (0..other.len())
+        .filter_map(|row| first.get(&other.row(row)).map(|&twin| (row, twin)))
+        .collect()
 }
 
 /// How many rows repeat the text (and text pair) of an earlier one.
 pub fn repeated(texts: &Texts) -> usize {
     let mut seen = std::collections::HashSet::with_capacity(texts.len());
-    (0..texts.len()).filter(|&row| !seen.insert(texts.row(row))).count()
+    (0..texts.len())
+        .filter(|&row| !seen.insert(texts.row(row)))
+        .count()
 }
 
 /// Writes predictions as Parquet: `id`, `label` (name or null), `predicted` (name), and `probability_NAME` (f32) per label.
@@ -213,10 +273,20 @@ pub fn write_predictions(
     probabilities: &[Vec<f32>],
     names: &[String],
 ) -> Result<(), TableError> {
-    let misfit = |what: &str| TableError::unwritable(path, format!("{what} do not fit the {} ids", id.len()));
-    let name = |&label: &u32| names.get(label as usize).cloned().ok_or_else(|| misfit("labels"));
+    let misfit = |what: &str| {
+        TableError::unwritable(path, format!("{what} do not fit the {} ids", id.len()))
+    };
+    let name = |&label: &u32| {
+        names
+            .get(label as usize)
+            .cloned()
+            .ok_or_else(|| misfit("labels"))
+    };
     let label = match label {
-        Some(labels) => labels.iter().map(|label| name(label).map(Some)).collect::<Result<Vec<_>, _>>()?,
+        Some(labels) => labels
+            .iter()
+            .map(|label| name(label).map(Some))
+            .collect::<Result<Vec<_>, _>>()?,
         None => vec![None; id.len()],
     };
     let predicted = predicted.iter().map(name).collect::<Result<Vec<_>, _>>()?;
@@ -229,7 +299,10 @@ pub fn write_predictions(
         Series::new("predicted".into(), predicted).into_column(),
     ];
     for (index, name) in names.iter().enumerate() {
-        let values = probabilities.iter().map(|row| row.get(index).copied()).collect::<Option<Vec<f32>>>();
+        let values = probabilities
+            .iter()
+            .map(|row| row.get(index).copied())
+            .collect::<Option<Vec<f32>>>();
         let values = values.ok_or_else(|| misfit("probabilities"))?;
         columns.push(Series::new(format!("probability_{name}").into(), values).into_column());
     }
@@ -245,9 +318,14 @@ fn write_parquet(path: &Path, mut frame: DataFrame) -> Result<(), TableError> {
     let file = File::create(path).map_err(|e| TableError::unwritable(path, e))?;
     let written = read::guarded(|| {
         frame.rechunk_mut();
-        ParquetWriter::new(file).with_row_group_size(Some(1 << 18)).set_parallel(false).finish(&mut frame)
+        ParquetWriter::new(file)
+            .with_row_group_size(Some(1 << 18))
+            .set_parallel(false)
+            .finish(&mut frame)
     });
-    written.map(drop).map_err(|message| TableError::unwritable(path, message))
+    written
+        .map(drop)
+        .map_err(|message| TableError::unwritable(path, message))
 }
 
 #[cfg(test)]
@@ -287,7 +365,11 @@ mod tests {
 
     #[test]
     fn texts_without_labels_or_pairs_survive_a_frame() {
-        let bare = Texts { text_pair: None, label: None, ..sample() };
+        let bare = Texts {
+            text_pair: None,
+            label: None,
+            ..sample()
+        };
         assert_eq!(texts(&bare.to_frame().unwrap()).unwrap(), bare);
     }
 
@@ -332,13 +414,22 @@ mod tests {
     fn the_number_of_threads_is_not_in_the_bytes() {
         let digest = |threads: &str| {
             let output = std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "table::tests::print_the_digest_of_a_table", "--ignored", "--nocapture"])
+                .args([
+                    "--exact",
+                    "table::tests::print_the_digest_of_a_table",
+                    "--ignored",
+                    "--nocapture",
+                ])
                 .env("POLARS_MAX_THREADS", threads)
                 .env("RAYON_NUM_THREADS", threads)
                 .output()
                 .unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
-            text.lines().find_map(|line| line.split_once("digest ")).unwrap().1.to_owned()
+            text.lines()
+                .find_map(|line| line.split_once("digest "))
+                .unwrap()
+                .1
+                .to_owned()
         };
         assert_eq!(digest("1"), digest("4"));
     }
@@ -351,7 +442,10 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 4, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            assert!(matches!(Table::open(folder.path()), Err(TableError::Damaged { .. })), "{length} bytes");
+            assert!(
+                matches!(Table::open(folder.path()), Err(TableError::Damaged { .. })),
+                "{length} bytes"
+            );
         }
     }
 
@@ -368,17 +462,51 @@ mod tests {
         let path = folder.path().join("predictions.parquet");
         let names = ["no".to_owned(), "yes".to_owned()];
         let probabilities = [vec![0.25, 0.75], vec![0.5, 0.5]];
-        write_predictions(&path, &[3, 4], Some(&[1, 0]), &[1, 1], &probabilities, &names).unwrap();
-        let frame = ParquetReader::new(File::open(&path).unwrap()).finish().unwrap();
-        assert_eq!(frame.get_column_names(), ["id", "label", "predicted", "probability_no", "probability_yes"]);
-        assert_eq!(frame.column("label").unwrap().str().unwrap().get(1), Some("no"));
-        assert_eq!(frame.column("probability_yes").unwrap().f32().unwrap().get(0), Some(0.75));
+        write_predictions(
+            &path,
+            &[3, 4],
+            Some(&[1, 0]),
+            &[1, 1],
+            &probabilities,
+            &names,
+        )
+        .unwrap();
+        let frame = ParquetReader::new(File::open(&path).unwrap())
+            .finish()
+            .unwrap();
+        assert_eq!(
+            frame.get_column_names(),
+            [
+                "id",
+                "label",
+                "predicted",
+                "probability_no",
+                "probability_yes"
+            ]
+        );
+        assert_eq!(
+            frame.column("label").unwrap().str().unwrap().get(1),
+            Some("no")
+        );
+        assert_eq!(
+            frame
+                .column("probability_yes")
+                .unwrap()
+                .f32()
+                .unwrap()
+                .get(0),
+            Some(0.75)
+        );
 
         write_predictions(&path, &[3], None, &[0], &probabilities[..1], &names).unwrap();
-        let frame = ParquetReader::new(File::open(&path).unwrap()).finish().unwrap();
+        let frame = ParquetReader::new(File::open(&path).unwrap())
+            .finish()
+            .unwrap();
         assert_eq!(frame.column("label").unwrap().null_count(), 1);
         assert!(write_predictions(&path, &[3], None, &[2], &probabilities[..1], &names).is_err());
-        assert!(write_predictions(&path, &[3, 4], None, &[0, 0], &[vec![1.0], vec![]], &names).is_err());
+        assert!(
+            write_predictions(&path, &[3, 4], None, &[0, 0], &[vec![1.0], vec![]], &names).is_err()
+        );
     }
 
     #[test]

@@ -56,44 +56,71 @@ pub enum TextError {
     NotJson { path: PathBuf, message: String },
 
     #[error("{} is no tokenizer: {message}", path.display())]
-    #[diagnostic(help("it must be a `tokenizer.json` of the Hugging Face tokenizers library; fetch it again, or write it again with `save_pretrained`"))]
+    #[diagnostic(help(
+        "it must be a `tokenizer.json` of the Hugging Face tokenizers library; fetch it again, or write it again with `save_pretrained`"
+    ))]
     NotATokenizer { path: PathBuf, message: String },
 
     #[error("{}, line {line}: not UTF-8", path.display())]
-    #[diagnostic(help("a vocabulary is UTF-8 text with one token a line; convert the file or fetch it again"))]
+    #[diagnostic(help(
+        "a vocabulary is UTF-8 text with one token a line; convert the file or fetch it again"
+    ))]
     VocabularyNotUtf8 { path: PathBuf, line: usize },
 
     #[error("{}, line {again}: the token {token:?} is already on line {first}", path.display())]
-    #[diagnostic(help("a token's id is its line number, so each must stand there once; fetch the file again or remove one of the lines"))]
-    TokenTwice { path: PathBuf, token: String, first: usize, again: usize },
+    #[diagnostic(help(
+        "a token's id is its line number, so each must stand there once; fetch the file again or remove one of the lines"
+    ))]
+    TokenTwice {
+        path: PathBuf,
+        token: String,
+        first: usize,
+        again: usize,
+    },
 
     #[error("{} lacks {}", path.display(), tokens.join(", "))]
-    #[diagnostic(help("a BERT vocabulary needs these tokens; if they have other names there, say so in tokenizer_config.json (`unk_token`, `cls_token`, `sep_token`, `pad_token`)"))]
+    #[diagnostic(help(
+        "a BERT vocabulary needs these tokens; if they have other names there, say so in tokenizer_config.json (`unk_token`, `cls_token`, `sep_token`, `pad_token`)"
+    ))]
     TokensMissing { path: PathBuf, tokens: Vec<String> },
 
     #[error("{} belongs to a {class}, which does not read it as BERT's tokenizer does", path.display())]
-    #[diagnostic(help("give a folder that has a tokenizer.json: in Python, `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes one"))]
+    #[diagnostic(help(
+        "give a folder that has a tokenizer.json: in Python, `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes one"
+    ))]
     OtherClass { path: PathBuf, class: String },
 
     #[error("the tokenizer of {} has no padding token: {name:?} is not in its vocabulary", path.display())]
     #[diagnostic(help("name an existing token as `pad_token` in tokenizer_config.json"))]
     NoPadToken { path: PathBuf, name: String },
 
-    #[error("max_length = {max_length} leaves no room for text: this tokenizer adds {added} tokens to each row")]
+    #[error(
+        "max_length = {max_length} leaves no room for text: this tokenizer adds {added} tokens to each row"
+    )]
     #[diagnostic(help("raise max_length to {} at least", added + 1))]
     NoRoom { max_length: usize, added: usize },
 
     #[error("row {row} cannot be tokenized: {message}")]
-    #[diagnostic(help("the tokenizer refuses this text; look at the row, or use another tokenizer"))]
+    #[diagnostic(help(
+        "the tokenizer refuses this text; look at the row, or use another tokenizer"
+    ))]
     Row { row: usize, message: String },
 
     #[error("there is no text to learn a vocabulary from: the training split has no words")]
     #[diagnostic(help("give a training split with text, or name an existing `tokenizer`"))]
     NothingToLearnFrom,
 
-    #[error("vocab_size = {vocab_size} is too small: the special tokens and the {characters} characters of the training texts need {needed}")]
-    #[diagnostic(help("raise vocab_size to well above {needed}, or raise min_frequency so that rare characters are left out"))]
-    VocabularyTooSmall { vocab_size: usize, needed: usize, characters: usize },
+    #[error(
+        "vocab_size = {vocab_size} is too small: the special tokens and the {characters} characters of the training texts need {needed}"
+    )]
+    #[diagnostic(help(
+        "raise vocab_size to well above {needed}, or raise min_frequency so that rare characters are left out"
+    ))]
+    VocabularyTooSmall {
+        vocab_size: usize,
+        needed: usize,
+        characters: usize,
+    },
 
     #[error("{} is damaged: {problem}", path.display())]
     #[diagnostic(help("remove this artifact from the store and run again"))]
@@ -106,5 +133,9 @@ pub enum TextError {
 }
 
 fn there_is(found: &[String]) -> String {
-    if found.is_empty() { "the folder is empty".to_owned() } else { format!("there is {}", found.join(", ")) }
+    if found.is_empty() {
+        "the folder is empty".to_owned()
+    } else {
+        format!("there is {}", found.join(", "))
+    }
 }

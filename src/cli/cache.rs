@@ -8,7 +8,10 @@ use indicatif::HumanBytes;
 use jiff::{Span, Timestamp, Zoned};
 use serde_json::json;
 
-use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_here, table};
+use super::{
+    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_here,
+    table,
+};
 use crate::artifact::Digest;
 use crate::run::judge::assess;
 use crate::store::{Scope, Store};
@@ -65,9 +68,19 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     match &arguments.command {
         Command::List { store, json } => list(&store_here(store)?, *json),
         Command::Verify { store, json } => verify(&store_here(store)?, *json),
-        Command::Gc { unused_by, older_than, dry_run, store, json } => {
+        Command::Gc {
+            unused_by,
+            older_than,
+            dry_run,
+            store,
+            json,
+        } => {
             let store = store_here(store)?;
-            let keep = if unused_by.is_empty() { None } else { Some(used_by(unused_by, &store)?) };
+            let keep = if unused_by.is_empty() {
+                None
+            } else {
+                Some(used_by(unused_by, &store)?)
+            };
             let older_than = older_than.as_deref().map(moment).transpose()?;
             gc(&store, &Scope { keep, older_than }, *dry_run, *json)
         }
@@ -101,8 +114,15 @@ fn list(store: &Store, as_json: bool) -> Answer {
             one.kind.clone(),
             one.digest.short(),
             HumanBytes(one.bytes).to_string(),
-            one.created.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            if one.collected { "collected".to_owned() } else { String::new() },
+            one.created
+                .to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string(),
+            if one.collected {
+                "collected".to_owned()
+            } else {
+                String::new()
+            },
         ]);
     }
     print(&format!("{}\n", rows.trim_fmt()));
@@ -111,22 +131,42 @@ fn list(store: &Store, as_json: bool) -> Answer {
 
 fn verify(store: &Store, as_json: bool) -> Answer {
     let bar = indicatif::ProgressBar::new_spinner().with_message("objects verified");
-    bar.set_style(indicatif::ProgressStyle::with_template("{spinner} {pos} {msg}").unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()));
+    bar.set_style(
+        indicatif::ProgressStyle::with_template("{spinner} {pos} {msg}")
+            .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()),
+    );
     let verified = store.verify(&mut |_| bar.inc(1)).map_err(Failure::failed)?;
     bar.finish_and_clear();
     if as_json {
-        let bad: Vec<_> = verified.bad.iter().map(|one| json!({ "digest": one.digest, "problems": one.problems })).collect();
+        let bad: Vec<_> = verified
+            .bad
+            .iter()
+            .map(|one| json!({ "digest": one.digest, "problems": one.problems }))
+            .collect();
         print_json(&json!({ "checked": verified.checked, "bytes": verified.bytes, "bad": bad }));
     } else {
         for one in &verified.bad {
-            print(&format!("damaged {}: {}\n", one.digest, one.problems.join("; ")));
+            print(&format!(
+                "damaged {}: {}\n",
+                one.digest,
+                one.problems.join("; ")
+            ));
         }
-        eprintln!("{} objects, {}, {} damaged", verified.checked, HumanBytes(verified.bytes), verified.bad.len());
+        eprintln!(
+            "{} objects, {}, {} damaged",
+            verified.checked,
+            HumanBytes(verified.bytes),
+            verified.bad.len()
+        );
         if !verified.bad.is_empty() {
             eprintln!("damaged objects were moved away; `refit run` rebuilds what needs them");
         }
     }
-    Ok(if verified.bad.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if verified.bad.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
@@ -135,15 +175,30 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
     }
     let collected = store.gc(scope, dry_run).map_err(Failure::failed)?;
     if as_json {
-        let objects: Vec<_> = collected.objects.iter().map(|one| json!({ "digest": one.digest, "bytes": one.bytes })).collect();
-        print_json(&json!({ "dry_run": dry_run, "removed": objects, "bytes": collected.bytes, "kept": collected.kept }));
+        let objects: Vec<_> = collected
+            .objects
+            .iter()
+            .map(|one| json!({ "digest": one.digest, "bytes": one.bytes }))
+            .collect();
+        print_json(
+            &json!({ "dry_run": dry_run, "removed": objects, "bytes": collected.bytes, "kept": collected.kept }),
+        );
         return Ok(Exit::Done);
     }
     let verb = if dry_run { "would remove" } else { "removed" };
     for one in &collected.objects {
-        print(&format!("{verb} {} ({})\n", one.digest, HumanBytes(one.bytes)));
+        print(&format!(
+            "{verb} {} ({})\n",
+            one.digest,
+            HumanBytes(one.bytes)
+        ));
     }
-    eprintln!("{verb} {} objects, {}; {} kept", collected.objects.len(), HumanBytes(collected.bytes), collected.kept);
+    eprintln!(
+        "{verb} {} objects, {}; {} kept",
+        collected.objects.len(),
+        HumanBytes(collected.bytes),
+        collected.kept
+    );
     Ok(Exit::Done)
 }
 
@@ -151,16 +206,27 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
 fn used_by(specs: &[PathBuf], store: &Store) -> Result<BTreeSet<Digest>, Failure> {
     let mut used = BTreeSet::new();
     for spec in specs {
-        let (_, plan) = resolve(&SpecArguments { spec: spec.clone(), set: Vec::new() }, false)?;
+        let (_, plan) = resolve(
+            &SpecArguments {
+                spec: spec.clone(),
+                set: Vec::new(),
+            },
+            false,
+        )?;
         let every = plan.select(&[]).map_err(Failure::unusable)?;
-        let assessments = assess(&plan, &every, &BTreeSet::new(), store).map_err(Failure::failed)?;
+        let assessments =
+            assess(&plan, &every, &BTreeSet::new(), store).map_err(Failure::failed)?;
         used.extend(assessments.iter().filter_map(|one| one.digest));
     }
     Ok(used)
 }
 
 fn moment(age: &str) -> Result<Timestamp, Failure> {
-    let span: Span = age.parse().map_err(|_| Failure::unusable(NoAge(age.to_owned())))?;
-    let moment = Zoned::now().checked_sub(span.abs()).map_err(|_| Failure::unusable(NoAge(age.to_owned())))?;
+    let span: Span = age
+        .parse()
+        .map_err(|_| Failure::unusable(NoAge(age.to_owned())))?;
+    let moment = Zoned::now()
+        .checked_sub(span.abs())
+        .map_err(|_| Failure::unusable(NoAge(age.to_owned())))?;
     Ok(moment.timestamp())
 }

@@ -19,7 +19,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     if arguments.json {
         print_json(&json!({ "problems": [] }));
     } else {
-        let stages = if plan.steps.len() == 1 { "1 stage".to_owned() } else { format!("{} stages", plan.steps.len()) };
+        let stages = if plan.steps.len() == 1 {
+            "1 stage".to_owned()
+        } else {
+            format!("{} stages", plan.steps.len())
+        };
         eprintln!("{}: {stages}, no problem", pipeline.path.display());
     }
     Ok(Exit::Done)

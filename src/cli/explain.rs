@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_of_spec};
+use super::{
+    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_of_spec,
+};
 use crate::fingerprint::{Change, Fingerprint, differences};
 use crate::outcome::Reason;
 use crate::plan::Step;
@@ -31,8 +33,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];
     let store = store_of_spec(&arguments.store, &pipeline)?;
-    let assessments = assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
-    let Some(assessment) = assessments.iter().find(|one| one.step == index) else { return Ok(Exit::Done) };
+    let assessments =
+        assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
+    let Some(assessment) = assessments.iter().find(|one| one.step == index) else {
+        return Ok(Exit::Done);
+    };
     let step = &plan.steps[index];
     let history = History::new(&store, &plan.pipeline);
     let old = history.fingerprint(&step.name);
@@ -53,7 +58,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     match (&assessment.reason, old) {
         (Reason::Changed { .. }, _) | (_, Some(_)) if !changes.is_empty() => {}
         (_, None) => text.push_str("  it was never run in this store under this name\n"),
-        (Reason::Behind { .. }, _) => text.push_str("  its own settings and files are as they were in the last run\n"),
+        (Reason::Behind { .. }, _) => {
+            text.push_str("  its own settings and files are as they were in the last run\n")
+        }
         (reason, _) => text.push_str(&format!("  {reason}\n")),
     }
     for change in &changes {
@@ -77,7 +84,10 @@ fn current(
     let Some(old) = old else { return Ok(None) };
     let mut files = BTreeMap::new();
     for (role, path) in &step.files {
-        files.insert(role.clone(), store.digest_file(path).map_err(Failure::failed)?);
+        files.insert(
+            role.clone(),
+            store.digest_file(path).map_err(Failure::failed)?,
+        );
     }
     Ok(Some(step.fingerprint(files, old.inputs.clone())))
 }

@@ -41,20 +41,50 @@ fn edges(plan: &Plan) -> impl Iterator<Item = (&str, &str, &str, String)> {
     plan.steps.iter().flat_map(|step| {
         step.inputs.iter().map(|(field, from)| {
             let from = &plan.steps[*from];
-            (from.name.as_str(), step.name.as_str(), *field, from.stage.produces().to_string())
+            (
+                from.name.as_str(),
+                step.name.as_str(),
+                *field,
+                from.stage.produces().to_string(),
+            )
         })
     })
 }
 
 fn text(plan: &Plan) -> String {
-    let width = plan.steps.iter().map(|step| step.name.len()).max().unwrap_or_default();
-    let kinds = plan.steps.iter().map(|step| step.kind.len()).max().unwrap_or_default();
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| step.name.len())
+        .max()
+        .unwrap_or_default();
+    let kinds = plan
+        .steps
+        .iter()
+        .map(|step| step.kind.len())
+        .max()
+        .unwrap_or_default();
     let mut text = String::new();
     for step in &plan.steps {
-        let inputs: Vec<String> = step.inputs.iter().map(|(field, from)| format!("{field} = {}", plan.steps[*from].name)).collect();
-        let inputs = if inputs.is_empty() { String::new() } else { format!(" ← {}", inputs.join(", ")) };
-        let placed = step.stage.placement().map(|to| format!(" → {to}")).unwrap_or_default();
-        let line = format!("{:width$}  {:kinds$} {inputs}{placed}", step.name, step.kind);
+        let inputs: Vec<String> = step
+            .inputs
+            .iter()
+            .map(|(field, from)| format!("{field} = {}", plan.steps[*from].name))
+            .collect();
+        let inputs = if inputs.is_empty() {
+            String::new()
+        } else {
+            format!(" ← {}", inputs.join(", "))
+        };
+        let placed = step
+            .stage
+            .placement()
+            .map(|to| format!(" → {to}"))
+            .unwrap_or_default();
+        let line = format!(
+            "{:width$}  {:kinds$} {inputs}{placed}",
+            step.name, step.kind
+        );
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -63,7 +93,11 @@ fn text(plan: &Plan) -> String {
 fn mermaid(plan: &Plan) -> String {
     let mut text = "flowchart LR\n".to_owned();
     for step in &plan.steps {
-        let _ = writeln!(text, "    {0}[\"{0}<br/><small>{1}</small>\"]", step.name, step.kind);
+        let _ = writeln!(
+            text,
+            "    {0}[\"{0}<br/><small>{1}</small>\"]",
+            step.name, step.kind
+        );
     }
     for (from, to, _, kind) in edges(plan) {
         let _ = writeln!(text, "    {from} -- {kind} --> {to}");
@@ -74,10 +108,17 @@ fn mermaid(plan: &Plan) -> String {
 fn dot(plan: &Plan) -> String {
     let mut text = "digraph pipeline {\n    rankdir = LR;\n    node [shape = box];\n".to_owned();
     for step in &plan.steps {
-        let _ = writeln!(text, "    \"{0}\" [label = \"{0}\\n{1}\"];", step.name, step.kind);
+        let _ = writeln!(
+            text,
+            "    \"{0}\" [label = \"{0}\\n{1}\"];",
+            step.name, step.kind
+        );
     }
     for (from, to, field, kind) in edges(plan) {
-        let _ = writeln!(text, "    \"{from}\" -> \"{to}\" [label = \"{field}: {kind}\"];");
+        let _ = writeln!(
+            text,
+            "    \"{from}\" -> \"{to}\" [label = \"{field}: {kind}\"];"
+        );
     }
     text.push_str("}\n");
     text

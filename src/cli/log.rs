@@ -24,7 +24,12 @@ pub(super) struct Arguments {
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let store = store_here(&arguments.store)?;
-    let wanted = |run: &RunRecord| arguments.pipeline.as_ref().is_none_or(|name| *name == run.pipeline);
+    let wanted = |run: &RunRecord| {
+        arguments
+            .pipeline
+            .as_ref()
+            .is_none_or(|name| *name == run.pipeline)
+    };
     let runs: Vec<RunRecord> = store.runs().filter(wanted).take(arguments.number).collect();
     if arguments.json {
         print_json(&json!(runs));
@@ -34,29 +39,67 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         eprintln!("no runs in {}", store.root().display());
         return Ok(Exit::Done);
     }
-    let mut rows = table(&["started", "pipeline", "commit", "took", "outcomes", "scores"]);
+    let mut rows = table(&[
+        "started", "pipeline", "commit", "took", "outcomes", "scores",
+    ]);
     for run in &runs {
-        let started = run.started.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let commit = run.commit.as_deref().map_or("", |commit| &commit[..commit.len().min(8)]);
-        rows.add_row([started.as_str(), &run.pipeline, commit, &seconds(run.seconds), &outcomes(run), &headline(run)]);
+        let started = run
+            .started
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string();
+        let commit = run
+            .commit
+            .as_deref()
+            .map_or("", |commit| &commit[..commit.len().min(8)]);
+        rows.add_row([
+            started.as_str(),
+            &run.pipeline,
+            commit,
+            &seconds(run.seconds),
+            &outcomes(run),
+            &headline(run),
+        ]);
     }
     print(&format!("{}\n", rows.trim_fmt()));
     Ok(Exit::Done)
 }
 
 fn outcomes(run: &RunRecord) -> String {
-    let counted = [Outcome::Fresh, Outcome::Built, Outcome::Failed, Outcome::Skipped].into_iter().filter_map(|outcome| {
-        let count = run.steps.iter().filter(|step| step.outcome == outcome).count();
+    let counted = [
+        Outcome::Fresh,
+        Outcome::Built,
+        Outcome::Failed,
+        Outcome::Skipped,
+    ]
+    .into_iter()
+    .filter_map(|outcome| {
+        let count = run
+            .steps
+            .iter()
+            .filter(|step| step.outcome == outcome)
+            .count();
         (count > 0).then(|| format!("{count} {outcome}"))
     });
     counted.collect::<Vec<_>>().join(", ")
 }
 
 fn headline(run: &RunRecord) -> String {
-    let score = |scores: &Value, name: &str| scores.get(name).and_then(Value::as_f64).map(|value| format!("{name} {value:.4}"));
-    let stages = run.scores.iter().filter(|(_, scores)| scores.get("per_class").is_some());
+    let score = |scores: &Value, name: &str| {
+        scores
+            .get(name)
+            .and_then(Value::as_f64)
+            .map(|value| format!("{name} {value:.4}"))
+    };
+    let stages = run
+        .scores
+        .iter()
+        .filter(|(_, scores)| scores.get("per_class").is_some());
     let lines = stages.map(|(stage, scores)| {
-        let numbers: Vec<String> = ["accuracy", "f1_macro"].iter().filter_map(|name| score(scores, name)).collect();
+        let numbers: Vec<String> = ["accuracy", "f1_macro"]
+            .iter()
+            .filter_map(|name| score(scores, name))
+            .collect();
         format!("{stage}: {}", numbers.join(", "))
     });
     lines.collect::<Vec<_>>().join("; ")

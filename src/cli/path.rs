@@ -33,7 +33,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];
     let store = store_of_spec(&arguments.store, &pipeline)?;
-    let assessments = assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
+    let assessments =
+        assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
     store.save_memo();
     let found = assessments.iter().find(|one| one.step == index);
     if let Some(digest) = found.and_then(|one| one.digest)
@@ -45,7 +46,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let missing = NoArtifact {
         stage: arguments.stage.clone(),
         reason: found.map(|one| one.reason.to_string()).unwrap_or_default(),
-        help: format!("`refit run {} {}` makes it", arguments.spec.spec.display(), arguments.stage),
+        help: format!(
+            "`refit run {} {}` makes it",
+            arguments.spec.spec.display(),
+            arguments.stage
+        ),
     };
     Err(Failure::new(Exit::Pending, &missing))
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_of_spec, table};
+use super::{
+    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve,
+    store_of_spec, table,
+};
 use crate::run::judge::{Foreseen, assess};
 
 #[derive(Debug, Args)]
@@ -27,7 +30,11 @@ pub(super) struct Arguments {
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
     let selected = plan.select(&arguments.stages).map_err(Failure::unusable)?;
-    let forced: BTreeSet<usize> = plan.named(&arguments.force).map_err(Failure::unusable)?.into_iter().collect();
+    let forced: BTreeSet<usize> = plan
+        .named(&arguments.force)
+        .map_err(Failure::unusable)?
+        .into_iter()
+        .collect();
     let store = store_of_spec(&arguments.store, &pipeline)?;
     let assessments = assess(&plan, &selected, &forced, &store).map_err(Failure::failed)?;
     store.save_memo();
@@ -56,7 +63,12 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         let mut rows = table(&["stage", "kind", "", "because"]);
         for one in &assessments {
             let step = &plan.steps[one.step];
-            rows.add_row([step.name.as_str(), step.kind, word(one.state), &one.reason.to_string()]);
+            rows.add_row([
+                step.name.as_str(),
+                step.kind,
+                word(one.state),
+                &one.reason.to_string(),
+            ]);
         }
         print(&format!("{}\n", rows.trim_fmt()));
     }

@@ -33,7 +33,12 @@ impl Terminal {
         Terminal {
             bars: MultiProgress::new(),
             drawn: std::io::stderr().is_terminal(),
-            width: plan.steps.iter().map(|step| step.name.len()).max().unwrap_or_default(),
+            width: plan
+                .steps
+                .iter()
+                .map(|step| step.name.len())
+                .max()
+                .unwrap_or_default(),
             warned: Mutex::default(),
         }
     }
@@ -48,7 +53,10 @@ impl Terminal {
 
     /// The same warning from two stages is one warning.
     fn warn_once(&self, text: &str, line: &dyn Fn()) {
-        let new = self.warned.lock().map_or(true, |mut warned| warned.insert(text.to_owned()));
+        let new = self
+            .warned
+            .lock()
+            .map_or(true, |mut warned| warned.insert(text.to_owned()));
         if new {
             line();
         }
@@ -58,11 +66,19 @@ impl Terminal {
 impl Observer for Terminal {
     fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
         self.stage_line("run", &step.name, &reason.to_string());
-        Box::new(Voice { terminal: self, stage: step.name.clone(), phase: Mutex::default() })
+        Box::new(Voice {
+            terminal: self,
+            stage: step.name.clone(),
+            phase: Mutex::default(),
+        })
     }
 
     fn waiting(&self, step: &Step) {
-        self.stage_line("waiting", &step.name, "another refit is building the same key");
+        self.stage_line(
+            "waiting",
+            &step.name,
+            "another refit is building the same key",
+        );
     }
 
     fn finished(&self, step: &Step, record: &StepRecord) {
@@ -75,7 +91,11 @@ impl Observer for Terminal {
     }
 
     fn failed(&self, step: &Step, error: &RunError) {
-        self.line(&format!("\n`{}` failed:\n{}", step.name, drawn(error).trim_end_matches('\n')));
+        self.line(&format!(
+            "\n`{}` failed:\n{}",
+            step.name,
+            drawn(error).trim_end_matches('\n')
+        ));
     }
 
     fn placed(&self, step: &Step, to: &Path) {
@@ -140,7 +160,10 @@ impl Progress for Voice<'_> {
                 return;
             }
             let now = Instant::now();
-            let since = phase.printed.or(phase.began).map_or(PLAIN_INTERVAL, |then| now - then);
+            let since = phase
+                .printed
+                .or(phase.began)
+                .map_or(PLAIN_INTERVAL, |then| now - then);
             if since >= PLAIN_INTERVAL && phase.done < phase.total {
                 phase.printed = Some(now);
                 let line = plain_line(phase, now);
@@ -163,7 +186,9 @@ impl Progress for Voice<'_> {
     }
 
     fn warn(&self, line: &str) {
-        self.terminal.warn_once(line, &|| self.terminal.stage_line("warning", &self.stage, line));
+        self.terminal.warn_once(line, &|| {
+            self.terminal.stage_line("warning", &self.stage, line)
+        });
     }
 }
 
@@ -179,10 +204,24 @@ impl Drop for Voice<'_> {
 
 fn plain_line(phase: &Phase, now: Instant) -> String {
     let elapsed = phase.began.map_or(0.0, |began| (now - began).as_secs_f64());
-    #[expect(clippy::cast_precision_loss, reason = "counts of steps, shown with one digit")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of steps, shown with one digit"
+    )]
     let (done, total) = (phase.done as f64, phase.total as f64);
     let rate = if elapsed > 0.0 { done / elapsed } else { 0.0 };
-    let left = if rate > 0.0 { seconds((total - done) / rate) } else { "?".to_owned() };
-    let state = if phase.state.is_empty() { String::new() } else { format!(", {}", phase.state) };
-    format!("{} {}/{} {}, {rate:.1}/s, {left} left{state}", phase.what, phase.done, phase.total, phase.unit)
+    let left = if rate > 0.0 {
+        seconds((total - done) / rate)
+    } else {
+        "?".to_owned()
+    };
+    let state = if phase.state.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", phase.state)
+    };
+    format!(
+        "{} {}/{} {}, {rate:.1}/s, {left} left{state}",
+        phase.what, phase.done, phase.total, phase.unit
+    )
 }

@@ -7,7 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::Terminal;
-use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve, seconds, store_of_spec};
+use super::{
+    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve,
+    seconds, store_of_spec,
+};
 use crate::outcome::Outcome;
 use crate::run::{Options, Provenance, run};
 use crate::store::RunRecord;
@@ -42,16 +45,28 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
     let selected = plan.select(&arguments.stages).map_err(Failure::unusable)?;
-    let forced: BTreeSet<usize> = plan.named(&arguments.force).map_err(Failure::unusable)?.into_iter().collect();
+    let forced: BTreeSet<usize> = plan
+        .named(&arguments.force)
+        .map_err(Failure::unusable)?
+        .into_iter()
+        .collect();
     let store = store_of_spec(&arguments.store, &pipeline)?;
     let terminal = Terminal::new(&plan);
     if let Err(error) = ctrlc::set_handler(interrupt) {
-        terminal.line(&format!("warning: Ctrl-C will end the program at once: {error}"));
+        terminal.line(&format!(
+            "warning: Ctrl-C will end the program at once: {error}"
+        ));
     }
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
-    let device = arguments.device.clone().unwrap_or(pipeline.run.device.clone());
+    let device = arguments
+        .device
+        .clone()
+        .unwrap_or(pipeline.run.device.clone());
     let options = Options {
-        selected: selected.union(&forced_with_inputs(&plan, &forced)).copied().collect(),
+        selected: selected
+            .union(&forced_with_inputs(&plan, &forced))
+            .copied()
+            .collect(),
         forced,
         jobs,
         keep_going: arguments.keep_going,
@@ -70,13 +85,21 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     if arguments.json {
         print_json(&as_json(&record));
     } else {
-        for (stage, scores) in record.scores.iter().filter(|(_, scores)| scores.get("per_class").is_some()) {
+        for (stage, scores) in record
+            .scores
+            .iter()
+            .filter(|(_, scores)| scores.get("per_class").is_some())
+        {
             print(&format!("\n{stage}\n{}\n", crate::metrics::render(scores)));
         }
     }
     Ok(if interrupted {
         Exit::Interrupted
-    } else if record.steps.iter().any(|step| step.outcome == Outcome::Failed) {
+    } else if record
+        .steps
+        .iter()
+        .any(|step| step.outcome == Outcome::Failed)
+    {
         Exit::Failed
     } else {
         Exit::Done
@@ -93,19 +116,45 @@ fn interrupt() {
 
 /// Forcing a stage that the targets leave out asks for it as well.
 fn forced_with_inputs(plan: &crate::plan::Plan, forced: &BTreeSet<usize>) -> BTreeSet<usize> {
-    let names: Vec<String> = forced.iter().map(|&index| plan.steps[index].name.clone()).collect();
-    if names.is_empty() { BTreeSet::new() } else { plan.select(&names).unwrap_or_default() }
+    let names: Vec<String> = forced
+        .iter()
+        .map(|&index| plan.steps[index].name.clone())
+        .collect();
+    if names.is_empty() {
+        BTreeSet::new()
+    } else {
+        plan.select(&names).unwrap_or_default()
+    }
 }
 
 fn summary(record: &RunRecord, interrupted: bool) -> String {
-    let count = |wanted: Outcome| record.steps.iter().filter(|step| step.outcome == wanted).count();
-    let parts: Vec<String> = [Outcome::Fresh, Outcome::Built, Outcome::Failed, Outcome::Skipped]
-        .into_iter()
-        .filter(|outcome| count(*outcome) > 0)
-        .map(|outcome| format!("{} {outcome}", count(outcome)))
-        .collect();
-    let head = if interrupted { "interrupted; run the same command to go on" } else { record.pipeline.as_str() };
-    format!("{head}: {} in {}", parts.join(", "), seconds(record.seconds))
+    let count = |wanted: Outcome| {
+        record
+            .steps
+            .iter()
+            .filter(|step| step.outcome == wanted)
+            .count()
+    };
+    let parts: Vec<String> = [
+        Outcome::Fresh,
+        Outcome::Built,
+        Outcome::Failed,
+        Outcome::Skipped,
+    ]
+    .into_iter()
+    .filter(|outcome| count(*outcome) > 0)
+    .map(|outcome| format!("{} {outcome}", count(outcome)))
+    .collect();
+    let head = if interrupted {
+        "interrupted; run the same command to go on"
+    } else {
+        record.pipeline.as_str()
+    };
+    format!(
+        "{head}: {} in {}",
+        parts.join(", "),
+        seconds(record.seconds)
+    )
 }
 
 fn as_json(record: &RunRecord) -> Value {

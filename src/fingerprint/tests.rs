@@ -18,14 +18,20 @@ fn fingerprint(settings: Value) -> Fingerprint {
 }
 
 fn said(old: &Fingerprint, new: &Fingerprint) -> Vec<String> {
-    differences(old, new).iter().map(Change::to_string).collect()
+    differences(old, new)
+        .iter()
+        .map(Change::to_string)
+        .collect()
 }
 
 #[test]
 fn the_key_of_a_known_fingerprint_stays_what_it_is() {
     let known = fingerprint(json!({"epochs": 3, "optimizer": {"learning_rate": 5e-5}}));
     // Taken with another implementation of blake3, from the text in `canonical`'s form.
-    assert_eq!(known.key().to_string(), "0df22acf6b1beda92c50e34dac4bfba6ef63291d1ad946f6cf3fdb6c191e3875");
+    assert_eq!(
+        known.key().to_string(),
+        "0df22acf6b1beda92c50e34dac4bfba6ef63291d1ad946f6cf3fdb6c191e3875"
+    );
 }
 
 #[test]
@@ -42,17 +48,32 @@ fn a_number_has_one_form() {
         assert_eq!(read(left), read(right));
     }
     assert_ne!(canonical(&json!(u64::MAX)), canonical(&json!(u64::MAX - 1)));
-    assert_eq!(canonical(&json!({"b": [1.5, null], "a": "ü\n\""})), r#"{"a":"ü\n\"","b":[1.5e0,null]}"#);
+    assert_eq!(
+        canonical(&json!({"b": [1.5, null], "a": "ü\n\""})),
+        r#"{"a":"ü\n\"","b":[1.5e0,null]}"#
+    );
 }
 
 #[test]
 fn every_part_of_a_fingerprint_is_in_its_key() {
     let base = fingerprint(json!({"epochs": 3}));
     let others = [
-        Fingerprint { format: FORMAT + 1, ..base.clone() },
-        Fingerprint { kind: "tokenize".to_owned(), ..base.clone() },
-        Fingerprint { version: 2, ..base.clone() },
-        Fingerprint { settings: json!({"epochs": 4}), ..base.clone() },
+        Fingerprint {
+            format: FORMAT + 1,
+            ..base.clone()
+        },
+        Fingerprint {
+            kind: "tokenize".to_owned(),
+            ..base.clone()
+        },
+        Fingerprint {
+            version: 2,
+            ..base.clone()
+        },
+        Fingerprint {
+            settings: json!({"epochs": 4}),
+            ..base.clone()
+        },
         Fingerprint {
             files: BTreeMap::from([("encoder/config.json".to_owned(), Digest::of(b"other"))]),
             ..base.clone()
@@ -61,7 +82,10 @@ fn every_part_of_a_fingerprint_is_in_its_key() {
             files: BTreeMap::from([("encoder/other.json".to_owned(), Digest::of(b"config"))]),
             ..base.clone()
         },
-        Fingerprint { inputs: BTreeMap::new(), ..base.clone() },
+        Fingerprint {
+            inputs: BTreeMap::new(),
+            ..base.clone()
+        },
     ];
     for other in others {
         assert_ne!(base.key(), other.key(), "{other:?}");
@@ -108,7 +132,10 @@ fn rate() -> f64 {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Optimizer { learning_rate: rate(), weight_decay: 0.0 }
+        Optimizer {
+            learning_rate: rate(),
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -145,14 +172,20 @@ fn schemas() -> [Value; 3] {
     let referring = generator.subschema_for::<Settings>();
     let mut referring = referring.to_value();
     referring["definitions"] = Value::Object(generator.take_definitions(true));
-    let draft07 = schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<Settings>();
-    [referring, draft07.to_value(), schemars::schema_for!(Settings).to_value()]
+    let draft07 = schemars::generate::SchemaSettings::draft07()
+        .into_generator()
+        .into_root_schema_for::<Settings>();
+    [
+        referring,
+        draft07.to_value(),
+        schemars::schema_for!(Settings).to_value(),
+    ]
 }
 
 fn stripped(settings: &str) -> Value {
     let settings: Settings = serde_json::from_str(settings).unwrap();
-    let [first, others @ ..] =
-        schemas().map(|schema| without_defaults(&serde_json::to_value(&settings).unwrap(), &schema));
+    let [first, others @ ..] = schemas()
+        .map(|schema| without_defaults(&serde_json::to_value(&settings).unwrap(), &schema));
     for other in others {
         assert_eq!(first, other, "the draft of the schema makes no difference");
     }
@@ -161,7 +194,10 @@ fn stripped(settings: &str) -> Value {
 
 #[test]
 fn settings_at_their_default_are_left_out() {
-    assert_eq!(stripped(r#"{"input": "tokens"}"#), json!({"input": "tokens"}));
+    assert_eq!(
+        stripped(r#"{"input": "tokens"}"#),
+        json!({"input": "tokens"})
+    );
     let written_out = r#"{"input": "tokens", "epochs": 3, "max_steps": null, "optimizer": {"learning_rate": 5e-5, "weight_decay": 0},
         "early_stopping": null, "search": {"name": "grid", "shuffle": false}, "heads": [], "weights": {}}"#;
     assert_eq!(stripped(written_out), json!({"input": "tokens"}));
@@ -170,7 +206,9 @@ fn settings_at_their_default_are_left_out() {
 #[test]
 fn settings_off_their_default_stay() {
     assert_eq!(
-        stripped(r#"{"input": "tokens", "epochs": 4, "max_steps": 0, "optimizer": {"learning_rate": 2e-5}}"#),
+        stripped(
+            r#"{"input": "tokens", "epochs": 4, "max_steps": 0, "optimizer": {"learning_rate": 2e-5}}"#
+        ),
         json!({"input": "tokens", "epochs": 4, "max_steps": 0, "optimizer": {"learning_rate": 2e-5}})
     );
 }
@@ -209,12 +247,15 @@ fn a_schema_that_refers_to_itself_ends() {
 
 #[test]
 fn a_change_names_the_setting_with_old_and_new() {
-    let old = fingerprint(json!({"optimizer": {"learning_rate": 5e-5}, "schedule": "linear", "label_names": ["a"]}));
+    let old = fingerprint(
+        json!({"optimizer": {"learning_rate": 5e-5}, "schedule": "linear", "label_names": ["a"]}),
+    );
     let mut new = fingerprint(
         json!({"optimizer": {"learning_rate": 2e-5, "weight decay": 0.1}, "epochs": 4, "label_names": ["a", "b"]}),
     );
     new.files.insert("train/0".to_owned(), Digest::of(b"new"));
-    new.inputs.insert("input".to_owned(), Digest::of(b"other tokens"));
+    new.inputs
+        .insert("input".to_owned(), Digest::of(b"other tokens"));
     let tokens = [b"tokens".as_slice(), b"other tokens"].map(|content| Digest::of(content).short());
     let expected = [
         "epochs: default → 4",
@@ -232,18 +273,37 @@ fn a_change_names_the_setting_with_old_and_new() {
 fn a_table_that_comes_or_goes_is_told_by_its_fields() {
     let without = fingerprint(json!({}));
     let with = fingerprint(json!({"early_stopping": {"metric": "loss"}, "freeze": {}}));
-    assert_eq!(said(&without, &with), [r#"early_stopping.metric: default → "loss""#, "freeze: default → {}"]);
-    assert_eq!(said(&with, &without), [r#"early_stopping.metric: "loss" → default"#, "freeze: {} → default"]);
+    assert_eq!(
+        said(&without, &with),
+        [
+            r#"early_stopping.metric: default → "loss""#,
+            "freeze: default → {}"
+        ]
+    );
+    assert_eq!(
+        said(&with, &without),
+        [
+            r#"early_stopping.metric: "loss" → default"#,
+            "freeze: {} → default"
+        ]
+    );
 }
 
 #[test]
 fn changes_survive_json() {
     let old = fingerprint(json!({"epochs": 3}));
-    let new = Fingerprint { version: 2, inputs: BTreeMap::new(), ..fingerprint(json!({"epochs": null})) };
+    let new = Fingerprint {
+        version: 2,
+        inputs: BTreeMap::new(),
+        ..fingerprint(json!({"epochs": null}))
+    };
     let changes = differences(&old, &new);
     let text = serde_json::to_string(&changes).unwrap();
     let read: Vec<Change> = serde_json::from_str(&text).unwrap();
-    assert_eq!(read.iter().map(Change::to_string).collect::<Vec<_>>(), said(&old, &new));
+    assert_eq!(
+        read.iter().map(Change::to_string).collect::<Vec<_>>(),
+        said(&old, &new)
+    );
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -258,7 +318,8 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 32, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map("[a-z_.]{1,6}", inner, 0..5).prop_map(|fields| fields.into_iter().collect()),
+            prop::collection::btree_map("[a-z_.]{1,6}", inner, 0..5)
+                .prop_map(|fields| fields.into_iter().collect()),
         ]
     })
 }
@@ -266,9 +327,13 @@ fn values() -> impl Strategy<Value = Value> {
 /// The same value with every object written the other way round.
 fn reversed(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => {
-            Value::Object(fields.iter().rev().map(|(name, value)| (name.clone(), reversed(value))).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .rev()
+                .map(|(name, value)| (name.clone(), reversed(value)))
+                .collect(),
+        ),
         Value::Array(values) => values.iter().map(reversed).collect(),
         _ => value.clone(),
     }

@@ -99,7 +99,12 @@ pub struct BatchSettings {
 
 impl Default for BatchSettings {
     fn default() -> Self {
-        BatchSettings { size: 32, evaluation_size: 64, padding: Padding::Longest, group_by_length: true }
+        BatchSettings {
+            size: 32,
+            evaluation_size: 64,
+            padding: Padding::Longest,
+            group_by_length: true,
+        }
     }
 }
 
@@ -115,7 +120,12 @@ pub enum Padding {
 }
 
 /// The batches of one epoch, as row numbers.
-pub(super) fn epoch(rows: &dyn Rows, settings: &BatchSettings, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+pub(super) fn epoch(
+    rows: &dyn Rows,
+    settings: &BatchSettings,
+    seed: u64,
+    epoch: u64,
+) -> Vec<Vec<usize>> {
     let size = settings.size.max(1) as usize;
     let order = if settings.group_by_length {
         let lengths: Vec<usize> = (0..rows.rows()).map(|row| rows.length(row)).collect();
@@ -168,12 +178,25 @@ fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
 
 /// The rows numbered `chosen` as tensors of shape `[chosen, length]`, padded with `pad_id` to the longest of them, or to
 /// `length` where one is given.
-pub fn padded(rows: &dyn Rows, chosen: &[usize], pad_id: u32, length: Option<usize>, device: &Device) -> Batch {
-    let longest = chosen.iter().map(|&row| rows.length(row)).max().unwrap_or(0);
+pub fn padded(
+    rows: &dyn Rows,
+    chosen: &[usize],
+    pad_id: u32,
+    length: Option<usize>,
+    device: &Device,
+) -> Batch {
+    let longest = chosen
+        .iter()
+        .map(|&row| rows.length(row))
+        .max()
+        .unwrap_or(0);
     let length = length.unwrap_or(0).max(longest);
     let cells = chosen.len() * length;
-    let (mut ids, mut type_ids, mut mask) =
-        (Vec::with_capacity(cells), Vec::with_capacity(cells), Vec::with_capacity(cells));
+    let (mut ids, mut type_ids, mut mask) = (
+        Vec::with_capacity(cells),
+        Vec::with_capacity(cells),
+        Vec::with_capacity(cells),
+    );
     for (index, &row) in chosen.iter().enumerate() {
         ids.extend(rows.ids(row).iter().map(|&id| id as i32));
         type_ids.extend(rows.type_ids(row).iter().map(|&id| i32::from(id)));
@@ -187,13 +210,23 @@ pub fn padded(rows: &dyn Rows, chosen: &[usize], pad_id: u32, length: Option<usi
 }
 
 /// The label of every row.
-pub(super) fn labels(rows: &dyn Rows, split: &'static str, labels: usize) -> Result<Vec<u32>, LearnError> {
+pub(super) fn labels(
+    rows: &dyn Rows,
+    split: &'static str,
+    labels: usize,
+) -> Result<Vec<u32>, LearnError> {
     (0..rows.rows())
         .map(|row| match rows.label(row) {
-            None => Err(LearnError::NoLabel { split, row: rows.id(row) }),
-            Some(label) if label as usize >= labels => {
-                Err(LearnError::LabelOutOfRange { split, row: rows.id(row), label, labels })
-            }
+            None => Err(LearnError::NoLabel {
+                split,
+                row: rows.id(row),
+            }),
+            Some(label) if label as usize >= labels => Err(LearnError::LabelOutOfRange {
+                split,
+                row: rows.id(row),
+                label,
+                labels,
+            }),
             Some(label) => Ok(label),
         })
         .collect()
@@ -281,7 +314,11 @@ pub(super) mod tests {
     fn every_row_is_in_exactly_one_batch_and_the_last_partial_batch_is_kept() {
         let rows = Listed((0..10).map(|row| (vec![1; row % 3 + 1], Some(0))).collect());
         for group_by_length in [false, true] {
-            let settings = BatchSettings { size: 4, group_by_length, ..BatchSettings::default() };
+            let settings = BatchSettings {
+                size: 4,
+                group_by_length,
+                ..BatchSettings::default()
+            };
             let batches = epoch(&rows, &settings, 13, 1);
             assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
             let mut all: Vec<usize> = batches.concat();
@@ -296,16 +333,35 @@ pub(super) mod tests {
         let rows = Listed(vec![(vec![5, 6, 7], None), (vec![8], None)]);
         let batch = padded(&rows, &[1, 0], 9, None, &device);
         assert_eq!(batch.ids.dims(), [2, 3]);
-        assert_eq!(batch.ids.try_into_vec_as::<i32>().unwrap(), [8, 9, 9, 5, 6, 7]);
-        assert_eq!(batch.mask.try_into_vec_as::<bool>().unwrap(), [true, false, false, true, true, true]);
+        assert_eq!(
+            batch.ids.try_into_vec_as::<i32>().unwrap(),
+            [8, 9, 9, 5, 6, 7]
+        );
+        assert_eq!(
+            batch.mask.try_into_vec_as::<bool>().unwrap(),
+            [true, false, false, true, true, true]
+        );
         assert_eq!(padded(&rows, &[1], 9, Some(5), &device).ids.dims(), [1, 5]);
     }
 
     #[test]
     fn a_row_without_a_label_or_with_an_unknown_one_is_named() {
         let rows = Listed(vec![(vec![1], Some(0)), (vec![1], None)]);
-        assert!(matches!(labels(&rows, "train", 2), Err(LearnError::NoLabel { split: "train", row: 1 })));
+        assert!(matches!(
+            labels(&rows, "train", 2),
+            Err(LearnError::NoLabel {
+                split: "train",
+                row: 1
+            })
+        ));
         let rows = Listed(vec![(vec![1], Some(2))]);
-        assert!(matches!(labels(&rows, "train", 2), Err(LearnError::LabelOutOfRange { label: 2, labels: 2, .. })));
+        assert!(matches!(
+            labels(&rows, "train", 2),
+            Err(LearnError::LabelOutOfRange {
+                label: 2,
+                labels: 2,
+                ..
+            })
+        ));
     }
 }

@@ -59,7 +59,9 @@ impl Length {
     /// The number of optimizer steps for `rows` training rows in batches of `batch_size`.
     pub fn steps(self, rows: usize, batch_size: u32) -> u64 {
         match self {
-            Length::Epochs(epochs) => epochs.saturating_mul(rows.div_ceil(batch_size.max(1) as usize) as u64),
+            Length::Epochs(epochs) => {
+                epochs.saturating_mul(rows.div_ceil(batch_size.max(1) as usize) as u64)
+            }
             Length::Steps(steps) => steps,
         }
     }
@@ -154,7 +156,10 @@ pub fn fit(
     let schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
     let mut optimizer = AdamW::new(&recipe.optimizer);
     let pad_to = (recipe.batch.padding == Padding::MaxLength).then_some(material.max_length);
-    let metric = recipe.early_stopping.as_ref().map_or(Metric::Accuracy, |stopping| stopping.metric);
+    let metric = recipe
+        .early_stopping
+        .as_ref()
+        .map_or(Metric::Accuracy, |stopping| stopping.metric);
 
     let mut model = model.train();
     let mut best: Option<Fitted> = None;
@@ -172,14 +177,30 @@ pub fn fit(
             let targets: Vec<i32> = chosen.iter().map(|&row| labels[row] as i32).collect();
             let targets = Tensor::from_data(targets.as_slice(), device); // [batch]
 
-            let logits = model.forward(&batch, &Mode::Train { seed: recipe.seed, step }); // [batch, labels]
+            let logits = model.forward(
+                &batch,
+                &Mode::Train {
+                    seed: recipe.seed,
+                    step,
+                },
+            ); // [batch, labels]
             let loss = cross_entropy(logits, targets); // [1]
-            let (gradients, norm) = Gradients::of(&loss, &model).clip(recipe.optimizer.max_grad_norm);
+            let (gradients, norm) =
+                Gradients::of(&loss, &model).clip(recipe.optimizer.max_grad_norm);
             model = optimizer.step(model, gradients, learning_rate);
 
             step += 1;
             let (loss, gradient_norm) = finite(loss, norm, step, learning_rate)?;
-            tell(on, Event::Step(&StepRecord { step, epoch, loss, learning_rate, gradient_norm }))?;
+            tell(
+                on,
+                Event::Step(&StepRecord {
+                    step,
+                    epoch,
+                    loss,
+                    learning_rate,
+                    gradient_norm,
+                }),
+            )?;
         }
 
         let (Some(rows), Some(labels)) = (material.validation, &validation) else {
@@ -187,17 +208,32 @@ pub fn fit(
         };
         let candidate = model.valid();
         let size = recipe.batch.evaluation_size as usize;
-        let answers = predict(&candidate, rows, material.pad_id, size, device, &mut |rows| on(Event::Rows(rows)))?;
-        let scores =
-            metrics::classification(labels, &answers.labels(), material.label_names).flat(answers.loss(labels));
-        let record = ValidationRecord { step, epoch, validation: scores };
+        let answers = predict(
+            &candidate,
+            rows,
+            material.pad_id,
+            size,
+            device,
+            &mut |rows| on(Event::Rows(rows)),
+        )?;
+        let scores = metrics::classification(labels, &answers.labels(), material.label_names)
+            .flat(answers.loss(labels));
+        let record = ValidationRecord {
+            step,
+            epoch,
+            validation: scores,
+        };
         tell(on, Event::Validation(&record))?;
 
         let score = score(&record.validation, metric);
-        let before = best.as_ref().and_then(|best| best.scores.as_ref()).map(|scores| self::score(scores, metric));
+        let before = best
+            .as_ref()
+            .and_then(|best| best.scores.as_ref())
+            .map(|scores| self::score(scores, metric));
         let better = before.is_none_or(|before| metric.improves(score, before));
         if let Some(stopping) = &recipe.early_stopping {
-            let gained = better && before.is_none_or(|before| (score - before).abs() > stopping.minimum_gain);
+            let gained = better
+                && before.is_none_or(|before| (score - before).abs() > stopping.minimum_gain);
             epochs_without_gain = if gained { 0 } else { epochs_without_gain + 1 };
             stopped_early = epochs_without_gain >= stopping.patience && step < total;
         }
@@ -215,7 +251,11 @@ pub fn fit(
     }
 
     Ok(match best {
-        Some(best) => Fitted { steps: step, stopped_early, ..best },
+        Some(best) => Fitted {
+            steps: step,
+            stopped_early,
+            ..best
+        },
         None => Fitted {
             model: model.valid(),
             best_epoch: epoch,
@@ -233,7 +273,11 @@ fn training_labels(material: &Material) -> Result<Vec<u32>, LearnError> {
         None => Err(LearnError::NoRows { split: "train" }),
         Some(first) if labels.iter().all(|label| label == first) => Err(LearnError::OneLabel {
             split: "train",
-            label: material.label_names.get(*first as usize).cloned().unwrap_or_default(),
+            label: material
+                .label_names
+                .get(*first as usize)
+                .cloned()
+                .unwrap_or_default(),
         }),
         Some(_) => Ok(labels),
     }
@@ -244,26 +288,44 @@ fn validation_labels(material: &Material) -> Result<Option<Vec<u32>>, LearnError
         return Ok(None);
     };
     if rows.rows() == 0 {
-        return Err(LearnError::NoRows { split: "validation" });
+        return Err(LearnError::NoRows {
+            split: "validation",
+        });
     }
     batch::labels(rows, "validation", material.label_names.len()).map(Some)
 }
 
 /// Brings loss and gradient norm to the host, together: the one place where a step waits for the device.
-fn finite(loss: Tensor<1>, norm: Option<Tensor<1>>, step: u64, learning_rate: f64) -> Result<(f32, f32), LearnError> {
+fn finite(
+    loss: Tensor<1>,
+    norm: Option<Tensor<1>>,
+    step: u64,
+    learning_rate: f64,
+) -> Result<(f32, f32), LearnError> {
     let both = std::iter::once(loss.inner()).chain(norm).collect();
     let read = read(Tensor::cat(both, 0), "training")?; // [1 or 2]
-    let (loss, norm) = (read.first().copied().unwrap_or(f32::NAN), read.get(1).copied().unwrap_or(0.0));
+    let (loss, norm) = (
+        read.first().copied().unwrap_or(f32::NAN),
+        read.get(1).copied().unwrap_or(0.0),
+    );
     for (what, value) in [("loss", loss), ("gradient norm", norm)] {
         if !value.is_finite() {
-            return Err(LearnError::Diverged { step, what, value, learning_rate });
+            return Err(LearnError::Diverged {
+                step,
+                what,
+                value,
+                learning_rate,
+            });
         }
     }
     Ok((loss, norm))
 }
 
 fn score(scores: &Map<String, Value>, metric: Metric) -> f64 {
-    scores.get(metric.name()).and_then(Value::as_f64).unwrap_or(f64::NAN)
+    scores
+        .get(metric.name())
+        .and_then(Value::as_f64)
+        .unwrap_or(f64::NAN)
 }
 
 fn tell(on: &mut dyn FnMut(Event) -> ControlFlow<()>, event: Event) -> Result<(), LearnError> {

@@ -41,7 +41,10 @@ impl Gradients {
                 }
             }
         }
-        let mut collect = Collect { tape: loss.backward(), found: Gradients::default() };
+        let mut collect = Collect {
+            tape: loss.backward(),
+            found: Gradients::default(),
+        };
         model::visit_parameters(model, &mut collect);
         collect.found
     }
@@ -51,7 +54,13 @@ impl Gradients {
         // Along the last dimension first: a sum of everything at once is not the same for every number of threads (see
         // `learn`), and is rounded more coarsely.
         let squares = gradient.clone().square().sum_dim(D - 1).sum();
-        self.by_name.insert(name.to_owned(), Gradient { flat: gradient.reshape([elements]), squares });
+        self.by_name.insert(
+            name.to_owned(),
+            Gradient {
+                flat: gradient.reshape([elements]),
+                squares,
+            },
+        );
     }
 
     /// Takes out the gradient of one parameter, as `[elements]`.
@@ -61,7 +70,11 @@ impl Gradients {
 
     /// The L2 norm of all of them together, `[1]`; 0 when there are none.
     fn norm(&self) -> Option<Tensor<1>> {
-        let squares: Vec<Tensor<1>> = self.by_name.values().map(|gradient| gradient.squares.clone()).collect();
+        let squares: Vec<Tensor<1>> = self
+            .by_name
+            .values()
+            .map(|gradient| gradient.squares.clone())
+            .collect();
         (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt()) // [parameters] → [1]
     }
 
@@ -70,7 +83,11 @@ impl Gradients {
     /// # Errors
     /// [`LearnError::Device`] when the device fails.
     pub fn norms(&self) -> Result<BTreeMap<String, f32>, LearnError> {
-        let squares: Vec<Tensor<1>> = self.by_name.values().map(|gradient| gradient.squares.clone()).collect();
+        let squares: Vec<Tensor<1>> = self
+            .by_name
+            .values()
+            .map(|gradient| gradient.squares.clone())
+            .collect();
         if squares.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -97,8 +114,16 @@ impl Gradients {
 }
 
 /// Brings a tensor's numbers to the host.
-pub(super) fn read<const D: usize>(tensor: Tensor<D>, doing: &'static str) -> Result<Vec<f32>, LearnError> {
-    tensor.try_into_vec_as::<f32>().map_err(|cause| LearnError::Device { doing, cause: cause.to_string() })
+pub(super) fn read<const D: usize>(
+    tensor: Tensor<D>,
+    doing: &'static str,
+) -> Result<Vec<f32>, LearnError> {
+    tensor
+        .try_into_vec_as::<f32>()
+        .map_err(|cause| LearnError::Device {
+            doing,
+            cause: cause.to_string(),
+        })
 }
 
 #[cfg(test)]
@@ -120,7 +145,10 @@ mod tests {
     fn assert_close(found: &[f32], expected: &[f32]) {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= 2e-7 * expected.abs().max(0.1), "{found} is not {expected}");
+            assert!(
+                (found - expected).abs() <= 2e-7 * expected.abs().max(0.1),
+                "{found} is not {expected}"
+            );
         }
     }
 
@@ -128,9 +156,17 @@ mod tests {
 
     #[test]
     fn a_norm_above_the_limit_is_scaled_down_as_in_torch() {
-        let (norm, weight, bias) = clipped([[0.1, -0.2, 0.3], [0.0, 1.0, -4.0]], [0.5, 0.25, -0.5], 1.0);
+        let (norm, weight, bias) =
+            clipped([[0.1, -0.2, 0.3], [0.0, 1.0, -4.0]], [0.5, 0.25, -0.5], 1.0);
         assert_close(&[norm], &[4.207_433_7]);
-        let expected = [0.023_767_453, -0.047_534_905, 0.071_302_36, 0.0, 0.237_674_52, -0.950_698_1];
+        let expected = [
+            0.023_767_453,
+            -0.047_534_905,
+            0.071_302_36,
+            0.0,
+            0.237_674_52,
+            -0.950_698_1,
+        ];
         assert_close(&weight, &expected);
         assert_close(&bias, &[0.118_837_26, 0.059_418_63, -0.118_837_26]);
     }
@@ -154,16 +190,25 @@ mod tests {
     fn each_parameter_has_its_norm() {
         let device = Device::flex();
         let mut gradients = Gradients::default();
-        gradients.insert("a", Tensor::<2>::from_data([[3.0, 0.0], [0.0, 4.0]], &device));
+        gradients.insert(
+            "a",
+            Tensor::<2>::from_data([[3.0, 0.0], [0.0, 4.0]], &device),
+        );
         gradients.insert("b", Tensor::<1>::from_data([-2.0, 0.0], &device));
-        assert_eq!(gradients.norms().unwrap(), BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 2.0)]));
+        assert_eq!(
+            gradients.norms().unwrap(),
+            BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 2.0)])
+        );
     }
 
     /// burn-flex sums 4 Mi elements and more with rayon, in pieces that depend on its threads.
     #[test]
     fn the_norm_of_a_large_gradient_is_the_same_for_every_number_of_threads() {
         let norm = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let rows = 9_000;
                 let values: Vec<f32> = (0..rows * 512).map(|i| (i % 8_191) as f32 * 1e-3).collect();

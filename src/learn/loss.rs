@@ -22,7 +22,11 @@ mod tests {
 
     fn loss(logits: [[f32; 3]; 2], targets: [i32; 2]) -> f32 {
         let device = Device::flex();
-        cross_entropy(Tensor::from_data(logits, &device), Tensor::from_data(targets, &device)).into_scalar()
+        cross_entropy(
+            Tensor::from_data(logits, &device),
+            Tensor::from_data(targets, &device),
+        )
+        .into_scalar()
     }
 
     #[test]
@@ -32,6 +36,9 @@ mod tests {
 
     #[test]
     fn large_logits_do_not_overflow() {
-        assert_eq!(loss([[100.0, -100.0, 3.0], [-1000.0, 1000.0, 0.0]], [1, 1]), 100.0);
+        assert_eq!(
+            loss([[100.0, -100.0, 3.0], [-1000.0, 1000.0, 0.0]], [1, 1]),
+            100.0
+        );
     }
 }

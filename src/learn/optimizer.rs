@@ -85,28 +85,49 @@ struct Moments {
 
 impl AdamW {
     pub fn new(settings: &OptimizerSettings) -> Self {
-        AdamW { settings: settings.clone(), moments: BTreeMap::new() }
+        AdamW {
+            settings: settings.clone(),
+            moments: BTreeMap::new(),
+        }
     }
 
     /// Takes one step. A parameter without a gradient (frozen, or unused by the head) stays as it is.
-    pub fn step(&mut self, model: Classifier, gradients: Gradients, learning_rate: f64) -> Classifier {
+    pub fn step(
+        &mut self,
+        model: Classifier,
+        gradients: Gradients,
+        learning_rate: f64,
+    ) -> Classifier {
         struct Update<'a> {
             optimizer: &'a mut AdamW,
             gradients: Gradients,
             learning_rate: f64,
         }
         impl MapParameters for Update<'_> {
-            fn map<const D: usize>(&mut self, name: &str, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            fn map<const D: usize>(
+                &mut self,
+                name: &str,
+                parameter: Param<Tensor<D>>,
+            ) -> Param<Tensor<D>> {
                 let Some(gradient) = self.gradients.remove(name) else {
                     return parameter;
                 };
                 parameter.map(|tensor| {
-                    let updated = self.optimizer.updated(name, tensor.inner(), gradient, self.learning_rate);
+                    let updated =
+                        self.optimizer
+                            .updated(name, tensor.inner(), gradient, self.learning_rate);
                     Tensor::from_inner(updated).require_grad()
                 })
             }
         }
-        model::map_parameters(model, &mut Update { optimizer: self, gradients, learning_rate })
+        model::map_parameters(
+            model,
+            &mut Update {
+                optimizer: self,
+                gradients,
+                learning_rate,
+            },
+        )
     }
 
     fn updated<const D: usize>(
@@ -116,7 +137,13 @@ impl AdamW {
         gradient: Tensor<1>,
         learning_rate: f64,
     ) -> Tensor<D> {
-        let OptimizerSettings { weight_decay, beta1, beta2, epsilon, .. } = self.settings;
+        let OptimizerSettings {
+            weight_decay,
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = self.settings;
         let before = self.moments.remove(name).unwrap_or_else(|| Moments {
             steps: 0,
             mean: gradient.zeros_like(),
@@ -124,7 +151,11 @@ impl AdamW {
         });
         let steps = before.steps + 1;
         let step = Step {
-            decay: if model::decays(name) { 1.0 - learning_rate * weight_decay } else { 1.0 },
+            decay: if model::decays(name) {
+                1.0 - learning_rate * weight_decay
+            } else {
+                1.0
+            },
             rate: learning_rate / (1.0 - beta1.powi(steps)),
             root: (1.0 - beta2.powi(steps)).sqrt(),
             beta1,
@@ -133,9 +164,20 @@ impl AdamW {
         };
         let shape = tensor.shape();
         let flat = tensor.reshape([shape.num_elements()]); // [elements]
-        let take = if flat.device() == Device::flex() { Step::in_one_pass } else { Step::in_tensors };
+        let take = if flat.device() == Device::flex() {
+            Step::in_one_pass
+        } else {
+            Step::in_tensors
+        };
         let [flat, mean, square] = take(&step, [flat, before.mean, before.square], gradient);
-        self.moments.insert(name.to_owned(), Moments { steps, mean, square });
+        self.moments.insert(
+            name.to_owned(),
+            Moments {
+                steps,
+                mean,
+                square,
+            },
+        );
         flat.reshape(shape)
     }
 }
@@ -155,10 +197,18 @@ struct Step {
 
 impl Step {
     /// Weight, mean and square after the step, all `[elements]` as is the gradient, for any device.
-    fn in_tensors(&self, [weight, mean, square]: [Tensor<1>; 3], gradient: Tensor<1>) -> [Tensor<1>; 3] {
+    fn in_tensors(
+        &self,
+        [weight, mean, square]: [Tensor<1>; 3],
+        gradient: Tensor<1>,
+    ) -> [Tensor<1>; 3] {
         let mean = mean.mul_scalar(self.beta1) + gradient.clone().mul_scalar(1.0 - self.beta1);
         let square = square.mul_scalar(self.beta2) + gradient.square().mul_scalar(1.0 - self.beta2);
-        let divisor = square.clone().sqrt().div_scalar(self.root).add_scalar(self.epsilon);
+        let divisor = square
+            .clone()
+            .sqrt()
+            .div_scalar(self.root)
+            .add_scalar(self.epsilon);
         let change = (mean.clone() / divisor).mul_scalar(self.rate);
         [weight.mul_scalar(self.decay) - change, mean, square]
     }
@@ -170,26 +220,34 @@ impl Step {
         let device = gradient.device();
         let [beta1, beta2, rest1, rest2] =
             [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2].map(|n| n as f32);
-        let [decay, rate, root, epsilon] = [self.decay, self.rate, self.root, self.epsilon].map(|n| n as f32);
+        let [decay, rate, root, epsilon] =
+            [self.decay, self.rate, self.root, self.epsilon].map(|n| n as f32);
         let mut data = tensors.map(Tensor::into_data);
         let gradient = gradient.into_data();
-        let [weights, means, squares] =
-            data.each_mut().map(|data| data.as_mut_slice::<f32>().expect("parameters are F32"));
-        let gradients = gradient.as_slice::<f32>().expect("a gradient has its parameter's type");
+        let [weights, means, squares] = data
+            .each_mut()
+            .map(|data| data.as_mut_slice::<f32>().expect("parameters are F32"));
+        let gradients = gradient
+            .as_slice::<f32>()
+            .expect("a gradient has its parameter's type");
         let chunks = (
             weights.par_chunks_mut(CHUNK),
             means.par_chunks_mut(CHUNK),
             squares.par_chunks_mut(CHUNK),
             gradients.par_chunks(CHUNK),
         );
-        chunks.into_par_iter().for_each(|(weights, means, squares, gradients)| {
-            for (((weight, mean), square), &gradient) in weights.iter_mut().zip(means).zip(squares).zip(gradients) {
-                *mean = *mean * beta1 + gradient * rest1;
-                *square = *square * beta2 + gradient * gradient * rest2;
-                let change = *mean / (square.sqrt() / root + epsilon) * rate;
-                *weight = *weight * decay - change;
-            }
-        });
+        chunks
+            .into_par_iter()
+            .for_each(|(weights, means, squares, gradients)| {
+                for (((weight, mean), square), &gradient) in
+                    weights.iter_mut().zip(means).zip(squares).zip(gradients)
+                {
+                    *mean = *mean * beta1 + gradient * rest1;
+                    *square = *square * beta2 + gradient * gradient * rest2;
+                    let change = *mean / (square.sqrt() / root + epsilon) * rate;
+                    *weight = *weight * decay - change;
+                }
+            });
         data.map(|data| Tensor::from_data(data, &device))
     }
 }
@@ -214,21 +272,52 @@ mod tests {
         let mut weight = Tensor::<2>::from_data([[0.5, -1.0, 2.0], [0.25, 0.0, -0.75]], &device);
         let mut bias = Tensor::<1>::from_data([0.1, -0.2, 0.3], &device);
         let expected = [
-            ([0.399_5, -0.899_000_05, 1.898, 0.249_75, -0.099_999_99, -0.649_250_03], [0.090_909_09, -0.3, 0.4]),
             (
-                [0.351_041_14, -0.850_291_43, 1.848_791_8, 0.249_625_12, -0.148_209_08, -0.600_666_3],
+                [
+                    0.399_5,
+                    -0.899_000_05,
+                    1.898,
+                    0.249_75,
+                    -0.099_999_99,
+                    -0.649_250_03,
+                ],
+                [0.090_909_09, -0.3, 0.4],
+            ),
+            (
+                [
+                    0.351_041_14,
+                    -0.850_291_43,
+                    1.848_791_8,
+                    0.249_625_12,
+                    -0.148_209_08,
+                    -0.600_666_3,
+                ],
                 [0.087_494_77, -0.346_608_97, 0.446_609],
             ),
             (
-                [0.331_810_92, -0.830_961_35, 1.829_262_1, 0.249_575_2, -0.167_339_47, -0.581_386_15],
+                [
+                    0.331_810_92,
+                    -0.830_961_35,
+                    1.829_262_1,
+                    0.249_575_2,
+                    -0.167_339_47,
+                    -0.581_386_15,
+                ],
                 [0.086_393_06, -0.364_072_14, 0.464_072_17],
             ),
         ];
-        for (step, (rate, (expected_weight, expected_bias))) in [0.1, 0.05, 0.02].into_iter().zip(expected).enumerate()
+        for (step, (rate, (expected_weight, expected_bias))) in
+            [0.1, 0.05, 0.02].into_iter().zip(expected).enumerate()
         {
             let times = (step + 1) as f32;
-            let gradient = Tensor::<1>::from_data([0.1, -0.2, 0.3, 0.0, 1.0, -4.0], &device) * times;
-            weight = optimizer.updated("encoder.layer.0.output.dense.weight", weight, gradient, rate);
+            let gradient =
+                Tensor::<1>::from_data([0.1, -0.2, 0.3, 0.0, 1.0, -4.0], &device) * times;
+            weight = optimizer.updated(
+                "encoder.layer.0.output.dense.weight",
+                weight,
+                gradient,
+                rate,
+            );
             let gradient = Tensor::<1>::from_data([1e-9, 0.5, -0.5], &device) / times;
             bias = optimizer.updated("encoder.layer.0.output.dense.bias", bias, gradient, rate);
             assert_close(&weight.clone().try_into_vec_as().unwrap(), &expected_weight);
@@ -239,10 +328,15 @@ mod tests {
     #[test]
     fn layer_norm_and_biases_do_not_decay() {
         let device = Device::flex();
-        let mut optimizer = AdamW::new(&OptimizerSettings { weight_decay: 0.5, ..OptimizerSettings::default() });
+        let mut optimizer = AdamW::new(&OptimizerSettings {
+            weight_decay: 0.5,
+            ..OptimizerSettings::default()
+        });
         let mut after = |name| {
             let one = Tensor::<1>::from_data([1.0], &device);
-            optimizer.updated(name, one.clone(), one.zeros_like(), 0.1).into_scalar::<f32>()
+            optimizer
+                .updated(name, one.clone(), one.zeros_like(), 0.1)
+                .into_scalar::<f32>()
         };
         assert_eq!(after("bert.encoder.layer.0.output.LayerNorm.weight"), 1.0);
         assert_eq!(after("classifier.bias"), 1.0);
@@ -253,15 +347,27 @@ mod tests {
     fn the_fast_path_on_a_cpu_computes_the_same_bits() {
         let device = Device::flex();
         let vector = |from: f32| {
-            let values: Vec<f32> = (0..70_000).map(|i| ((i * 37 % 1_001) as f32 - 500.0) * from).collect();
+            let values: Vec<f32> = (0..70_000)
+                .map(|i| ((i * 37 % 1_001) as f32 - 500.0) * from)
+                .collect();
             Tensor::<1>::from_data(values.as_slice(), &device)
         };
-        let step = Step { decay: 0.999, rate: 3e-4, root: 0.05, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let step = Step {
+            decay: 0.999,
+            rate: 3e-4,
+            root: 0.05,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        };
         let before = || [vector(1e-3), vector(1e-4), vector(1e-3).abs()];
         let slow = step.in_tensors(before(), vector(1e-2));
         let fast = step.in_one_pass(before(), vector(1e-2));
         for (slow, fast) in slow.into_iter().zip(fast) {
-            assert_eq!(slow.try_into_vec_as::<f32>().unwrap(), fast.try_into_vec_as::<f32>().unwrap());
+            assert_eq!(
+                slow.try_into_vec_as::<f32>().unwrap(),
+                fast.try_into_vec_as::<f32>().unwrap()
+            );
         }
     }
 }

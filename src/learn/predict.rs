@@ -58,7 +58,11 @@ impl Predictions {
     /// The number of the likeliest label of each row; of equals, the first.
     pub fn labels(&self) -> Vec<u32> {
         let likeliest = |row: &Vec<f32>| {
-            let best = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
+            let best = row
+                .iter()
+                .enumerate()
+                .rev()
+                .max_by(|a, b| a.1.total_cmp(b.1));
             best.map_or(0, |(label, _)| label as u32)
         };
         self.logits.iter().map(likeliest).collect()
@@ -68,7 +72,9 @@ impl Predictions {
     pub fn probabilities(&self) -> Vec<Vec<f32>> {
         let softmax = |row: &Vec<f32>| {
             let all = log_sum_exp(row);
-            row.iter().map(|&logit| (f64::from(logit) - all).exp() as f32).collect()
+            row.iter()
+                .map(|&logit| (f64::from(logit) - all).exp() as f32)
+                .collect()
         };
         self.logits.iter().map(softmax).collect()
     }
@@ -76,17 +82,28 @@ impl Predictions {
     /// The mean cross entropy against `labels`, in nats, summed in double precision; 0 for no rows.
     pub fn loss(&self, labels: &[u32]) -> f64 {
         let of_row = |(row, &label): (&Vec<f32>, &u32)| {
-            let right = row.get(label as usize).map_or(f64::NEG_INFINITY, |&logit| f64::from(logit));
+            let right = row
+                .get(label as usize)
+                .map_or(f64::NEG_INFINITY, |&logit| f64::from(logit));
             log_sum_exp(row) - right
         };
         let sum: f64 = self.logits.iter().zip(labels).map(of_row).sum();
-        if labels.is_empty() { 0.0 } else { sum / labels.len() as f64 }
+        if labels.is_empty() {
+            0.0
+        } else {
+            sum / labels.len() as f64
+        }
     }
 }
 
 fn log_sum_exp(row: &[f32]) -> f64 {
     let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    largest + row.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum::<f64>().ln()
+    largest
+        + row
+            .iter()
+            .map(|&logit| (f64::from(logit) - largest).exp())
+            .sum::<f64>()
+            .ln()
 }
 
 #[cfg(test)]
@@ -94,7 +111,9 @@ mod tests {
     use super::*;
 
     fn predictions() -> Predictions {
-        Predictions { logits: vec![vec![2.0, -1.0, 0.5], vec![0.0, 0.0, 0.0]] }
+        Predictions {
+            logits: vec![vec![2.0, -1.0, 0.5], vec![0.0, 0.0, 0.0]],
+        }
     }
 
     #[test]
@@ -105,12 +124,22 @@ mod tests {
     #[test]
     fn the_likeliest_label_wins_and_of_equals_the_first() {
         assert_eq!(predictions().labels(), [0, 0]);
-        assert_eq!(Predictions { logits: vec![vec![-1.0, 3.0]] }.labels(), [1]);
+        assert_eq!(
+            Predictions {
+                logits: vec![vec![-1.0, 3.0]]
+            }
+            .labels(),
+            [1]
+        );
     }
 
     #[test]
     fn probabilities_sum_to_one_even_for_huge_logits() {
-        for row in (Predictions { logits: vec![vec![1e4, -1e4, 9.9e3], vec![0.3, 0.2, 0.1]] }).probabilities() {
+        for row in (Predictions {
+            logits: vec![vec![1e4, -1e4, 9.9e3], vec![0.3, 0.2, 0.1]],
+        })
+        .probabilities()
+        {
             assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         }
     }

@@ -21,7 +21,10 @@ pub struct ScheduleSettings {
 
 impl Default for ScheduleSettings {
     fn default() -> Self {
-        ScheduleSettings { name: ScheduleName::Linear, warmup: 0.1 }
+        ScheduleSettings {
+            name: ScheduleName::Linear,
+            warmup: 0.1,
+        }
     }
 }
 
@@ -49,7 +52,12 @@ impl Schedule {
     /// The schedule of `total` steps whose highest rate is `peak`.
     pub fn new(settings: &ScheduleSettings, peak: f64, total: u64) -> Self {
         let warmup = (total as f64 * settings.warmup).ceil() as u64;
-        Schedule { name: settings.name, peak, warmup, total }
+        Schedule {
+            name: settings.name,
+            peak,
+            warmup,
+            total,
+        }
     }
 
     /// The rate for a step, counted from 0.
@@ -81,7 +89,10 @@ mod tests {
     fn assert_close(found: &[f64], expected: &[f64]) {
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-18, "{found} is not {expected}");
+            assert!(
+                (found - expected).abs() < 1e-18,
+                "{found} is not {expected}"
+            );
         }
     }
 
@@ -122,7 +133,10 @@ mod tests {
 
     #[test]
     fn without_warm_up_the_first_step_has_the_full_rate() {
-        assert_close(&rates(ScheduleName::Linear, 0.0, 4), &[5e-05, 3.7500000000000003e-05, 2.5e-05, 1.25e-05, 0.0]);
+        assert_close(
+            &rates(ScheduleName::Linear, 0.0, 4),
+            &[5e-05, 3.7500000000000003e-05, 2.5e-05, 1.25e-05, 0.0],
+        );
     }
 
     #[test]
@@ -133,6 +147,9 @@ mod tests {
 
     #[test]
     fn a_constant_rate_stays_after_its_warm_up() {
-        assert_close(&rates(ScheduleName::Constant, 0.25, 5), &[0.0, 2.5e-05, 5e-05, 5e-05, 5e-05, 5e-05]);
+        assert_close(
+            &rates(ScheduleName::Constant, 0.25, 5),
+            &[0.0, 2.5e-05, 5e-05, 5e-05, 5e-05, 5e-05],
+        );
     }
 }

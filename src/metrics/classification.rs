@@ -50,7 +50,10 @@ pub fn classification(labels: &[u32], predicted: &[u32], names: &[String]) -> Cl
     let classes = names.len();
     let mut confusion_matrix = vec![vec![0u64; classes]; classes]; // [true, predicted]
     for (&label, &answer) in labels.iter().zip(predicted) {
-        if let Some(cell) = confusion_matrix.get_mut(label as usize).and_then(|row| row.get_mut(answer as usize)) {
+        if let Some(cell) = confusion_matrix
+            .get_mut(label as usize)
+            .and_then(|row| row.get_mut(answer as usize))
+        {
             *cell += 1;
         }
     }
@@ -67,9 +70,14 @@ pub fn classification(labels: &[u32], predicted: &[u32], names: &[String]) -> Cl
         support: sum.support + one.support,
         predicted: sum.predicted + one.predicted,
     });
-    let macro_mean = |value: fn(&Counts) -> f64| quotient(counts.iter().map(value).sum(), classes as f64);
-    let weighted_mean =
-        |value: fn(&Counts) -> f64| quotient(counts.iter().map(|one| value(one) * one.support).sum(), total.support);
+    let macro_mean =
+        |value: fn(&Counts) -> f64| quotient(counts.iter().map(value).sum(), classes as f64);
+    let weighted_mean = |value: fn(&Counts) -> f64| {
+        quotient(
+            counts.iter().map(|one| value(one) * one.support).sum(),
+            total.support,
+        )
+    };
 
     Classification {
         accuracy: quotient(total.hits, rows),
@@ -122,7 +130,12 @@ impl Classification {
     pub fn flat(&self, loss: f64) -> Map<String, Value> {
         Metric::ALL
             .iter()
-            .map(|&metric| (metric.name().to_owned(), self.value(metric).unwrap_or(loss).into()))
+            .map(|&metric| {
+                (
+                    metric.name().to_owned(),
+                    self.value(metric).unwrap_or(loss).into(),
+                )
+            })
             .collect()
     }
 }
@@ -200,11 +213,22 @@ mod tests {
         for (number, case) in fixture.cases.iter().enumerate() {
             let ours = classification(&case.labels, &case.predicted, &names(case.classes));
             let near = |what: &str, ours: f64, theirs: f64| {
-                assert!((ours - theirs).abs() < 1e-6, "case {number} ({}): {what} is {ours}, not {theirs}", case.about);
+                assert!(
+                    (ours - theirs).abs() < 1e-6,
+                    "case {number} ({}): {what} is {ours}, not {theirs}",
+                    case.about
+                );
             };
             assert_eq!(case.expected.len(), Metric::ALL.len() - 1);
-            for metric in Metric::ALL.into_iter().filter(|metric| *metric != Metric::Loss) {
-                near(metric.name(), ours.value(metric).unwrap(), case.expected[metric.name()]);
+            for metric in Metric::ALL
+                .into_iter()
+                .filter(|metric| *metric != Metric::Loss)
+            {
+                near(
+                    metric.name(),
+                    ours.value(metric).unwrap(),
+                    case.expected[metric.name()],
+                );
             }
             for (class, scores) in ours.per_class.iter().enumerate() {
                 near("precision", scores.precision, case.precision[class]);
@@ -237,8 +261,17 @@ mod tests {
     fn written_scores_begin_with_the_flat_metrics() {
         let scores = classification(&[0, 1], &[0, 0], &names(2));
         let written = serde_json::to_value(&scores).unwrap();
-        let fields: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
-        let flat: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).filter(|name| *name != "loss").collect();
+        let fields: Vec<&str> = written
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let flat: Vec<&str> = Metric::ALL
+            .iter()
+            .map(|metric| metric.name())
+            .filter(|name| *name != "loss")
+            .collect();
         assert_eq!(fields[..11], flat);
         assert_eq!(scores.flat(0.5)["loss"], 0.5);
     }

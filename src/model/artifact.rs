@@ -41,8 +41,14 @@ impl ModelInfo {
     /// The file is missing or is no `model.json`.
     pub fn read(folder: &Path) -> Result<ModelInfo, ModelError> {
         let path = folder.join("model.json");
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?;
-        serde_json::from_slice(&bytes).map_err(|e| ModelError::Config { path, reason: e.to_string() })
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| ModelError::Config {
+            path,
+            reason: e.to_string(),
+        })
     }
 }
 
@@ -62,7 +68,10 @@ pub fn save(
     };
     let json = |value: serde_json::Value| format!("{value:#}\n");
     write("model.safetensors", &weights::serialise(classifier)?)?;
-    write("config.json", json(config.for_classification(&info.label_names, info.head_dropout)).as_bytes())?;
+    write(
+        "config.json",
+        json(config.for_classification(&info.label_names, info.head_dropout)).as_bytes(),
+    )?;
     write("model.json", json(serde_json::json!(info)).as_bytes())
 }
 
@@ -70,10 +79,19 @@ pub fn save(
 ///
 /// # Errors
 /// As for an encoder's files; the weights must have every tensor of the classifier.
-pub fn open(folder: &Path, device: &Device) -> Result<(Classifier, EncoderConfig, ModelInfo), ModelError> {
+pub fn open(
+    folder: &Path,
+    device: &Device,
+) -> Result<(Classifier, EncoderConfig, ModelInfo), ModelError> {
     let info = ModelInfo::read(folder)?;
     let config = EncoderConfig::read(&folder.join("config.json"))?;
-    let unset = Classifier::unset(&config, info.pooling, info.head_dropout, info.label_names.len(), device)?;
+    let unset = Classifier::unset(
+        &config,
+        info.pooling,
+        info.head_dropout,
+        info.label_names.len(),
+        device,
+    )?;
     let (classifier, _) = weights::load(unset, &folder.join("model.safetensors"), Rest::None)?;
     Ok((classifier, config, info))
 }

@@ -63,9 +63,13 @@ impl Bert {
         Bert {
             embeddings: Embeddings::unset(config, device),
             encoder: Encoder {
-                layer: (0..config.num_hidden_layers).map(|_| Layer::unset(config, device)).collect(),
+                layer: (0..config.num_hidden_layers)
+                    .map(|_| Layer::unset(config, device))
+                    .collect(),
             },
-            pooler: with_pooler.then(|| Pooler { dense: linear(config.hidden_size, config.hidden_size, device) }),
+            pooler: with_pooler.then(|| Pooler {
+                dense: linear(config.hidden_size, config.hidden_size, device),
+            }),
         }
     }
 
@@ -77,9 +81,13 @@ impl Bert {
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<3> {
         let bias = padding_bias(&batch.mask);
         let embedded = self.embeddings.forward(batch, mode);
-        self.encoder.layer.iter().enumerate().fold(embedded, |hidden, (number, layer)| {
-            layer.forward(hidden, bias.clone(), mode, number)
-        })
+        self.encoder
+            .layer
+            .iter()
+            .enumerate()
+            .fold(embedded, |hidden, (number, layer)| {
+                layer.forward(hidden, bias.clone(), mode, number)
+            })
     }
 
     /// The attention weights of a layer (counted from 0) without dropout, `[batch, heads, length, length]`; `None` when
@@ -88,9 +96,12 @@ impl Bert {
         let (wanted, below) = self.encoder.layer.get(..=layer)?.split_last()?;
         let bias = padding_bias(&batch.mask);
         let embedded = self.embeddings.forward(batch, &Mode::Evaluate);
-        let hidden = below.iter().enumerate().fold(embedded, |hidden, (number, layer)| {
-            layer.forward(hidden, bias.clone(), &Mode::Evaluate, number)
-        });
+        let hidden = below
+            .iter()
+            .enumerate()
+            .fold(embedded, |hidden, (number, layer)| {
+                layer.forward(hidden, bias.clone(), &Mode::Evaluate, number)
+            });
         let attention = &wanted.attention.self_attention;
         let [query, key, _] = attention.project(hidden);
         Some(attention_weights(query, key, bias))
@@ -123,7 +134,12 @@ impl Embeddings {
         let [_, length] = batch.ids.dims();
         let words = self.word_embeddings.forward(batch.ids.clone()); // [batch, length, hidden]
         let types = self.token_type_embeddings.forward(batch.type_ids.clone()); // [batch, length, hidden]
-        let positions = self.position_embeddings.weight.val().narrow(0, 0, length).unsqueeze::<3>(); // [1, length, hidden]
+        let positions = self
+            .position_embeddings
+            .weight
+            .val()
+            .narrow(0, 0, length)
+            .unsqueeze::<3>(); // [1, length, hidden]
         let summed = self.layer_norm.forward(words + types + positions);
         dropout(summed, self.dropout, mode, Site::Embeddings)
     }
@@ -159,10 +175,17 @@ impl Layer {
     }
 
     fn forward(&self, hidden: Tensor<3>, bias: Tensor<4>, mode: &Mode, number: usize) -> Tensor<3> {
-        let context = self.attention.self_attention.forward(hidden.clone(), bias, mode, number);
-        let hidden = self.attention.output.forward(context, hidden, mode, Site::AttentionOutput(number));
+        let context = self
+            .attention
+            .self_attention
+            .forward(hidden.clone(), bias, mode, number);
+        let hidden =
+            self.attention
+                .output
+                .forward(context, hidden, mode, Site::AttentionOutput(number));
         let wide = self.intermediate.forward(hidden.clone()); // [batch, length, intermediate]
-        self.output.forward(wide, hidden, mode, Site::Output(number))
+        self.output
+            .forward(wide, hidden, mode, Site::Output(number))
     }
 }
 
@@ -309,7 +332,9 @@ pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
 }
 
 fn layer_norm(config: &EncoderConfig, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps).init(device)
+    LayerNormConfig::new(config.hidden_size)
+        .with_epsilon(config.layer_norm_eps)
+        .init(device)
 }
 
 #[cfg(test)]
@@ -320,16 +345,38 @@ mod tests {
     fn gelu_and_its_gradient_are_exact() {
         let device = Device::flex().autodiff();
         let points = [-3.0f32, -1.0, -0.1, 0.0, 0.5, 2.0];
-        let input = Tensor::<1>::from_floats(points, &device).reshape([1, 1, 6]).require_grad();
+        let input = Tensor::<1>::from_floats(points, &device)
+            .reshape([1, 1, 6])
+            .require_grad();
         let output = gelu(input.clone());
         let gradients = output.sum().backward();
-        let gradient = input.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        let gradient = input
+            .grad(&gradients)
+            .unwrap()
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         let phi = |x: f64| (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
         // Φ at the points, from tables.
-        let cumulative = [0.001_349_898, 0.158_655_25, 0.460_172_16, 0.5, 0.691_462_46, 0.977_249_87];
-        for ((x, found), cumulative) in points.into_iter().map(f64::from).zip(gradient).zip(cumulative) {
+        let cumulative = [
+            0.001_349_898,
+            0.158_655_25,
+            0.460_172_16,
+            0.5,
+            0.691_462_46,
+            0.977_249_87,
+        ];
+        for ((x, found), cumulative) in points
+            .into_iter()
+            .map(f64::from)
+            .zip(gradient)
+            .zip(cumulative)
+        {
             let wanted = cumulative + x * phi(x);
-            assert!((f64::from(found) - wanted).abs() < 1e-6, "at {x}: {found}, wanted {wanted}");
+            assert!(
+                (f64::from(found) - wanted).abs() < 1e-6,
+                "at {x}: {found}, wanted {wanted}"
+            );
         }
     }
 

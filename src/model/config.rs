@@ -172,17 +172,29 @@ impl EncoderConfig {
     /// A file that is missing or no JSON, a missing or mistyped field, a model type other than `bert`, and values that
     /// no encoder can have.
     pub fn read(path: &Path) -> Result<EncoderConfig, ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Unreadable { path: path.to_owned(), source })?;
-        let broken = |e: serde_json::Error| ModelError::Config { path: path.to_owned(), reason: e.to_string() };
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let broken = |e: serde_json::Error| ModelError::Config {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        };
         // The model type comes first: another type's file has other fields, and naming those would mislead.
         let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
         if !value.is_object() {
-            return Err(ModelError::Config { path: path.to_owned(), reason: "it is not a JSON object".to_owned() });
+            return Err(ModelError::Config {
+                path: path.to_owned(),
+                reason: "it is not a JSON object".to_owned(),
+            });
         }
         if let Some(found) = value.get("model_type").and_then(Value::as_str)
             && !MODEL_TYPES.contains(&found)
         {
-            return Err(ModelError::ModelType { path: path.to_owned(), found: found.to_owned() });
+            return Err(ModelError::ModelType {
+                path: path.to_owned(),
+                found: found.to_owned(),
+            });
         }
         let mut config: EncoderConfig = serde_json::from_slice(&bytes).map_err(broken)?;
         if config.model_type == REFIT_BERT {
@@ -195,8 +207,12 @@ impl EncoderConfig {
     /// The `config.json` of a classifier with this encoder, as `BertForSequenceClassification` reads it.
     pub fn for_classification(&self, label_names: &[String], head_dropout: f64) -> Value {
         let names = || label_names.iter().enumerate();
-        let id2label: Map<String, Value> = names().map(|(id, name)| (id.to_string(), json!(name))).collect();
-        let label2id: Map<String, Value> = names().map(|(id, name)| (name.clone(), json!(id))).collect();
+        let id2label: Map<String, Value> = names()
+            .map(|(id, name)| (id.to_string(), json!(name)))
+            .collect();
+        let label2id: Map<String, Value> = names()
+            .map(|(id, name)| (name.clone(), json!(id)))
+            .collect();
         json!({
             "architectures": ["BertForSequenceClassification"],
             "model_type": self.model_type,
@@ -225,7 +241,12 @@ impl EncoderConfig {
     /// Refuses values that no encoder can have, so that nothing below has to expect them.
     pub(super) fn check(&self, origin: &str) -> Result<(), ModelError> {
         let wrong = |field: &'static str, found: String, wanted: String| {
-            Err(ModelError::ConfigValue { origin: origin.to_owned(), field, found, wanted })
+            Err(ModelError::ConfigValue {
+                origin: origin.to_owned(),
+                field,
+                found,
+                wanted,
+            })
         };
         // Far above any BERT, and low enough that no product of two sizes overflows.
         let most = 1 << 24;
@@ -235,35 +256,68 @@ impl EncoderConfig {
             ("num_hidden_layers", self.num_hidden_layers, 1024),
             ("num_attention_heads", self.num_attention_heads, most),
             ("intermediate_size", self.intermediate_size, most),
-            ("max_position_embeddings", self.max_position_embeddings, most),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                most,
+            ),
             ("type_vocab_size", self.type_vocab_size, most),
         ];
         for (field, found, most) in sizes {
             if !(1..=most).contains(&found) {
-                return wrong(field, found.to_string(), format!("a whole number from 1 to {most}"));
+                return wrong(
+                    field,
+                    found.to_string(),
+                    format!("a whole number from 1 to {most}"),
+                );
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let wanted = format!("a number that divides the hidden size, {}", self.hidden_size);
-            return wrong("num_attention_heads", self.num_attention_heads.to_string(), wanted);
+            let wanted = format!(
+                "a number that divides the hidden size, {}",
+                self.hidden_size
+            );
+            return wrong(
+                "num_attention_heads",
+                self.num_attention_heads.to_string(),
+                wanted,
+            );
         }
         let probabilities = [
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
-            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
+            (
+                "attention_probs_dropout_prob",
+                Some(self.attention_probs_dropout_prob),
+            ),
             ("classifier_dropout", self.classifier_dropout),
         ];
         for (field, found) in probabilities {
             if let Some(found) = found.filter(|p| !(0.0..1.0).contains(p)) {
-                return wrong(field, found.to_string(), "a probability of at least 0 and below 1".to_owned());
+                return wrong(
+                    field,
+                    found.to_string(),
+                    "a probability of at least 0 and below 1".to_owned(),
+                );
             }
         }
-        for (field, found) in [("initializer_range", self.initializer_range), ("layer_norm_eps", self.layer_norm_eps)] {
+        for (field, found) in [
+            ("initializer_range", self.initializer_range),
+            ("layer_norm_eps", self.layer_norm_eps),
+        ] {
             if !(found.is_finite() && found >= 0.0) {
-                return wrong(field, found.to_string(), "a number of at least 0".to_owned());
+                return wrong(
+                    field,
+                    found.to_string(),
+                    "a number of at least 0".to_owned(),
+                );
             }
         }
         if self.is_decoder {
-            return wrong("is_decoder", "true".to_owned(), "false: only encoders are computed here".to_owned());
+            return wrong(
+                "is_decoder",
+                "true".to_owned(),
+                "false: only encoders are computed here".to_owned(),
+            );
         }
         Ok(())
     }
@@ -281,7 +335,10 @@ pub struct EncoderFiles {
 impl EncoderFiles {
     /// The files where a folder in the Hugging Face layout has them.
     pub fn in_folder(folder: &Path) -> EncoderFiles {
-        EncoderFiles { config: folder.join("config.json"), weights: folder.join("model.safetensors") }
+        EncoderFiles {
+            config: folder.join("config.json"),
+            weights: folder.join("model.safetensors"),
+        }
     }
 }
 
@@ -302,7 +359,11 @@ pub fn check_fits(
         ("token types", token_types, config.type_vocab_size),
     ];
     match pairs.into_iter().find(|(_, needed, there)| needed > there) {
-        Some((what, needed, there)) => Err(ModelError::TooSmall { what, needed, there }),
+        Some((what, needed, there)) => Err(ModelError::TooSmall {
+            what,
+            needed,
+            there,
+        }),
         None => Ok(()),
     }
 }
@@ -336,19 +397,52 @@ mod tests {
         let cases = [
             ("", "EOF"),
             ("[1]", "not a JSON object"),
-            (&GOOD.replace(r#""hidden_size": 8,"#, ""), "missing field `hidden_size`"),
-            (&GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": "8""#), "invalid type: string \"8\""),
-            (&GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": -8"#), "-8"),
-            (&GOOD.replace(r#""model_type": "bert","#, ""), "missing field `model_type`"),
+            (
+                &GOOD.replace(r#""hidden_size": 8,"#, ""),
+                "missing field `hidden_size`",
+            ),
+            (
+                &GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": "8""#),
+                "invalid type: string \"8\"",
+            ),
+            (
+                &GOOD.replace(r#""hidden_size": 8"#, r#""hidden_size": -8"#),
+                "-8",
+            ),
+            (
+                &GOOD.replace(r#""model_type": "bert","#, ""),
+                "missing field `model_type`",
+            ),
             (&GOOD.replace(r#""bert""#, r#""roberta""#), "roberta"),
-            (&GOOD.replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 3"#), "divides the hidden size, 8"),
-            (&GOOD.replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 0"#), "from 1 to"),
-            (&GOOD.replace(r#""num_hidden_layers": 1"#, r#""num_hidden_layers": 4000000000"#), "from 1 to 1024"),
-            (&GOOD.replace(r#""use_cache": true"#, r#""hidden_act": "silu""#), "unknown variant `silu`"),
-            (&GOOD.replace(r#""use_cache": true"#, r#""hidden_dropout_prob": 1.0"#), "below 1"),
+            (
+                &GOOD.replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 3"#),
+                "divides the hidden size, 8",
+            ),
+            (
+                &GOOD.replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 0"#),
+                "from 1 to",
+            ),
+            (
+                &GOOD.replace(
+                    r#""num_hidden_layers": 1"#,
+                    r#""num_hidden_layers": 4000000000"#,
+                ),
+                "from 1 to 1024",
+            ),
+            (
+                &GOOD.replace(r#""use_cache": true"#, r#""hidden_act": "silu""#),
+                "unknown variant `silu`",
+            ),
+            (
+                &GOOD.replace(r#""use_cache": true"#, r#""hidden_dropout_prob": 1.0"#),
+                "below 1",
+            ),
             (&GOOD.replace("use_cache", "is_decoder"), "is_decoder"),
             (
-                &GOOD.replace(r#""use_cache": true"#, r#""position_embedding_type": "relative_key""#),
+                &GOOD.replace(
+                    r#""use_cache": true"#,
+                    r#""position_embedding_type": "relative_key""#,
+                ),
                 "unknown variant `relative_key`",
             ),
         ];
@@ -363,21 +457,43 @@ mod tests {
     fn tokens_beyond_the_embeddings_are_refused() {
         let config = written(GOOD).unwrap();
         assert!(check_fits(&config, 30, 12, 2).is_ok());
-        for (vocabulary, length, types, what) in
-            [(31, 12, 2, "token ids"), (30, 13, 2, "positions"), (30, 12, 3, "token types")]
-        {
-            let error = check_fits(&config, vocabulary, length, types).unwrap_err().to_string();
+        for (vocabulary, length, types, what) in [
+            (31, 12, 2, "token ids"),
+            (30, 13, 2, "positions"),
+            (30, 12, 3, "token types"),
+        ] {
+            let error = check_fits(&config, vocabulary, length, types)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(what), "{error}");
         }
     }
 
     #[test]
     fn an_encoder_from_scratch_is_four_times_as_wide_inside_unless_said_otherwise() {
-        let settings: ScratchSettings = serde_json::from_str(r#"{"layers": 2, "hidden": 128, "heads": 2}"#).unwrap();
-        let config = settings.config(Vocabulary { size: 100, pad_id: 3 }).unwrap();
-        assert_eq!((config.intermediate_size, config.max_position_embeddings), (512, 512));
+        let settings: ScratchSettings =
+            serde_json::from_str(r#"{"layers": 2, "hidden": 128, "heads": 2}"#).unwrap();
+        let config = settings
+            .config(Vocabulary {
+                size: 100,
+                pad_id: 3,
+            })
+            .unwrap();
+        assert_eq!(
+            (config.intermediate_size, config.max_position_embeddings),
+            (512, 512)
+        );
         assert_eq!(config.pad_token_id, Some(3));
-        let odd = ScratchSettings { heads: 3, ..settings };
-        assert!(odd.config(Vocabulary { size: 100, pad_id: 3 }).is_err());
+        let odd = ScratchSettings {
+            heads: 3,
+            ..settings
+        };
+        assert!(
+            odd.config(Vocabulary {
+                size: 100,
+                pad_id: 3
+            })
+            .is_err()
+        );
     }
 }

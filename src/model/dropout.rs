@@ -48,15 +48,25 @@ impl Site {
 const CHUNK: usize = 1 << 16;
 
 /// Sets each element to 0 with `probability` (to the nearest 2⁻¹⁶) and scales the rest, when `mode` is training.
-pub(super) fn dropout<const D: usize>(input: Tensor<D>, probability: f64, mode: &Mode, site: Site) -> Tensor<D> {
-    let Mode::Train { seed, step } = *mode else { return input };
+pub(super) fn dropout<const D: usize>(
+    input: Tensor<D>,
+    probability: f64,
+    mode: &Mode,
+    site: Site,
+) -> Tensor<D> {
+    let Mode::Train { seed, step } = *mode else {
+        return input;
+    };
     let threshold = (probability * 65536.0).round() as u32;
     if threshold == 0 {
         return input;
     }
     let shape = input.dims();
     let mask = mask(shape.iter().product(), threshold, seed, step, site);
-    let mask = Tensor::from_data(TensorData::new(mask, shape), (&input.device(), input.dtype()));
+    let mask = Tensor::from_data(
+        TensorData::new(mask, shape),
+        (&input.device(), input.dtype()),
+    );
     input * mask
 }
 
@@ -70,18 +80,20 @@ fn mask(length: usize, threshold: u32, seed: u64, step: u64, site: Site) -> Vec<
     let key = *key.finalize().as_bytes();
     let scale = (65536.0 / (65536.0 - f64::from(threshold))) as f32;
     let mut mask = vec![0.0; length];
-    mask.par_chunks_mut(CHUNK).enumerate().for_each(|(stream, factors)| {
-        let mut generator = ChaCha8Rng::from_seed(key);
-        generator.set_stream(stream as u64);
-        let mut bits = [0; 1024];
-        for factors in factors.chunks_mut(bits.len() / 2) {
-            generator.fill_bytes(&mut bits);
-            for (factor, pair) in factors.iter_mut().zip(bits.chunks_exact(2)) {
-                let drawn = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
-                *factor = if drawn < threshold { 0.0 } else { scale };
+    mask.par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(stream, factors)| {
+            let mut generator = ChaCha8Rng::from_seed(key);
+            generator.set_stream(stream as u64);
+            let mut bits = [0; 1024];
+            for factors in factors.chunks_mut(bits.len() / 2) {
+                generator.fill_bytes(&mut bits);
+                for (factor, pair) in factors.iter_mut().zip(bits.chunks_exact(2)) {
+                    let drawn = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+                    *factor = if drawn < threshold { 0.0 } else { scale };
+                }
             }
-        }
-    });
+        });
     mask
 }
 
@@ -96,7 +108,8 @@ mod tests {
     #[test]
     fn a_mask_drops_its_share_and_keeps_the_mean() {
         let mask = drawn(1, 0, Site::Embeddings);
-        let dropped = mask.iter().filter(|&&factor| factor == 0.0).count() as f64 / mask.len() as f64;
+        let dropped =
+            mask.iter().filter(|&&factor| factor == 0.0).count() as f64 / mask.len() as f64;
         let mean = mask.iter().map(|&factor| f64::from(factor)).sum::<f64>() / mask.len() as f64;
         assert!((dropped - 0.1).abs() < 0.003, "{dropped}");
         assert!((mean - 1.0).abs() < 0.003, "{mean}");
@@ -106,16 +119,29 @@ mod tests {
     fn seed_step_and_site_each_change_the_mask_and_nothing_else_does() {
         let mask = drawn(1, 2, Site::Attention(0));
         assert_eq!(mask, drawn(1, 2, Site::Attention(0)));
-        for other in [drawn(2, 2, Site::Attention(0)), drawn(1, 3, Site::Attention(0)), drawn(1, 2, Site::Output(0))] {
+        for other in [
+            drawn(2, 2, Site::Attention(0)),
+            drawn(1, 3, Site::Attention(0)),
+            drawn(1, 2, Site::Output(0)),
+        ] {
             assert_ne!(mask, other);
         }
     }
 
     #[test]
     fn the_number_of_threads_does_not_change_the_mask() {
-        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(one.install(|| drawn(5, 6, Site::Head)), three.install(|| drawn(5, 6, Site::Head)));
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        let three = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
+        assert_eq!(
+            one.install(|| drawn(5, 6, Site::Head)),
+            three.install(|| drawn(5, 6, Site::Head))
+        );
     }
 
     #[test]

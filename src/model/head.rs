@@ -59,7 +59,11 @@ impl Head {
         labels: usize,
         device: &burn::tensor::Device,
     ) -> Head {
-        Head { classifier: linear(hidden, labels, device), dropout, pooling }
+        Head {
+            classifier: linear(hidden, labels, device),
+            dropout,
+            pooling,
+        }
     }
 
     pub fn pooling(&self) -> Pooling {
@@ -72,17 +76,28 @@ impl Head {
     }
 
     pub(super) fn labels(&self) -> usize {
-        self.classifier.weight.lazy_shape().last().copied().unwrap_or_default()
+        self.classifier
+            .weight
+            .lazy_shape()
+            .last()
+            .copied()
+            .unwrap_or_default()
     }
 
     /// `[batch, hidden]` → logits `[batch, labels]`.
     pub(super) fn forward(&self, pooled: Tensor<2>, mode: &Mode) -> Tensor<2> {
-        self.classifier.forward(dropout(pooled, self.dropout, mode, Site::Head))
+        self.classifier
+            .forward(dropout(pooled, self.dropout, mode, Site::Head))
     }
 
     /// One vector per text, `[batch, hidden]`, from hidden states `[batch, length, hidden]` and the mask of real tokens
     /// `[batch, length]`.
-    pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<3>, mask: &Tensor<2, Bool>) -> Tensor<2> {
+    pub(super) fn pool(
+        &self,
+        encoder: &Bert,
+        hidden: Tensor<3>,
+        mask: &Tensor<2, Bool>,
+    ) -> Tensor<2> {
         let [batch, length, width] = hidden.dims();
         let first = |hidden: Tensor<3>| hidden.narrow(1, 0, 1).reshape([batch, width]); // [batch, hidden]
         let real = mask.clone().reshape([batch, length, 1]); // [batch, length, 1]
@@ -96,7 +111,10 @@ impl Head {
             }
             (Pooling::Max, _) => {
                 let padding = real.bool_not().expand([batch, length, width]); // [batch, length, hidden]
-                hidden.mask_fill(padding, f32::MIN).max_dim(1).reshape([batch, width]) // [batch, hidden]
+                hidden
+                    .mask_fill(padding, f32::MIN)
+                    .max_dim(1)
+                    .reshape([batch, width]) // [batch, hidden]
             }
         }
     }

@@ -55,15 +55,22 @@ mod tests {
     use super::*;
 
     fn config() -> EncoderConfig {
-        let settings: ScratchSettings = serde_json::from_str(r#"{"layers": 1, "hidden": 64, "heads": 2}"#).unwrap();
-        settings.config(Vocabulary { size: 1000, pad_id: 3 }).unwrap()
+        let settings: ScratchSettings =
+            serde_json::from_str(r#"{"layers": 1, "hidden": 64, "heads": 2}"#).unwrap();
+        settings
+            .config(Vocabulary {
+                size: 1000,
+                pad_id: 3,
+            })
+            .unwrap()
     }
 
     #[test]
     fn matrices_are_normal_with_the_deviation_of_the_config() {
         let values = draw("bert.pooler.dense.weight", &[300, 301], &config(), 7);
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64;
-        let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64;
+        let variance =
+            values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64;
         let beyond = values.iter().filter(|x| x.abs() > 0.04).count() as f64 / values.len() as f64;
         assert!(mean.abs() < 2e-4, "{mean}");
         assert!((variance.sqrt() - 0.02).abs() < 2e-4, "{variance}");
@@ -75,21 +82,40 @@ mod tests {
         let one = draw("classifier.weight", &[4, 64], &config(), 1);
         assert_eq!(one, draw("classifier.weight", &[4, 64], &config(), 1));
         assert_ne!(one, draw("classifier.weight", &[4, 64], &config(), 2));
-        assert_ne!(one, draw("bert.pooler.dense.weight", &[4, 64], &config(), 1));
+        assert_ne!(
+            one,
+            draw("bert.pooler.dense.weight", &[4, 64], &config(), 1)
+        );
     }
 
     #[test]
     fn the_padding_row_is_zero_and_no_other() {
-        let values = draw("bert.embeddings.word_embeddings.weight", &[1000, 64], &config(), 1);
+        let values = draw(
+            "bert.embeddings.word_embeddings.weight",
+            &[1000, 64],
+            &config(),
+            1,
+        );
         let zero = |row: &[f32]| row.iter().all(|&x| x == 0.0);
-        let zeros: Vec<usize> = values.chunks(64).enumerate().filter(|(_, row)| zero(row)).map(|(i, _)| i).collect();
+        let zeros: Vec<usize> = values
+            .chunks(64)
+            .enumerate()
+            .filter(|(_, row)| zero(row))
+            .map(|(i, _)| i)
+            .collect();
         assert_eq!(zeros, [3]);
     }
 
     #[test]
     fn biases_start_at_zero_and_layer_norms_at_one() {
         assert_eq!(draw("classifier.bias", &[2], &config(), 1), [0.0, 0.0]);
-        assert_eq!(draw("bert.embeddings.LayerNorm.weight", &[2], &config(), 1), [1.0, 1.0]);
-        assert_eq!(draw("bert.embeddings.LayerNorm.bias", &[2], &config(), 1), [0.0, 0.0]);
+        assert_eq!(
+            draw("bert.embeddings.LayerNorm.weight", &[2], &config(), 1),
+            [1.0, 1.0]
+        );
+        assert_eq!(
+            draw("bert.embeddings.LayerNorm.bias", &[2], &config(), 1),
+            [0.0, 0.0]
+        );
     }
 }

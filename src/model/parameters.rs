@@ -31,12 +31,18 @@ pub trait MapParameters {
 
 /// Shows each parameter to `visitor`.
 pub fn visit_parameters(classifier: &Classifier, visitor: &mut impl VisitParameters) {
-    classifier.visit(&mut Walk { path: Vec::new(), visitor });
+    classifier.visit(&mut Walk {
+        path: Vec::new(),
+        visitor,
+    });
 }
 
 /// Lets `mapper` replace each parameter.
 pub fn map_parameters(classifier: Classifier, mapper: &mut impl MapParameters) -> Classifier {
-    classifier.map(&mut Walk { path: Vec::new(), visitor: mapper })
+    classifier.map(&mut Walk {
+        path: Vec::new(),
+        visitor: mapper,
+    })
 }
 
 /// All parameters, without reading a value.
@@ -48,7 +54,11 @@ pub fn named_parameters(classifier: &Classifier) -> Vec<Parameter> {
             if transposed(name) {
                 shape.reverse();
             }
-            self.0.push(Parameter { name: name.to_owned(), id: parameter.id, shape });
+            self.0.push(Parameter {
+                name: name.to_owned(),
+                id: parameter.id,
+                shape,
+            });
         }
     }
     let mut list = List(Vec::new());
@@ -90,7 +100,11 @@ fn transposed(name: &str) -> bool {
 /// Values in a checkpoint's layout as the parameter's new value, on its device and with its gradient setting.
 ///
 /// `values` must have as many elements as the parameter.
-pub(super) fn set<const D: usize>(name: &str, parameter: Param<Tensor<D>>, values: Vec<f32>) -> Param<Tensor<D>> {
+pub(super) fn set<const D: usize>(
+    name: &str,
+    parameter: Param<Tensor<D>>,
+    values: Vec<f32>,
+) -> Param<Tensor<D>> {
     let shape: Vec<usize> = parameter.lazy_shape().iter().copied().collect();
     let values = match shape[..] {
         [rows, columns] if transposed(name) => transpose(&values, columns, rows),
@@ -105,9 +119,18 @@ pub(super) fn set<const D: usize>(name: &str, parameter: Param<Tensor<D>>, value
 ///
 /// # Errors
 /// The device could not hand them over.
-pub(super) fn get<const D: usize>(name: &str, parameter: &Param<Tensor<D>>) -> Result<Vec<f32>, ModelError> {
-    let lost = |reason: String| ModelError::ReadBack { name: name.to_owned(), reason };
-    let data = parameter.val().try_into_data().map_err(|e| lost(e.to_string()))?;
+pub(super) fn get<const D: usize>(
+    name: &str,
+    parameter: &Param<Tensor<D>>,
+) -> Result<Vec<f32>, ModelError> {
+    let lost = |reason: String| ModelError::ReadBack {
+        name: name.to_owned(),
+        reason,
+    };
+    let data = parameter
+        .val()
+        .try_into_data()
+        .map_err(|e| lost(e.to_string()))?;
     let shape: Vec<usize> = data.shape().iter().copied().collect();
     let values = data.try_to_vec::<f32>().map_err(|e| lost(e.to_string()))?;
     Ok(match shape[..] {
@@ -118,7 +141,14 @@ pub(super) fn get<const D: usize>(name: &str, parameter: &Param<Tensor<D>>) -> R
 
 /// A row-major matrix of `rows` × `columns` as one of `columns` × `rows`.
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let column = |c: usize| values.iter().skip(c).step_by(columns.max(1)).take(rows).copied();
+    let column = |c: usize| {
+        values
+            .iter()
+            .skip(c)
+            .step_by(columns.max(1))
+            .take(rows)
+            .copied()
+    };
     (0..columns).flat_map(column).collect()
 }
 
@@ -169,12 +199,18 @@ mod tests {
     #[test]
     fn paths_become_the_names_of_transformers() {
         let pairs = [
-            ("encoder.embeddings.layer_norm.gamma", "bert.embeddings.LayerNorm.weight"),
+            (
+                "encoder.embeddings.layer_norm.gamma",
+                "bert.embeddings.LayerNorm.weight",
+            ),
             (
                 "encoder.encoder.layer.0.attention.self_attention.query.weight",
                 "bert.encoder.layer.0.attention.self.query.weight",
             ),
-            ("encoder.encoder.layer.11.output.layer_norm.beta", "bert.encoder.layer.11.output.LayerNorm.bias"),
+            (
+                "encoder.encoder.layer.11.output.layer_norm.beta",
+                "bert.encoder.layer.11.output.LayerNorm.bias",
+            ),
             ("encoder.pooler.dense.bias", "bert.pooler.dense.bias"),
             ("head.classifier.weight", "classifier.weight"),
         ];
@@ -185,8 +221,13 @@ mod tests {
 
     #[test]
     fn only_linear_weights_lie_transposed() {
-        assert!(transposed("classifier.weight") && transposed("bert.encoder.layer.0.output.dense.weight"));
-        assert!(!transposed("bert.embeddings.word_embeddings.weight") && !transposed("classifier.bias"));
+        assert!(
+            transposed("classifier.weight")
+                && transposed("bert.encoder.layer.0.output.dense.weight")
+        );
+        assert!(
+            !transposed("bert.embeddings.word_embeddings.weight") && !transposed("classifier.bias")
+        );
         assert!(!transposed("bert.embeddings.LayerNorm.weight"));
     }
 

@@ -13,26 +13,61 @@ use super::*;
 const LABELS: usize = 3;
 
 fn config() -> EncoderConfig {
-    let settings = ScratchSettings { layers: 2, hidden: 8, heads: 2, intermediate: Some(12), dropout: 0.1, max_positions: 16 };
-    settings.config(Vocabulary { size: 20, pad_id: 0 }).unwrap()
+    let settings = ScratchSettings {
+        layers: 2,
+        hidden: 8,
+        heads: 2,
+        intermediate: Some(12),
+        dropout: 0.1,
+        max_positions: 16,
+    };
+    settings
+        .config(Vocabulary {
+            size: 20,
+            pad_id: 0,
+        })
+        .unwrap()
 }
 
 fn pooled_by(pooling: Pooling) -> HeadSettings {
-    HeadSettings { pooling, dropout: None }
+    HeadSettings {
+        pooling,
+        dropout: None,
+    }
 }
 
 fn tiny(pooling: Pooling, seed: u64) -> Classifier {
-    Classifier::initialised(&config(), &pooled_by(pooling), LABELS, seed, &Device::flex()).unwrap()
+    Classifier::initialised(
+        &config(),
+        &pooled_by(pooling),
+        LABELS,
+        seed,
+        &Device::flex(),
+    )
+    .unwrap()
 }
 
 /// Two texts, the second `padding` tokens shorter.
 fn batch(padding: usize, length: usize, device: &Device) -> Batch {
     let real = |row: usize, place: usize| row == 0 || place < length - padding;
     let places = || (0..2).flat_map(|row| (0..length).map(move |place| (row, place)));
-    let ids = places().map(|(row, place)| if real(row, place) { (row * 7 + place * 3 + 1) as i32 % 20 } else { 0 });
+    let ids = places().map(|(row, place)| {
+        if real(row, place) {
+            (row * 7 + place * 3 + 1) as i32 % 20
+        } else {
+            0
+        }
+    });
     let types = places().map(|(row, place)| i32::from(real(row, place) && place > 2));
     let mask = places().map(|(row, place)| real(row, place));
-    Batch::new(ids.collect(), types.collect(), mask.collect(), 2, length, device)
+    Batch::new(
+        ids.collect(),
+        types.collect(),
+        mask.collect(),
+        2,
+        length,
+        device,
+    )
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -49,17 +84,36 @@ type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 fn tensors(classifier: &Classifier) -> Tensors {
     let bytes = weights::serialise(classifier).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let owned = |view: TensorView| (view.dtype(), view.shape().to_owned(), view.data().to_owned());
-    file.iter().map(|(name, view)| (name.to_owned(), owned(view))).collect()
+    let owned = |view: TensorView| {
+        (
+            view.dtype(),
+            view.shape().to_owned(),
+            view.data().to_owned(),
+        )
+    };
+    file.iter()
+        .map(|(name, view)| (name.to_owned(), owned(view)))
+        .collect()
 }
 
 fn write(folder: &Path, tensors: &Tensors) -> EncoderFiles {
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        (
+            name.as_str(),
+            TensorView::new(*dtype, shape.clone(), bytes).unwrap(),
+        )
     });
-    std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::write(
+        folder.join("model.safetensors"),
+        safetensors::serialize(views, None).unwrap(),
+    )
+    .unwrap();
     let names = ["a", "b", "c"].map(str::to_owned);
-    std::fs::write(folder.join("config.json"), config().for_classification(&names, 0.1).to_string()).unwrap();
+    std::fs::write(
+        folder.join("config.json"),
+        config().for_classification(&names, 0.1).to_string(),
+    )
+    .unwrap();
     EncoderFiles::in_folder(folder)
 }
 
@@ -79,7 +133,10 @@ fn loaded(tensors: &Tensors, pooling: Pooling) -> Result<(Classifier, LoadReport
 }
 
 fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Tensors {
-    tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect()
+    tensors
+        .iter()
+        .map(|(name, tensor)| (rename(name), tensor.clone()))
+        .collect()
 }
 
 fn hidden(classifier: &Classifier) -> Vec<f32> {
@@ -89,13 +146,27 @@ fn hidden(classifier: &Classifier) -> Vec<f32> {
 #[test]
 fn every_parameter_has_its_name_in_transformers_and_its_shape() {
     let parameters = named_parameters(&tiny(Pooling::Pooler, 1));
-    let shape = |name: &str| parameters.iter().find(|parameter| parameter.name == name).map(|p| p.shape.clone());
+    let shape = |name: &str| {
+        parameters
+            .iter()
+            .find(|parameter| parameter.name == name)
+            .map(|p| p.shape.clone())
+    };
     assert_eq!(parameters.len(), 5 + 2 * 16 + 2 + 2);
     assert_eq!(parameters[0].name, "bert.embeddings.word_embeddings.weight");
     assert_eq!(parameters.last().unwrap().name, "classifier.bias");
-    assert_eq!(shape("bert.embeddings.word_embeddings.weight"), Some(vec![20, 8]));
-    assert_eq!(shape("bert.encoder.layer.1.intermediate.dense.weight"), Some(vec![12, 8]));
-    assert_eq!(shape("bert.encoder.layer.1.attention.output.LayerNorm.bias"), Some(vec![8]));
+    assert_eq!(
+        shape("bert.embeddings.word_embeddings.weight"),
+        Some(vec![20, 8])
+    );
+    assert_eq!(
+        shape("bert.encoder.layer.1.intermediate.dense.weight"),
+        Some(vec![12, 8])
+    );
+    assert_eq!(
+        shape("bert.encoder.layer.1.attention.output.LayerNorm.bias"),
+        Some(vec![8])
+    );
     assert_eq!(shape("bert.pooler.dense.weight"), Some(vec![8, 8]));
     assert_eq!(shape("classifier.weight"), Some(vec![LABELS, 8]));
 }
@@ -104,7 +175,9 @@ fn every_parameter_has_its_name_in_transformers_and_its_shape() {
 fn names_without_prefix_and_with_gamma_and_beta_give_the_same_encoder() {
     let original = tiny(Pooling::Pooler, 1);
     let old = renamed(&tensors(&original), |name| {
-        let name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+        let name = name
+            .replace("LayerNorm.weight", "LayerNorm.gamma")
+            .replace("LayerNorm.bias", "LayerNorm.beta");
         name.trim_start_matches("bert.").to_owned()
     });
     let (classifier, report) = loaded(&old, Pooling::Pooler).unwrap();
@@ -124,12 +197,21 @@ fn half_precision_weights_give_nearly_the_same_encoder() {
                     Dtype::F16 => half::f16::from_f32(value).to_le_bytes(),
                     _ => half::bf16::from_f32(value).to_le_bytes(),
                 };
-                let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&v| f32::from_le_bytes(v)).collect();
+                let values: Vec<f32> = bytes
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|&v| f32::from_le_bytes(v))
+                    .collect();
                 (*found, *bytes) = (dtype, values.into_iter().flat_map(narrow).collect());
             }
         })
         .unwrap();
-        let worst = hidden(&classifier).iter().zip(hidden(&original)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = hidden(&classifier)
+            .iter()
+            .zip(hidden(&original))
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(worst > 0.0 && worst < tolerance, "{dtype:?}: {worst}");
     }
 }
@@ -139,12 +221,24 @@ fn everything_that_does_not_fit_is_listed_at_once() {
     let error = changed(|tensors| {
         tensors.remove("bert.encoder.layer.0.output.dense.bias");
         let extra = tensors["bert.pooler.dense.bias"].clone();
-        tensors.insert("bert.encoder.layer.2.output.dense.bias".to_owned(), extra.clone());
-        tensors.insert("bert.embeddings.LayerNorm.bias".to_owned(), (Dtype::F32, vec![4], vec![0; 16]));
-        tensors.insert("bert.pooler.dense.bias".to_owned(), (Dtype::I64, vec![8], vec![0; 64]));
+        tensors.insert(
+            "bert.encoder.layer.2.output.dense.bias".to_owned(),
+            extra.clone(),
+        );
+        tensors.insert(
+            "bert.embeddings.LayerNorm.bias".to_owned(),
+            (Dtype::F32, vec![4], vec![0; 16]),
+        );
+        tensors.insert(
+            "bert.pooler.dense.bias".to_owned(),
+            (Dtype::I64, vec![8], vec![0; 64]),
+        );
         tensors.insert("embeddings.LayerNorm.weight".to_owned(), extra.clone());
         let infinite = f32::INFINITY.to_le_bytes().repeat(8);
-        tensors.insert("bert.encoder.layer.1.output.dense.bias".to_owned(), (Dtype::F32, vec![8], infinite));
+        tensors.insert(
+            "bert.encoder.layer.1.output.dense.bias".to_owned(),
+            (Dtype::F32, vec![8], infinite),
+        );
     })
     .unwrap_err();
     let text = error.to_string();
@@ -165,10 +259,17 @@ fn everything_that_does_not_fit_is_listed_at_once() {
 fn other_heads_and_buffers_are_ignored_and_reported() {
     let (_, report) = changed(|tensors| {
         let any = tensors["bert.pooler.dense.bias"].clone();
-        for name in ["cls.predictions.bias", "cls.seq_relationship.bias", "qa_outputs.bias"] {
+        for name in [
+            "cls.predictions.bias",
+            "cls.seq_relationship.bias",
+            "qa_outputs.bias",
+        ] {
             tensors.insert(name.to_owned(), any.clone());
         }
-        tensors.insert("bert.embeddings.position_ids".to_owned(), (Dtype::I64, vec![1, 16], vec![0; 128]));
+        tensors.insert(
+            "bert.embeddings.position_ids".to_owned(),
+            (Dtype::I64, vec![1, 16], vec![0; 128]),
+        );
     })
     .unwrap();
     assert_eq!(report.ignored.len(), 6, "{:?}", report.ignored);
@@ -182,17 +283,30 @@ fn an_absent_pooler_is_drawn_with_a_warning_or_not_built() {
     let mut without = tensors(&tiny(Pooling::Pooler, 1));
     without.retain(|name, _| name.starts_with("bert.") && !name.contains("pooler"));
     let (_, report) = loaded(&without, Pooling::Pooler).unwrap();
-    assert!(report.initialised.contains(&"bert.pooler.dense.weight".to_owned()));
+    assert!(
+        report
+            .initialised
+            .contains(&"bert.pooler.dense.weight".to_owned())
+    );
     assert!(report.warnings()[0].contains("no pooler"));
     let (classifier, report) = loaded(&without, Pooling::Mean).unwrap();
-    assert!(named_parameters(&classifier).iter().all(|parameter| !parameter.name.contains("pooler")));
+    assert!(
+        named_parameters(&classifier)
+            .iter()
+            .all(|parameter| !parameter.name.contains("pooler"))
+    );
     assert!(report.warnings().is_empty());
 }
 
 #[test]
 fn half_a_pooler_is_an_error() {
     let error = changed(|tensors| _ = tensors.remove("bert.pooler.dense.bias")).unwrap_err();
-    assert!(error.to_string().contains("bert.pooler.dense.bias is missing"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("bert.pooler.dense.bias is missing"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -204,16 +318,30 @@ fn a_file_that_is_not_whole_is_refused() {
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut garbled = whole.clone();
     garbled[12] = 0xff;
-    let cases: [&[u8]; 7] =
-        [b"", b"abc", b"version https://git-lfs.github.com/spec/v1\n", &whole[..200], &whole[..whole.len() - 1], &huge, &garbled];
+    let cases: [&[u8]; 7] = [
+        b"",
+        b"abc",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        &whole[..200],
+        &whole[..whole.len() - 1],
+        &huge,
+        &garbled,
+    ];
     for bytes in cases {
         std::fs::write(&files.weights, bytes).unwrap();
-        let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex()).unwrap_err();
-        assert!(matches!(error, ModelError::NotSafetensors { .. }), "{error:?}");
+        let error =
+            Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex())
+                .unwrap_err();
+        assert!(
+            matches!(error, ModelError::NotSafetensors { .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("model.safetensors"), "{error}");
     }
     std::fs::remove_file(&files.weights).unwrap();
-    let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex()).unwrap_err();
+    let error =
+        Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex())
+            .unwrap_err();
     assert!(matches!(error, ModelError::Unreadable { .. }));
 }
 
@@ -225,8 +353,15 @@ fn padding_changes_no_text() {
         let short = batch(2, 6, &device);
         let long = Batch {
             ids: Tensor::cat(vec![short.ids.clone(), Tensor::zeros([2, 3], &device)], 1),
-            type_ids: Tensor::cat(vec![short.type_ids.clone(), Tensor::zeros([2, 3], &device)], 1),
-            mask: Tensor::cat(vec![short.mask.clone().int(), Tensor::zeros([2, 3], &device)], 1).bool(),
+            type_ids: Tensor::cat(
+                vec![short.type_ids.clone(), Tensor::zeros([2, 3], &device)],
+                1,
+            ),
+            mask: Tensor::cat(
+                vec![short.mask.clone().int(), Tensor::zeros([2, 3], &device)],
+                1,
+            )
+            .bool(),
         };
         let logits = |batch: &Batch| numbers(classifier.forward(batch, &Mode::Evaluate));
         assert!(close(&logits(&short), &logits(&long)), "{pooling:?}");
@@ -238,7 +373,11 @@ fn poolings_are_what_their_names_say() {
     let device = Device::flex();
     let hidden = Tensor::<3>::from_data([[[1.0, -4.0], [3.0, -2.0], [50.0, 60.0]]], &device);
     let mask = Tensor::<2, burn::tensor::Bool>::from_data([[true, true, false]], &device);
-    for (pooling, wanted) in [(Pooling::Cls, [1.0, -4.0]), (Pooling::Mean, [2.0, -3.0]), (Pooling::Max, [3.0, -2.0])] {
+    for (pooling, wanted) in [
+        (Pooling::Cls, [1.0, -4.0]),
+        (Pooling::Mean, [2.0, -3.0]),
+        (Pooling::Max, [3.0, -2.0]),
+    ] {
         let pooled = tiny(pooling, 1).pooled(hidden.clone(), &mask);
         assert_eq!(numbers(pooled), wanted, "{pooling:?}");
     }
@@ -264,22 +403,39 @@ fn a_saved_model_opens_to_equal_logits_and_saves_to_equal_bytes() {
         save(one.path(), &classifier, &config(), &info).unwrap();
         let (opened, found_config, found_info) = open(one.path(), &device).unwrap();
         assert_eq!(found_info, info);
-        assert_eq!(found_config, EncoderConfig { classifier_dropout: Some(0.25), ..config() });
+        assert_eq!(
+            found_config,
+            EncoderConfig {
+                classifier_dropout: Some(0.25),
+                ..config()
+            }
+        );
         assert_eq!(opened.labels(), LABELS);
         assert_eq!(opened.head.dropout(), 0.25);
-        let logits = |classifier: &Classifier| numbers(classifier.forward(&batch(2, 6, &device), &Mode::Evaluate));
+        let logits = |classifier: &Classifier| {
+            numbers(classifier.forward(&batch(2, 6, &device), &Mode::Evaluate))
+        };
         assert_eq!(logits(&opened), logits(&classifier));
         save(two.path(), &opened, &found_config, &found_info).unwrap();
         for name in ["model.safetensors", "config.json", "model.json"] {
-            assert_eq!(std::fs::read(one.path().join(name)).unwrap(), std::fs::read(two.path().join(name)).unwrap());
+            assert_eq!(
+                std::fs::read(one.path().join(name)).unwrap(),
+                std::fs::read(two.path().join(name)).unwrap()
+            );
         }
     }
 }
 
 #[test]
 fn equal_seeds_give_equal_weights_and_others_do_not() {
-    assert_eq!(tensors(&tiny(Pooling::Pooler, 5)), tensors(&tiny(Pooling::Pooler, 5)));
-    assert_ne!(tensors(&tiny(Pooling::Pooler, 5)), tensors(&tiny(Pooling::Pooler, 6)));
+    assert_eq!(
+        tensors(&tiny(Pooling::Pooler, 5)),
+        tensors(&tiny(Pooling::Pooler, 5))
+    );
+    assert_ne!(
+        tensors(&tiny(Pooling::Pooler, 5)),
+        tensors(&tiny(Pooling::Pooler, 6))
+    );
 }
 
 #[test]
@@ -299,7 +455,11 @@ fn only_training_drops_out_and_equal_steps_drop_the_same() {
 fn every_parameter_gets_a_gradient() {
     struct Without<'a>(&'a burn::tensor::Gradients, Vec<String>);
     impl VisitParameters for Without<'_> {
-        fn visit<const D: usize>(&mut self, name: &str, parameter: &burn::module::Param<Tensor<D>>) {
+        fn visit<const D: usize>(
+            &mut self,
+            name: &str,
+            parameter: &burn::module::Param<Tensor<D>>,
+        ) {
             if parameter.val().grad(self.0).is_none() {
                 self.1.push(name.to_owned());
             }
@@ -307,7 +467,10 @@ fn every_parameter_gets_a_gradient() {
     }
     let classifier = tiny(Pooling::Pooler, 1).train();
     let batch = batch(2, 6, &device_of(&classifier));
-    let gradients = classifier.forward(&batch, &Mode::Train { seed: 1, step: 1 }).sum().backward();
+    let gradients = classifier
+        .forward(&batch, &Mode::Train { seed: 1, step: 1 })
+        .sum()
+        .backward();
     let mut without = Without(&gradients, Vec::new());
     visit_parameters(&classifier, &mut without);
     assert!(without.1.is_empty(), "{:?}", without.1);
@@ -328,12 +491,24 @@ fn attention_weights_of_each_layer_sum_to_one_and_a_layer_too_many_has_none() {
 #[test]
 fn tensors_can_be_set_by_name_and_only_whole() {
     let set = |name: &str, length: usize| {
-        set_tensors(tiny(Pooling::Cls, 1), BTreeMap::from([(name.to_owned(), vec![0.5; length])]))
+        set_tensors(
+            tiny(Pooling::Cls, 1),
+            BTreeMap::from([(name.to_owned(), vec![0.5; length])]),
+        )
     };
     let after = tensors(&set("classifier.bias", LABELS).unwrap());
-    assert_eq!(after["classifier.bias"].2, 0.5f32.to_le_bytes().repeat(LABELS));
-    assert!(matches!(set("classifier.bias", 4), Err(ModelError::WrongLength { .. })));
-    assert!(matches!(set("pooler.bias", 4), Err(ModelError::NoSuchTensor { .. })));
+    assert_eq!(
+        after["classifier.bias"].2,
+        0.5f32.to_le_bytes().repeat(LABELS)
+    );
+    assert!(matches!(
+        set("classifier.bias", 4),
+        Err(ModelError::WrongLength { .. })
+    ));
+    assert!(matches!(
+        set("pooler.bias", 4),
+        Err(ModelError::NoSuchTensor { .. })
+    ));
 }
 
 #[test]

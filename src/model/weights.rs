@@ -15,7 +15,9 @@ use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::parameters::{self, MapParameters, Parameter, VisitParameters, map_parameters, named_parameters};
+use super::parameters::{
+    self, MapParameters, Parameter, VisitParameters, map_parameters, named_parameters,
+};
 use super::{Classifier, ModelError};
 
 /// What became of a checkpoint's tensors and of the parameters it had none for.
@@ -40,14 +42,19 @@ impl LoadReport {
                     .to_owned(),
             );
         }
-        let unused: Vec<&String> =
-            self.ignored.iter().filter(|name| !is_buffer(name) && !canonical(name).starts_with(POOLER)).collect();
+        let unused: Vec<&String> = self
+            .ignored
+            .iter()
+            .filter(|name| !is_buffer(name) && !canonical(name).starts_with(POOLER))
+            .collect();
         if let Some(first) = unused.first() {
             let rest = match unused.len() - 1 {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            lines.push(format!("the checkpoint's {first}{rest} belong to another head and were ignored"));
+            lines.push(format!(
+                "the checkpoint's {first}{rest} belong to another head and were ignored"
+            ));
         }
         lines
     }
@@ -56,23 +63,53 @@ impl LoadReport {
 /// A tensor that a file should have otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
-    Missing { name: String, wanted: Vec<usize> },
-    Unexpected { name: String, found: Vec<usize> },
-    Shape { name: String, found: Vec<usize>, wanted: Vec<usize> },
-    Type { name: String, found: String },
-    Twice { name: String, other: String },
-    NotFinite { name: String },
+    Missing {
+        name: String,
+        wanted: Vec<usize>,
+    },
+    Unexpected {
+        name: String,
+        found: Vec<usize>,
+    },
+    Shape {
+        name: String,
+        found: Vec<usize>,
+        wanted: Vec<usize>,
+    },
+    Type {
+        name: String,
+        found: String,
+    },
+    Twice {
+        name: String,
+        other: String,
+    },
+    NotFinite {
+        name: String,
+    },
 }
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Misfit::Missing { name, wanted } => write!(f, "{name} is missing, wanted with shape {wanted:?}"),
-            Misfit::Unexpected { name, found } => write!(f, "{name} of shape {found:?} has no place in the encoder"),
-            Misfit::Shape { name, found, wanted } => write!(f, "{name} has shape {found:?}, wanted {wanted:?}"),
-            Misfit::Type { name, found } => write!(f, "{name} holds {found}, wanted F32, F16, BF16 or F64"),
+            Misfit::Missing { name, wanted } => {
+                write!(f, "{name} is missing, wanted with shape {wanted:?}")
+            }
+            Misfit::Unexpected { name, found } => {
+                write!(f, "{name} of shape {found:?} has no place in the encoder")
+            }
+            Misfit::Shape {
+                name,
+                found,
+                wanted,
+            } => write!(f, "{name} has shape {found:?}, wanted {wanted:?}"),
+            Misfit::Type { name, found } => {
+                write!(f, "{name} holds {found}, wanted F32, F16, BF16 or F64")
+            }
             Misfit::Twice { name, other } => write!(f, "{name} and {other} are the same tensor"),
-            Misfit::NotFinite { name } => write!(f, "{name} holds values that are no finite numbers"),
+            Misfit::NotFinite { name } => {
+                write!(f, "{name} holds values that are no finite numbers")
+            }
         }
     }
 }
@@ -110,7 +147,11 @@ const HEAD: &str = "classifier.";
 /// # Errors
 /// A file that cannot be read or is no safetensors file; every tensor that is missing, unexpected within the encoder,
 /// misshapen, of a type that holds no weights, or not finite.
-pub(super) fn load(classifier: Classifier, path: &Path, rest: Rest) -> Result<(Classifier, LoadReport), ModelError> {
+pub(super) fn load(
+    classifier: Classifier,
+    path: &Path,
+    rest: Rest,
+) -> Result<(Classifier, LoadReport), ModelError> {
     let map = open(path)?;
     let file = parse(path, map.as_deref().unwrap_or_default())?;
     let mut misfits = Vec::new();
@@ -126,7 +167,10 @@ pub(super) fn load(classifier: Classifier, path: &Path, rest: Rest) -> Result<(C
                 taken.insert(name.clone(), draw(&name, &shape));
                 report.initialised.push(name);
             }
-            (_, None) => misfits.push(Misfit::Missing { name, wanted: shape }),
+            (_, None) => misfits.push(Misfit::Missing {
+                name,
+                wanted: shape,
+            }),
             (_, Some((original, view))) => {
                 match values(original, view, &shape) {
                     Ok(values) => _ = taken.insert(name.clone(), values),
@@ -139,17 +183,24 @@ pub(super) fn load(classifier: Classifier, path: &Path, rest: Rest) -> Result<(C
     }
     let pooler_unused = classifier.encoder.pooler.is_none();
     for (name, (original, view)) in &found {
-        let unused = !name.starts_with("bert.") || is_buffer(name) || (name.starts_with(POOLER) && pooler_unused);
+        let unused = !name.starts_with("bert.")
+            || is_buffer(name)
+            || (name.starts_with(POOLER) && pooler_unused);
         match unused {
             true => report.ignored.push((*original).to_owned()),
-            false => misfits
-                .push(Misfit::Unexpected { name: (*original).to_owned(), found: view.shape().to_owned() }),
+            false => misfits.push(Misfit::Unexpected {
+                name: (*original).to_owned(),
+                found: view.shape().to_owned(),
+            }),
         }
     }
     if misfits.is_empty() {
         Ok((set_all(classifier, taken), report))
     } else {
-        Err(ModelError::WeightsDoNotFit { path: path.to_owned(), misfits: Misfits(misfits) })
+        Err(ModelError::WeightsDoNotFit {
+            path: path.to_owned(),
+            misfits: Misfits(misfits),
+        })
     }
 }
 
@@ -161,8 +212,10 @@ pub fn set_tensors(
     classifier: Classifier,
     tensors: BTreeMap<String, Vec<f32>>,
 ) -> Result<Classifier, ModelError> {
-    let wanted: BTreeMap<String, Vec<usize>> =
-        named_parameters(&classifier).into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
+    let wanted: BTreeMap<String, Vec<usize>> = named_parameters(&classifier)
+        .into_iter()
+        .map(|parameter| (parameter.name, parameter.shape))
+        .collect();
     for (name, values) in &tensors {
         match wanted.get(name) {
             None => return Err(ModelError::NoSuchTensor { name: name.clone() }),
@@ -187,21 +240,35 @@ pub(super) fn serialise(classifier: &Classifier) -> Result<Vec<u8>, ModelError> 
     struct Collect(Vec<Result<(String, Vec<f32>), ModelError>>);
     impl VisitParameters for Collect {
         fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
-            self.0.push(parameters::get(name, parameter).map(|values| (name.to_owned(), values)));
+            self.0
+                .push(parameters::get(name, parameter).map(|values| (name.to_owned(), values)));
         }
     }
     let mut collect = Collect(Vec::new());
     parameters::visit_parameters(classifier, &mut collect);
     let values = collect.0.into_iter().collect::<Result<Vec<_>, _>>()?;
     let written = |(parameter, (name, values)): (&Parameter, &(String, Vec<f32>))| {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        (name.clone(), Stored { shape: parameter.shape.clone(), bytes })
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        (
+            name.clone(),
+            Stored {
+                shape: parameter.shape.clone(),
+                bytes,
+            },
+        )
     };
     let shapes = named_parameters(classifier);
     let tensors = shapes.iter().zip(&values).map(written);
-    let mark = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    safetensors::serialize(tensors, Some(mark))
-        .map_err(|e| ModelError::ReadBack { name: "model.safetensors".to_owned(), reason: e.to_string() })
+    let mark = [("format".to_owned(), "pt".to_owned())]
+        .into_iter()
+        .collect();
+    safetensors::serialize(tensors, Some(mark)).map_err(|e| ModelError::ReadBack {
+        name: "model.safetensors".to_owned(),
+        reason: e.to_string(),
+    })
 }
 
 /// A tensor on its way into a file.
@@ -230,7 +297,10 @@ impl safetensors::View for Stored {
 
 /// The file's bytes; `None` for an empty file, which cannot be mapped.
 fn open(path: &Path) -> Result<Option<Mmap>, ModelError> {
-    let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| ModelError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.len() == 0 {
         return Ok(None);
@@ -247,7 +317,11 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError
         } else {
             e.to_string()
         };
-        ModelError::NotSafetensors { path: path.to_owned(), bytes: bytes.len(), reason }
+        ModelError::NotSafetensors {
+            path: path.to_owned(),
+            bytes: bytes.len(),
+            reason,
+        }
     })
 }
 
@@ -260,7 +334,10 @@ fn by_canonical_name<'a>(
     let mut found = BTreeMap::new();
     for (original, view) in views {
         if let Some((other, _)) = found.insert(canonical(original), (original, view)) {
-            misfits.push(Misfit::Twice { name: original.to_owned(), other: other.to_owned() });
+            misfits.push(Misfit::Twice {
+                name: original.to_owned(),
+                other: other.to_owned(),
+            });
         }
     }
     found
@@ -273,7 +350,10 @@ fn canonical(name: &str) -> String {
         Some((before, "beta")) => format!("{before}LayerNorm.bias"),
         _ => name.to_owned(),
     };
-    match ["embeddings.", "encoder.", "pooler."].iter().any(|root| name.starts_with(root)) {
+    match ["embeddings.", "encoder.", "pooler."]
+        .iter()
+        .any(|root| name.starts_with(root))
+    {
         true => format!("bert.{name}"),
         false => name,
     }
@@ -293,7 +373,12 @@ fn values(name: &str, view: &TensorView, wanted: &[usize]) -> Result<Vec<f32>, M
         });
     }
     fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|&value| read(value)).collect()
+        bytes
+            .as_chunks::<N>()
+            .0
+            .iter()
+            .map(|&value| read(value))
+            .collect()
     }
     let bytes = view.data();
     let values = match view.dtype() {
@@ -301,11 +386,18 @@ fn values(name: &str, view: &TensorView, wanted: &[usize]) -> Result<Vec<f32>, M
         Dtype::F16 => each(bytes, |value| half::f16::from_le_bytes(value).to_f32()),
         Dtype::BF16 => each(bytes, |value| half::bf16::from_le_bytes(value).to_f32()),
         Dtype::F64 => each(bytes, |value| f64::from_le_bytes(value) as f32),
-        other => return Err(Misfit::Type { name: name.to_owned(), found: other.to_string() }),
+        other => {
+            return Err(Misfit::Type {
+                name: name.to_owned(),
+                found: other.to_string(),
+            });
+        }
     };
     match values.iter().all(|value| value.is_finite()) {
         true => Ok(values),
-        false => Err(Misfit::NotFinite { name: name.to_owned() }),
+        false => Err(Misfit::NotFinite {
+            name: name.to_owned(),
+        }),
     }
 }
 
@@ -313,7 +405,11 @@ fn values(name: &str, view: &TensorView, wanted: &[usize]) -> Result<Vec<f32>, M
 pub(super) fn set_all(classifier: Classifier, tensors: BTreeMap<String, Vec<f32>>) -> Classifier {
     struct Set(BTreeMap<String, Vec<f32>>);
     impl MapParameters for Set {
-        fn map<const D: usize>(&mut self, name: &str, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        fn map<const D: usize>(
+            &mut self,
+            name: &str,
+            parameter: Param<Tensor<D>>,
+        ) -> Param<Tensor<D>> {
             match self.0.remove(name) {
                 Some(values) => parameters::set(name, parameter, values),
                 None => parameter,

@@ -37,13 +37,29 @@ pub(super) struct Finished {
 }
 
 /// Builds the step, or takes what another process built meanwhile.
-pub(super) fn build(job: Job, plan: &Plan, store: &Store, options: &Options<'_>, observer: &dyn Observer) -> Finished {
+pub(super) fn build(
+    job: Job,
+    plan: &Plan,
+    store: &Store,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Finished {
     let clock = Instant::now();
-    let Job { index, fingerprint, reason, need, inputs } = job;
+    let Job {
+        index,
+        fingerprint,
+        reason,
+        need,
+        inputs,
+    } = job;
     let step = &plan.steps[index];
     let result = || -> Result<(Record, bool), RunError> {
         let mut on_wait = || observer.waiting(step);
-        let draft = match store.begin(&fingerprint, need, &mut wait_politely(options.interrupted, &mut on_wait))? {
+        let draft = match store.begin(
+            &fingerprint,
+            need,
+            &mut wait_politely(options.interrupted, &mut on_wait),
+        )? {
             Begun::Won(draft) => draft,
             Begun::Already(record) => return Ok((record, false)),
             Begun::GaveUp => return Err(StageError::Interrupted.into()),
@@ -65,13 +81,27 @@ pub(super) fn build(job: Job, plan: &Plan, store: &Store, options: &Options<'_>,
         drop(context);
         drop(progress);
         still_as_judged(&step.files, &fingerprint, store)?;
-        Ok((draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?, true))
+        Ok((
+            draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?,
+            true,
+        ))
     }();
-    Finished { index, seconds: clock.elapsed().as_secs_f64(), key: fingerprint.key(), fingerprint, reason, result }
+    Finished {
+        index,
+        seconds: clock.elapsed().as_secs_f64(),
+        key: fingerprint.key(),
+        fingerprint,
+        reason,
+        result,
+    }
 }
 
 /// A file that was edited while it was read must not be recorded under the key of its old content.
-fn still_as_judged(files: &Files, fingerprint: &Fingerprint, store: &Store) -> Result<(), RunError> {
+fn still_as_judged(
+    files: &Files,
+    fingerprint: &Fingerprint,
+    store: &Store,
+) -> Result<(), RunError> {
     for (role, path) in files {
         if fingerprint.files.get(role) != Some(&store.digest_file(path)?) {
             return Err(RunError::ChangedMeanwhile { path: path.clone() });
@@ -81,7 +111,9 @@ fn still_as_judged(files: &Files, fingerprint: &Fingerprint, store: &Store) -> R
 }
 
 fn told(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked without a message").to_owned()
 }
-

@@ -21,7 +21,10 @@ use crate::store::{ObjectState, Record, RunRecord, Store};
 pub enum Judgement {
     /// The result is recorded; `present` says whether its object is still in the store.
     Fresh { record: Box<Record>, present: bool },
-    Stale { fingerprint: Box<Fingerprint>, reason: Reason },
+    Stale {
+        fingerprint: Box<Fingerprint>,
+        reason: Reason,
+    },
 }
 
 /// The fingerprints of earlier runs, read only when a reason is asked for.
@@ -36,18 +39,29 @@ const RUNS_SEARCHED: usize = 100;
 
 impl<'a> History<'a> {
     pub fn new(store: &'a Store, pipeline: &'a str) -> Self {
-        History { store, pipeline, runs: OnceCell::new() }
+        History {
+            store,
+            pipeline,
+            runs: OnceCell::new(),
+        }
     }
 
     /// The pipeline's newest runs, newest first.
     pub fn runs(&self) -> &[RunRecord] {
-        self.runs.get_or_init(|| self.store.runs_of(self.pipeline).take(RUNS_SEARCHED).collect())
+        self.runs.get_or_init(|| {
+            self.store
+                .runs_of(self.pipeline)
+                .take(RUNS_SEARCHED)
+                .collect()
+        })
     }
 
     /// What a stage's result depended on when it was last looked at.
     pub fn fingerprint(&self, stage: &str) -> Option<&Fingerprint> {
         let steps = self.runs().iter().flat_map(|run| &run.steps);
-        steps.filter(|step| step.stage == stage).find_map(|step| step.fingerprint.as_ref())
+        steps
+            .filter(|step| step.stage == stage)
+            .find_map(|step| step.fingerprint.as_ref())
     }
 }
 
@@ -68,19 +82,41 @@ pub fn judge(
     }
     let fingerprint = Box::new(step.fingerprint(files, inputs));
     if forced {
-        return Ok(Judgement::Stale { fingerprint, reason: Reason::Forced });
+        return Ok(Judgement::Stale {
+            fingerprint,
+            reason: Reason::Forced,
+        });
     }
     if let Some(record) = store.record(&fingerprint.key()) {
         let record = Box::new(record);
         return Ok(match store.object(&record.digest) {
-            ObjectState::Present(_) => Judgement::Fresh { record, present: true },
-            ObjectState::Absent => Judgement::Fresh { record, present: false },
-            ObjectState::Corrupted { file } => Judgement::Stale { fingerprint, reason: Reason::Corrupted { file } },
+            ObjectState::Present(_) => Judgement::Fresh {
+                record,
+                present: true,
+            },
+            ObjectState::Absent => Judgement::Fresh {
+                record,
+                present: false,
+            },
+            ObjectState::Corrupted { file } => Judgement::Stale {
+                fingerprint,
+                reason: Reason::Corrupted { file },
+            },
         });
     }
-    let changes = history.fingerprint(&step.name).map(|old| differences(old, &fingerprint)).unwrap_or_default();
-    let reason = if changes.is_empty() { Reason::NeverBuilt } else { Reason::Changed { changes } };
-    Ok(Judgement::Stale { fingerprint, reason })
+    let changes = history
+        .fingerprint(&step.name)
+        .map(|old| differences(old, &fingerprint))
+        .unwrap_or_default();
+    let reason = if changes.is_empty() {
+        Reason::NeverBuilt
+    } else {
+        Reason::Changed { changes }
+    };
+    Ok(Judgement::Stale {
+        fingerprint,
+        reason,
+    })
 }
 
 /// What `refit plan` says of a step.
@@ -120,14 +156,38 @@ pub fn assess(
     let mut absent = BTreeSet::new();
     for &index in selected {
         let step = &plan.steps[index];
-        let behind = step.inputs.values().find(|input| assessed[input].state != Foreseen::Fresh);
+        let behind = step
+            .inputs
+            .values()
+            .find(|input| assessed[input].state != Foreseen::Fresh);
         let assessment = if let Some(&behind) = behind {
-            let reason = Reason::Behind { stage: plan.steps[behind].name.clone() };
-            Assessment { step: index, state: Foreseen::Pending, reason, key: None, digest: None, fingerprint: None }
+            let reason = Reason::Behind {
+                stage: plan.steps[behind].name.clone(),
+            };
+            Assessment {
+                step: index,
+                state: Foreseen::Pending,
+                reason,
+                key: None,
+                digest: None,
+                fingerprint: None,
+            }
         } else {
-            let inputs = step.inputs.iter().filter_map(|(field, input)| Some(((*field).to_owned(), assessed[input].digest?)));
-            match judge(step, inputs.collect(), forced.contains(&index), store, &history)? {
-                Judgement::Stale { fingerprint, reason } => Assessment {
+            let inputs = step
+                .inputs
+                .iter()
+                .filter_map(|(field, input)| Some(((*field).to_owned(), assessed[input].digest?)));
+            match judge(
+                step,
+                inputs.collect(),
+                forced.contains(&index),
+                store,
+                &history,
+            )? {
+                Judgement::Stale {
+                    fingerprint,
+                    reason,
+                } => Assessment {
                     step: index,
                     state: Foreseen::Run,
                     reason,
@@ -165,29 +225,47 @@ pub fn assess(
 fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTreeSet<usize>) {
     let order: Vec<usize> = assessed.keys().rev().copied().collect();
     for index in order {
-        let runs = assessed[&index].state == Foreseen::Run && (assessed[&index].digest.is_none() || absent.contains(&index));
+        let runs = assessed[&index].state == Foreseen::Run
+            && (assessed[&index].digest.is_none() || absent.contains(&index));
         if !runs {
             continue;
         }
-        for input in plan.steps[index].inputs.values().filter(|input| absent.contains(input)) {
+        for input in plan.steps[index]
+            .inputs
+            .values()
+            .filter(|input| absent.contains(input))
+        {
             let name = plan.steps[index].name.clone();
             if let Some(needed) = assessed.get_mut(input) {
                 needed.state = Foreseen::Run;
                 match &mut needed.reason {
                     Reason::ObjectMissing { needed_by } => needed_by.push(name),
-                    reason => *reason = Reason::ObjectMissing { needed_by: vec![name] },
+                    reason => {
+                        *reason = Reason::ObjectMissing {
+                            needed_by: vec![name],
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn unplaced(plan: &Plan, step: &Step, record: &Record, store: &Store) -> Result<Option<Reason>, Unreadable> {
-    let Some(to) = &step.placement else { return Ok(None) };
+fn unplaced(
+    plan: &Plan,
+    step: &Step,
+    record: &Record,
+    store: &Store,
+) -> Result<Option<Reason>, Unreadable> {
+    let Some(to) = &step.placement else {
+        return Ok(None);
+    };
     let shown = to.display().to_string();
     Ok(match place::state(to, plan, step, record, store)? {
         Placement::Current => None,
         Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
-        Placement::Stale | Placement::Edited { .. } | Placement::Foreign => Some(Reason::PlacementStale { to: shown }),
+        Placement::Stale | Placement::Edited { .. } | Placement::Foreign => {
+            Some(Reason::PlacementStale { to: shown })
+        }
     })
 }

@@ -56,10 +56,18 @@ struct Marker {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PlaceError {
     #[error("{} was edited since refit placed it: {file}", to.display())]
-    #[diagnostic(help("move your changes elsewhere, or replace the folder with `--force {stage}`"))]
-    Edited { to: PathBuf, file: String, stage: String },
+    #[diagnostic(help(
+        "move your changes elsewhere, or replace the folder with `--force {stage}`"
+    ))]
+    Edited {
+        to: PathBuf,
+        file: String,
+        stage: String,
+    },
     #[error("{} holds files that refit did not place for this stage", to.display())]
-    #[diagnostic(help("give `to` a folder of its own, or replace this one with `--force {stage}`"))]
+    #[diagnostic(help(
+        "give `to` a folder of its own, or replace this one with `--force {stage}`"
+    ))]
     Foreign { to: PathBuf, stage: String },
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("check the free space and the permissions of the folder that `to` names"))]
@@ -77,7 +85,13 @@ pub enum PlaceError {
 ///
 /// # Errors
 /// A file there that cannot be read.
-pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record, store: &Store) -> Result<Placement, Unreadable> {
+pub fn state(
+    to: &Path,
+    plan: &Plan,
+    step: &Step,
+    record: &Record,
+    store: &Store,
+) -> Result<Placement, Unreadable> {
     let unreadable = |error| Unreadable::new(to, error);
     match fs::symlink_metadata(to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Placement::Missing),
@@ -87,7 +101,11 @@ pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record, store: &Store
     }
     let Some(marker) = read_marker(to) else {
         let empty = fs::read_dir(to).map_err(unreadable)?.next().is_none();
-        return Ok(if empty { Placement::Missing } else { Placement::Foreign });
+        return Ok(if empty {
+            Placement::Missing
+        } else {
+            Placement::Foreign
+        });
     };
     if marker.pipeline != plan.pipeline || marker.stage != step.name {
         // A renamed pipeline or stage placed the very same artifact: nothing to lose by taking it over.
@@ -100,8 +118,15 @@ pub fn state(to: &Path, plan: &Plan, step: &Step, record: &Record, store: &Store
     if let Some(file) = marker.files.keys().chain(found.keys()).find(differs) {
         return Ok(Placement::Edited { file: file.clone() });
     }
-    let same = marker.digest == record.digest && marker.key == record.key && marker.stage == step.name && marker.pipeline == plan.pipeline;
-    Ok(if same { Placement::Current } else { Placement::Stale })
+    let same = marker.digest == record.digest
+        && marker.key == record.key
+        && marker.stage == step.name
+        && marker.pipeline == plan.pipeline;
+    Ok(if same {
+        Placement::Current
+    } else {
+        Placement::Stale
+    })
 }
 
 /// The digest of every file but the marker, by its bytes; the store remembers those that stay.
@@ -124,7 +149,10 @@ fn read_marker(to: &Path) -> Option<Marker> {
 ///
 /// # Errors
 /// A folder that refit may not replace (unless `forced`), or that cannot be written.
-#[expect(clippy::too_many_arguments, reason = "a placement is where, what, for whom, and whether by force")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a placement is where, what, for whom, and whether by force"
+)]
 pub fn place(
     to: &Path,
     object: &Path,
@@ -138,9 +166,18 @@ pub fn place(
     match state(to, plan, step, record, store)? {
         Placement::Current => return Ok(()),
         Placement::Edited { file } if !forced => {
-            return Err(PlaceError::Edited { to: to.to_owned(), file, stage: step.name.clone() });
+            return Err(PlaceError::Edited {
+                to: to.to_owned(),
+                file,
+                stage: step.name.clone(),
+            });
         }
-        Placement::Foreign if !forced => return Err(PlaceError::Foreign { to: to.to_owned(), stage: step.name.clone() }),
+        Placement::Foreign if !forced => {
+            return Err(PlaceError::Foreign {
+                to: to.to_owned(),
+                stage: step.name.clone(),
+            });
+        }
         _ => {}
     }
     let write = |path: &Path| {
@@ -149,7 +186,10 @@ pub fn place(
     };
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
-    let draft = tempfile::Builder::new().prefix(".refit-placing-").tempdir_in(parent).map_err(write(parent))?;
+    let draft = tempfile::Builder::new()
+        .prefix(".refit-placing-")
+        .tempdir_in(parent)
+        .map_err(write(parent))?;
     for file in files_under(object)? {
         let name = file.strip_prefix(object).unwrap_or(&file);
         if name == Path::new(MANIFEST) {
@@ -160,7 +200,9 @@ pub fn place(
             fs::create_dir_all(folder).map_err(write(folder))?;
         }
         fs::copy(&file, &target).map_err(write(&target))?;
-        fs::File::open(&target).and_then(|file| file.sync_all()).map_err(write(&target))?;
+        fs::File::open(&target)
+            .and_then(|file| file.sync_all())
+            .map_err(write(&target))?;
     }
     if let Some(card) = card {
         let target = draft.path().join(CARD);
@@ -175,7 +217,8 @@ pub fn place(
         files: files(draft.path(), store)?,
     };
     let target = draft.path().join(MARKER);
-    let text = serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
+    let text =
+        serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     fs::write(&target, text).map_err(write(&target))?;
     swap(&draft.keep(), to, parent).map_err(write(to))
 }
@@ -184,7 +227,9 @@ fn swap(draft: &Path, to: &Path, parent: &Path) -> io::Result<()> {
     // A temporary folder is private to its owner; a placed one is not.
     #[cfg(unix)]
     fs::set_permissions(draft, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let old = tempfile::Builder::new().prefix(".refit-replaced-").tempdir_in(parent)?;
+    let old = tempfile::Builder::new()
+        .prefix(".refit-replaced-")
+        .tempdir_in(parent)?;
     let replaced = match fs::rename(to, old.path().join("old")) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,

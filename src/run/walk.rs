@@ -23,10 +23,20 @@ enum State {
     /// Its inputs are not all known.
     Waiting,
     /// Its result is known.
-    Known { record: Box<Record>, present: bool },
+    Known {
+        record: Box<Record>,
+        present: bool,
+    },
     /// It must run.
-    Wanted { fingerprint: Box<Fingerprint>, reason: Reason, need: Need, before: Option<Digest> },
-    Running { before: Option<Digest> },
+    Wanted {
+        fingerprint: Box<Fingerprint>,
+        reason: Reason,
+        need: Need,
+        before: Option<Digest>,
+    },
+    Running {
+        before: Option<Digest>,
+    },
     /// It failed, was interrupted, or cannot run any more.
     Ended,
 }
@@ -45,7 +55,12 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(plan: &'a Plan, store: &'a Store, options: &'a Options<'a>, observer: &'a dyn Observer) -> Self {
+    pub(super) fn new(
+        plan: &'a Plan,
+        store: &'a Store,
+        options: &'a Options<'a>,
+        observer: &'a dyn Observer,
+    ) -> Self {
         Walk {
             plan,
             store,
@@ -60,7 +75,8 @@ impl<'a> Walk<'a> {
     }
 
     fn stopping(&self) -> bool {
-        self.options.interrupted.load(Ordering::Relaxed) || (self.stopped_by.is_some() && !self.options.keep_going)
+        self.options.interrupted.load(Ordering::Relaxed)
+            || (self.stopped_by.is_some() && !self.options.keep_going)
     }
 
     /// Judges what can be judged, and demands the objects of what must run, until nothing changes.
@@ -80,29 +96,53 @@ impl<'a> Walk<'a> {
 
     fn settle_waiting(&mut self, index: usize) -> bool {
         let step = &self.plan.steps[index];
-        if let Some(input) = step.inputs.values().find(|input| matches!(self.states[**input], State::Ended)) {
+        if let Some(input) = step
+            .inputs
+            .values()
+            .find(|input| matches!(self.states[**input], State::Ended))
+        {
             let stage = self.plan.steps[*input].name.clone();
             self.end(index, Outcome::Skipped, Reason::UpstreamFailed { stage });
             return true;
         }
         let mut inputs = BTreeMap::new();
         for (field, input) in &step.inputs {
-            let State::Known { record, .. } = &self.states[*input] else { return false };
+            let State::Known { record, .. } = &self.states[*input] else {
+                return false;
+            };
             inputs.insert((*field).to_owned(), record.digest);
         }
         let forced = self.forced.contains(&index);
         match judge(step, inputs, forced, self.store, &self.history) {
-            Ok(Judgement::Stale { fingerprint, reason }) => {
+            Ok(Judgement::Stale {
+                fingerprint,
+                reason,
+            }) => {
                 let need = if forced { Need::Rebuild } else { Need::Result };
-                self.states[index] = State::Wanted { fingerprint, reason, need, before: None };
+                self.states[index] = State::Wanted {
+                    fingerprint,
+                    reason,
+                    need,
+                    before: None,
+                };
             }
             Ok(Judgement::Fresh { record, present }) => {
-                let reason = if present { Reason::UpToDate } else { Reason::Collected };
+                let reason = if present {
+                    Reason::UpToDate
+                } else {
+                    Reason::Collected
+                };
                 let entry = known(step, &record, Outcome::Fresh, reason);
                 self.know(index, record, present, entry);
             }
             Err(error) => {
-                let entry = unknown(step, Outcome::Failed, Reason::Error { message: error.to_string() });
+                let entry = unknown(
+                    step,
+                    Outcome::Failed,
+                    Reason::Error {
+                        message: error.to_string(),
+                    },
+                );
                 self.fail(index, &error.into(), entry);
             }
         }
@@ -113,10 +153,16 @@ impl<'a> Walk<'a> {
         let mut changed = false;
         let name = &self.plan.steps[index].name;
         for &input in self.plan.steps[index].inputs.values() {
-            if let State::Known { record, present: false } = &self.states[input] {
+            if let State::Known {
+                record,
+                present: false,
+            } = &self.states[input]
+            {
                 self.states[input] = State::Wanted {
                     fingerprint: Box::new(record.fingerprint.clone()),
-                    reason: Reason::ObjectMissing { needed_by: vec![name.clone()] },
+                    reason: Reason::ObjectMissing {
+                        needed_by: vec![name.clone()],
+                    },
                     need: Need::Result,
                     before: Some(record.digest),
                 };
@@ -132,27 +178,61 @@ impl<'a> Walk<'a> {
             return None;
         }
         let ready = |index: &usize| {
-            let at_hand = |input: &usize| matches!(self.states[*input], State::Known { present: true, .. });
-            matches!(self.states[*index], State::Wanted { .. }) && self.plan.steps[*index].inputs.values().all(at_hand)
+            let at_hand =
+                |input: &usize| matches!(self.states[*input], State::Known { present: true, .. });
+            matches!(self.states[*index], State::Wanted { .. })
+                && self.plan.steps[*index].inputs.values().all(at_hand)
         };
-        let index = self.options.selected.iter().copied().find(|index| ready(index))?;
+        let index = self
+            .options
+            .selected
+            .iter()
+            .copied()
+            .find(|index| ready(index))?;
         let mut inputs = BTreeMap::new();
         for (field, input) in &self.plan.steps[index].inputs {
             if let State::Known { record, .. } = &self.states[*input] {
                 let path = self.store.object_path(&record.digest);
-                inputs.insert(*field, Input { path, digest: record.digest });
+                inputs.insert(
+                    *field,
+                    Input {
+                        path,
+                        digest: record.digest,
+                    },
+                );
             }
         }
-        let State::Wanted { fingerprint, reason, need, before } = std::mem::replace(&mut self.states[index], State::Waiting) else {
+        let State::Wanted {
+            fingerprint,
+            reason,
+            need,
+            before,
+        } = std::mem::replace(&mut self.states[index], State::Waiting)
+        else {
             return None;
         };
         self.states[index] = State::Running { before };
-        Some(Job { index, fingerprint, reason, need, inputs })
+        Some(Job {
+            index,
+            fingerprint,
+            reason,
+            need,
+            inputs,
+        })
     }
 
     pub(super) fn take(&mut self, finished: Finished) {
-        let Finished { index, seconds, key, fingerprint, reason, result } = finished;
-        let State::Running { before } = self.states[index] else { return };
+        let Finished {
+            index,
+            seconds,
+            key,
+            fingerprint,
+            reason,
+            result,
+        } = finished;
+        let State::Running { before } = self.states[index] else {
+            return;
+        };
         match result {
             Ok((record, built)) => {
                 self.forced.remove(&index);
@@ -163,14 +243,32 @@ impl<'a> Walk<'a> {
                     ));
                     self.forget_after(index);
                 }
-                let (outcome, reason) = if built { (Outcome::Built, reason) } else { (Outcome::Fresh, Reason::BuiltElsewhere) };
-                let entry = StepRecord { seconds, ..known(&self.plan.steps[index], &record, outcome, reason) };
+                let (outcome, reason) = if built {
+                    (Outcome::Built, reason)
+                } else {
+                    (Outcome::Fresh, Reason::BuiltElsewhere)
+                };
+                let entry = StepRecord {
+                    seconds,
+                    ..known(&self.plan.steps[index], &record, outcome, reason)
+                };
                 self.know(index, Box::new(record), true, entry);
             }
             Err(error) => {
-                let reason = Reason::Error { message: error.to_string() };
+                let reason = Reason::Error {
+                    message: error.to_string(),
+                };
                 let entry = unknown(&self.plan.steps[index], Outcome::Failed, reason);
-                self.fail(index, &error, StepRecord { key: Some(key), seconds, fingerprint: Some(*fingerprint), ..entry });
+                self.fail(
+                    index,
+                    &error,
+                    StepRecord {
+                        key: Some(key),
+                        seconds,
+                        fingerprint: Some(*fingerprint),
+                        ..entry
+                    },
+                );
             }
         }
     }
@@ -179,9 +277,16 @@ impl<'a> Walk<'a> {
     fn forget_after(&mut self, index: usize) {
         let mut after = BTreeSet::from([index]);
         for later in index + 1..self.plan.steps.len() {
-            if self.plan.steps[later].inputs.values().any(|input| after.contains(input)) {
+            if self.plan.steps[later]
+                .inputs
+                .values()
+                .any(|input| after.contains(input))
+            {
                 after.insert(later);
-                if matches!(self.states[later], State::Known { .. } | State::Wanted { .. }) {
+                if matches!(
+                    self.states[later],
+                    State::Known { .. } | State::Wanted { .. }
+                ) {
                     self.states[later] = State::Waiting;
                 }
             }
@@ -203,7 +308,9 @@ impl<'a> Walk<'a> {
             Ok(_) => {}
             Err(error) => {
                 entry.outcome = Outcome::Failed;
-                entry.reason = Reason::Error { message: error.to_string() };
+                entry.reason = Reason::Error {
+                    message: error.to_string(),
+                };
                 self.fail(index, &error, entry);
                 return;
             }
@@ -215,9 +322,16 @@ impl<'a> Walk<'a> {
 
     /// Places the artifact where that is asked for and not done yet. The reason says that it was (or, with the object
     /// absent, that it has to be).
-    fn place(&self, index: usize, record: &Record, present: bool) -> Result<Option<Reason>, RunError> {
+    fn place(
+        &self,
+        index: usize,
+        record: &Record,
+        present: bool,
+    ) -> Result<Option<Reason>, RunError> {
         let step = &self.plan.steps[index];
-        let Some(to) = &step.placement else { return Ok(None) };
+        let Some(to) = &step.placement else {
+            return Ok(None);
+        };
         let shown = to.display().to_string();
         let reason = match place::state(to, self.plan, step, record, self.store)? {
             Placement::Current => return Ok(None),
@@ -227,7 +341,16 @@ impl<'a> Walk<'a> {
         if present {
             let object = self.store.object_path(&record.digest);
             let card = step.stage.card(&self.card_facts(index, record));
-            place::place(to, &object, card, self.plan, step, record, self.store, self.options.forced.contains(&index))?;
+            place::place(
+                to,
+                &object,
+                card,
+                self.plan,
+                step,
+                record,
+                self.store,
+                self.options.forced.contains(&index),
+            )?;
             self.observer.placed(step, to);
         }
         Ok(Some(reason))
@@ -247,15 +370,22 @@ impl<'a> Walk<'a> {
         };
         let steps = behind.iter().map(|&one| {
             let step = &self.plan.steps[one];
-            let files = record_of(one).into_iter().flat_map(|record| &record.fingerprint.files);
+            let files = record_of(one)
+                .into_iter()
+                .flat_map(|record| &record.fingerprint.files);
             CardStep {
                 stage: step.name.clone(),
                 kind: step.kind.to_owned(),
                 settings: step.settings.clone(),
-                files: files.map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
+                files: files
+                    .map(|(role, digest)| (role.clone(), digest.to_string()))
+                    .collect(),
             }
         });
-        let scored = self.plan.steps[index].inputs.get("scores").and_then(|&input| record_of(input));
+        let scored = self.plan.steps[index]
+            .inputs
+            .get("scores")
+            .and_then(|&input| record_of(input));
         CardFacts {
             pipeline: self.plan.pipeline.clone(),
             stage: self.plan.steps[index].name.clone(),
@@ -291,9 +421,15 @@ impl<'a> Walk<'a> {
 
     pub(super) fn into_records(mut self) -> Vec<StepRecord> {
         for &index in &self.options.selected {
-            if !self.records.contains_key(&index) || matches!(self.states[index], State::Waiting | State::Wanted { .. }) {
+            if !self.records.contains_key(&index)
+                || matches!(self.states[index], State::Waiting | State::Wanted { .. })
+            {
                 let reason = match &self.stopped_by {
-                    Some(stage) if !self.options.interrupted.load(Ordering::Relaxed) => Reason::Stopped { stage: stage.clone() },
+                    Some(stage) if !self.options.interrupted.load(Ordering::Relaxed) => {
+                        Reason::Stopped {
+                            stage: stage.clone(),
+                        }
+                    }
                     _ => Reason::Interrupted,
                 };
                 self.end(index, Outcome::Skipped, reason);

@@ -19,10 +19,17 @@ pub fn against_schema(root: &Node) -> Vec<Problem> {
     let validator = match jsonschema::draft7::new(schema()) {
         Ok(validator) => validator,
         Err(error) => {
-            return vec![Problem::new(&root.place, format!("the schema of this program is broken: {error}"), "please report this")];
+            return vec![Problem::new(
+                &root.place,
+                format!("the schema of this program is broken: {error}"),
+                "please report this",
+            )];
         }
     };
-    let mut problems: Vec<Problem> = validator.iter_errors(&instance).flat_map(|error| explain(&error, root)).collect();
+    let mut problems: Vec<Problem> = validator
+        .iter_errors(&instance)
+        .flat_map(|error| explain(&error, root))
+        .collect();
     problems.extend(floats_for_integers(root));
     problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
     problems.dedup();
@@ -37,55 +44,127 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
     let problem = |message: String, label: String| Problem::new(&place, message, label);
     let range = |word: &str, limit: &Value| {
         let label = format!("must be {word} {limit}");
-        vec![problem(format!("`{field}` is {}, which is out of range", error.instance()), label.clone()).help(format!("give a value that is {word} {limit}"))]
+        vec![
+            problem(
+                format!("`{field}` is {}, which is out of range", error.instance()),
+                label.clone(),
+            )
+            .help(format!("give a value that is {word} {limit}")),
+        ]
     };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let known = known_properties(error);
-            unexpected.iter().map(|name| unknown_key(name, node, &path, &known)).collect()
+            unexpected
+                .iter()
+                .map(|name| unknown_key(name, node, &path, &known))
+                .collect()
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let owner = if path.is_empty() { "the file".to_owned() } else { format!("`[{field}]`") };
-            vec![problem(format!("{owner} has no `{name}`"), format!("needs `{name}`")).help(required_help(error, name))]
+            let owner = if path.is_empty() {
+                "the file".to_owned()
+            } else {
+                format!("`[{field}]`")
+            };
+            vec![
+                problem(
+                    format!("{owner} has no `{name}`"),
+                    format!("needs `{name}`"),
+                )
+                .help(required_help(error, name)),
+            ]
         }
         ValidationErrorKind::Type { kind } => {
             let found = node.map_or("another type", Node::type_name);
             let expected = types(kind);
-            vec![problem(format!("`{field}` is {found}, expected {expected}"), format!("expected {expected}")).help(type_help(&expected))]
+            vec![
+                problem(
+                    format!("`{field}` is {found}, expected {expected}"),
+                    format!("expected {expected}"),
+                )
+                .help(type_help(&expected)),
+            ]
         }
-        ValidationErrorKind::Enum { options } => vec![one_of(&field, error.instance(), options, &place)],
+        ValidationErrorKind::Enum { options } => {
+            vec![one_of(&field, error.instance(), options, &place)]
+        }
         ValidationErrorKind::Constant { expected_value } => {
-            vec![problem(format!("`{field}` is {}", error.instance()), format!("must be {expected_value}"))]
+            vec![problem(
+                format!("`{field}` is {}", error.instance()),
+                format!("must be {expected_value}"),
+            )]
         }
-        ValidationErrorKind::Minimum { limit } if field == "version" => vec![version(&place, error.instance(), limit)],
-        ValidationErrorKind::Maximum { limit } if field == "version" => vec![version(&place, error.instance(), limit)],
+        ValidationErrorKind::Minimum { limit } if field == "version" => {
+            vec![version(&place, error.instance(), limit)]
+        }
+        ValidationErrorKind::Maximum { limit } if field == "version" => {
+            vec![version(&place, error.instance(), limit)]
+        }
         ValidationErrorKind::Minimum { limit } => range("at least", limit),
         ValidationErrorKind::Maximum { limit } => range("at most", limit),
         ValidationErrorKind::ExclusiveMinimum { limit } => range("greater than", limit),
         ValidationErrorKind::ExclusiveMaximum { limit } => range("less than", limit),
         ValidationErrorKind::MinItems { limit } => {
-            vec![problem(format!("`{field}` has too few items"), format!("at least {limit}")).help(format!("list at least {limit}"))]
+            vec![
+                problem(
+                    format!("`{field}` has too few items"),
+                    format!("at least {limit}"),
+                )
+                .help(format!("list at least {limit}")),
+            ]
         }
         ValidationErrorKind::MaxItems { limit } => {
-            vec![problem(format!("`{field}` has too many items"), format!("at most {limit}")).help(format!("list at most {limit}"))]
+            vec![
+                problem(
+                    format!("`{field}` has too many items"),
+                    format!("at most {limit}"),
+                )
+                .help(format!("list at most {limit}")),
+            ]
         }
         ValidationErrorKind::MinLength { limit: 1 } => {
-            vec![problem(format!("`{field}` is empty"), "must not be empty".to_owned()).help("write a value, or leave the key out")]
+            vec![
+                problem(
+                    format!("`{field}` is empty"),
+                    "must not be empty".to_owned(),
+                )
+                .help("write a value, or leave the key out"),
+            ]
         }
         ValidationErrorKind::MinProperties { .. } => {
-            vec![problem(format!("`{field}` is empty"), "needs at least one key".to_owned()).help("write one, or leave the table out")]
+            vec![
+                problem(
+                    format!("`{field}` is empty"),
+                    "needs at least one key".to_owned(),
+                )
+                .help("write one, or leave the table out"),
+            ]
         }
         ValidationErrorKind::UniqueItems => {
-            vec![problem(format!("`{field}` lists a value twice"), "must be distinct".to_owned()).help("remove the repetition")]
+            vec![
+                problem(
+                    format!("`{field}` lists a value twice"),
+                    "must be distinct".to_owned(),
+                )
+                .help("remove the repetition"),
+            ]
         }
         ValidationErrorKind::Pattern { pattern } if field == "run.device" => {
             let _ = pattern;
             let message = format!("`{field}` is {}, which is no device", error.instance());
-            vec![problem(message, "unknown device".to_owned()).help("one of `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`")]
+            vec![
+                problem(message, "unknown device".to_owned())
+                    .help("one of `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`"),
+            ]
         }
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => any_of(error, context, root, node, &place, &field),
-        _ => vec![problem(format!("`{field}`: {error}"), "not allowed here".to_owned()).help("see `refit schema` for what may stand here")],
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            any_of(error, context, root, node, &place, &field)
+        }
+        _ => vec![
+            problem(format!("`{field}`: {error}"), "not allowed here".to_owned())
+                .help("see `refit schema` for what may stand here"),
+        ],
     }
 }
 
@@ -102,7 +181,9 @@ fn any_of(
     let mut expected = Vec::new();
     for form in forms {
         let own_type = form.iter().find_map(|inner| match inner.kind() {
-            ValidationErrorKind::Type { kind } if instance_path(inner).len() == depth => Some(types(kind)),
+            ValidationErrorKind::Type { kind } if instance_path(inner).len() == depth => {
+                Some(types(kind))
+            }
             _ => None,
         });
         match own_type {
@@ -114,14 +195,25 @@ fn any_of(
     let found = node.map_or("another type", Node::type_name);
     let expected = expected.join(" or ");
     vec![
-        Problem::new(place, format!("`{field}` is {found}, expected {expected}"), format!("expected {expected}"))
-            .help(type_help(&expected)),
+        Problem::new(
+            place,
+            format!("`{field}` is {found}, expected {expected}"),
+            format!("expected {expected}"),
+        )
+        .help(type_help(&expected)),
     ]
 }
 
 fn unknown_key(name: &str, table: Option<&Node>, path: &[Step], known: &[String]) -> Problem {
-    let place = table.and_then(|table| table.get(name)).map(|entry| entry.key_place.clone());
-    let place = place.or_else(|| table.map(|table| table.place.clone())).unwrap_or(Place { source: 0, span: 0..0 });
+    let place = table
+        .and_then(|table| table.get(name))
+        .map(|entry| entry.key_place.clone());
+    let place = place
+        .or_else(|| table.map(|table| table.place.clone()))
+        .unwrap_or(Place {
+            source: 0,
+            span: 0..0,
+        });
     let known = || known.iter().map(String::as_str);
     let owner = display(path);
     let message = match path {
@@ -136,26 +228,51 @@ fn unknown_key(name: &str, table: Option<&Node>, path: &[Step], known: &[String]
 }
 
 fn one_of(field: &str, found: &Value, options: &Value, place: &Place) -> Problem {
-    let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let near = found.as_str().and_then(|text| did_you_mean(text, options.iter().copied()));
+    let options: Vec<&str> = options
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let near = found
+        .as_str()
+        .and_then(|text| did_you_mean(text, options.iter().copied()));
     let help = match near {
-        Some(near) => format!("did you mean `{near}`? It can be {}", listed(options.iter().copied(), "or")),
+        Some(near) => format!(
+            "did you mean `{near}`? It can be {}",
+            listed(options.iter().copied(), "or")
+        ),
         None => format!("it can be {}", listed(options.iter().copied(), "or")),
     };
-    Problem::new(place, format!("`{field}` is {found}, which is not one of its values"), "unknown value").help(help)
+    Problem::new(
+        place,
+        format!("`{field}` is {found}, which is not one of its values"),
+        "unknown value",
+    )
+    .help(help)
 }
 
 fn version(place: &Place, found: &Value, known: &Value) -> Problem {
-    Problem::new(place, format!("this program reads version {known} of the spec language, the file says {found}"), format!("must be {known}"))
-        .help(format!("write `version = {known}`, or use a refit that knows version {found}"))
+    Problem::new(
+        place,
+        format!("this program reads version {known} of the spec language, the file says {found}"),
+        format!("must be {known}"),
+    )
+    .help(format!(
+        "write `version = {known}`, or use a refit that knows version {found}"
+    ))
 }
 
 fn required_help(error: &ValidationError<'_>, name: &str) -> String {
     if name == "version" {
         return "write `version = 1` at the top".to_owned();
     }
-    let description = schema_around(error).and_then(|schema| schema.pointer(&format!("/properties/{name}/description")));
-    match description.and_then(Value::as_str).and_then(|text| text.lines().next()) {
+    let description = schema_around(error)
+        .and_then(|schema| schema.pointer(&format!("/properties/{name}/description")));
+    match description
+        .and_then(Value::as_str)
+        .and_then(|text| text.lines().next())
+    {
         Some(text) => format!("`{name}`: {text}"),
         None => format!("write `{name} = …`"),
     }
@@ -189,33 +306,54 @@ fn types(kind: &TypeKind) -> String {
     };
     match kind {
         TypeKind::Single(kind) => name(kind.to_string()),
-        TypeKind::Multiple(kinds) => kinds.iter().map(|kind| name(kind.to_string())).collect::<Vec<_>>().join(" or "),
+        TypeKind::Multiple(kinds) => kinds
+            .iter()
+            .map(|kind| name(kind.to_string()))
+            .collect::<Vec<_>>()
+            .join(" or "),
     }
 }
 
 /// JSON Schema takes 3.0 for an integer; TOML's users and serde do not.
 fn floats_for_integers(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
-    walk(root, &mut Vec::new(), schema(), &mut |node, path, schema| {
-        let integer = schema.get("type").and_then(Value::as_str) == Some("integer");
-        if let (true, super::document::Value::Float(number)) = (integer, &node.value)
-            && number.fract() == 0.0
-        {
-            let field = display(path);
-            problems.push(
-                Problem::new(&node.place, format!("`{field}` is a float, expected an integer"), "expected an integer")
+    walk(
+        root,
+        &mut Vec::new(),
+        schema(),
+        &mut |node, path, schema| {
+            let integer = schema.get("type").and_then(Value::as_str) == Some("integer");
+            if let (true, super::document::Value::Float(number)) = (integer, &node.value)
+                && number.fract() == 0.0
+            {
+                let field = display(path);
+                problems.push(
+                    Problem::new(
+                        &node.place,
+                        format!("`{field}` is a float, expected an integer"),
+                        "expected an integer",
+                    )
                     .help(format!("write {number:.0}")),
-            );
-        }
-    });
+                );
+            }
+        },
+    );
     problems
 }
 
-fn walk(node: &Node, path: &mut Vec<Step>, schema: &Value, visit: &mut dyn FnMut(&Node, &[Step], &Value)) {
+fn walk(
+    node: &Node,
+    path: &mut Vec<Step>,
+    schema: &Value,
+    visit: &mut dyn FnMut(&Node, &[Step], &Value),
+) {
     let schema = follow(schema);
     visit(node, path, schema);
     for entry in node.entries() {
-        let inner = schema.get("properties").and_then(|all| all.get(&entry.key)).or_else(|| schema.get("additionalProperties"));
+        let inner = schema
+            .get("properties")
+            .and_then(|all| all.get(&entry.key))
+            .or_else(|| schema.get("additionalProperties"));
         if let Some(inner) = inner {
             path.push(Step::Key(entry.key.clone()));
             walk(&entry.node, path, inner, visit);
@@ -244,15 +382,24 @@ fn schema_around(error: &ValidationError<'_>) -> Option<&'static Value> {
     let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     parts.pop();
     for part in parts {
-        at = if part == "$ref" { follow(at) } else { at.get(part).or_else(|| at.get(part.parse::<usize>().ok()?))? };
+        at = if part == "$ref" {
+            follow(at)
+        } else {
+            at.get(part)
+                .or_else(|| at.get(part.parse::<usize>().ok()?))?
+        };
     }
     Some(at)
 }
 
 fn known_properties(error: &ValidationError<'_>) -> Vec<String> {
     let around = schema_around(error).map(follow);
-    let properties = around.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
-    properties.map(|all| all.keys().cloned().collect()).unwrap_or_default()
+    let properties = around
+        .and_then(|schema| schema.get("properties"))
+        .and_then(Value::as_object);
+    properties
+        .map(|all| all.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn instance_path(error: &ValidationError<'_>) -> Vec<Step> {
@@ -260,16 +407,20 @@ fn instance_path(error: &ValidationError<'_>) -> Vec<Step> {
     let path = error.instance_path().to_string();
     path.split('/')
         .skip(1)
-        .map(|part| part.parse().map_or_else(|_| Step::Key(unescape(part)), Step::Index))
+        .map(|part| {
+            part.parse()
+                .map_or_else(|_| Step::Key(unescape(part)), Step::Index)
+        })
         .collect()
 }
 
 fn find<'a>(root: &'a Node, path: &[Step]) -> Option<&'a Node> {
-    path.iter().try_fold(root, |node, step| match (step, &node.value) {
-        (Step::Key(key), _) => node.get(key).map(|entry| &entry.node),
-        (Step::Index(index), super::document::Value::Array(items)) => items.get(*index),
-        (Step::Index(index), _) => node.get(&index.to_string()).map(|entry| &entry.node),
-    })
+    path.iter()
+        .try_fold(root, |node, step| match (step, &node.value) {
+            (Step::Key(key), _) => node.get(key).map(|entry| &entry.node),
+            (Step::Index(index), super::document::Value::Array(items)) => items.get(*index),
+            (Step::Index(index), _) => node.get(&index.to_string()).map(|entry| &entry.node),
+        })
 }
 
 /// `train.classifier.batch.size`, `load.news.train[0]`.

@@ -78,7 +78,9 @@ impl Node {
             Value::Boolean(value) => (*value).into(),
             Value::Array(items) => items.iter().map(Node::to_json).collect(),
             Value::Table(entries) => {
-                let entries = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
+                let entries = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.node.to_json()));
                 serde_json::Value::Object(entries.collect::<Map<_, _>>())
             }
         }
@@ -86,17 +88,28 @@ impl Node {
 
     /// The place of the longest prefix of `path` that exists: of the value for a whole match, of the last key otherwise.
     pub fn locate(&self, path: &[Step]) -> Place {
-        let Some((step, rest)) = path.split_first() else { return self.place.clone() };
+        let Some((step, rest)) = path.split_first() else {
+            return self.place.clone();
+        };
         match (step, &self.value) {
             (Step::Key(key), Value::Table(_)) => match self.get(key) {
-                Some(entry) if rest.is_empty() && matches!(entry.node.value, Value::Table(_)) => entry.key_place.clone(),
+                Some(entry) if rest.is_empty() && matches!(entry.node.value, Value::Table(_)) => {
+                    entry.key_place.clone()
+                }
                 Some(entry) => match entry.node.locate(rest) {
-                    place if place == entry.node.place && matches!(entry.node.value, Value::Table(_)) => entry.key_place.clone(),
+                    place
+                        if place == entry.node.place
+                            && matches!(entry.node.value, Value::Table(_)) =>
+                    {
+                        entry.key_place.clone()
+                    }
                     place => place,
                 },
                 None => self.place.clone(),
             },
-            (Step::Index(index), Value::Array(items)) => items.get(*index).map_or(self.place.clone(), |item| item.locate(rest)),
+            (Step::Index(index), Value::Array(items)) => items
+                .get(*index)
+                .map_or(self.place.clone(), |item| item.locate(rest)),
             _ => self.place.clone(),
         }
     }
@@ -105,8 +118,12 @@ impl Node {
     pub fn for_each_string(&mut self, visit: &mut dyn FnMut(&Place, &mut String)) {
         match &mut self.value {
             Value::String(text) => visit(&self.place, text),
-            Value::Array(items) => items.iter_mut().for_each(|item| item.for_each_string(visit)),
-            Value::Table(entries) => entries.iter_mut().for_each(|entry| entry.node.for_each_string(visit)),
+            Value::Array(items) => items
+                .iter_mut()
+                .for_each(|item| item.for_each_string(visit)),
+            Value::Table(entries) => entries
+                .iter_mut()
+                .for_each(|entry| entry.node.for_each_string(visit)),
             _ => {}
         }
     }
@@ -123,36 +140,61 @@ pub enum Step {
 pub fn steps(path: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for part in path.split('.').filter(|part| !part.is_empty()) {
-        let (key, indexes) = part.split_once('[').map_or((part, ""), |(key, rest)| (key, rest));
+        let (key, indexes) = part
+            .split_once('[')
+            .map_or((part, ""), |(key, rest)| (key, rest));
         if !key.is_empty() {
             steps.push(Step::Key(key.to_owned()));
         }
-        steps.extend(indexes.split(['[', ']']).filter_map(|index| index.parse().ok()).map(Step::Index));
+        steps.extend(
+            indexes
+                .split(['[', ']'])
+                .filter_map(|index| index.parse().ok())
+                .map(Step::Index),
+        );
     }
     steps
 }
 
 /// Parses `text`, which is `sources[source]`.
 pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Node {
-    let whole = Place { source, span: 0..text.len().min(1) };
-    let empty = Node { place: whole.clone(), value: Value::Table(Vec::new()) };
+    let whole = Place {
+        source,
+        span: 0..text.len().min(1),
+    };
+    let empty = Node {
+        place: whole.clone(),
+        value: Value::Table(Vec::new()),
+    };
     if let Some(deep) = too_deep(text) {
-        let place = Place { source, span: deep..deep + 1 };
+        let place = Place {
+            source,
+            span: deep..deep + 1,
+        };
         problems.push(
-            Problem::new(&place, format!("more than {MAX_DEPTH} brackets are open here"), "too deep")
-                .help("no field of a spec nests this deep; close a bracket"),
+            Problem::new(
+                &place,
+                format!("more than {MAX_DEPTH} brackets are open here"),
+                "too deep",
+            )
+            .help("no field of a spec nests this deep; close a bracket"),
         );
         return empty;
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let place = error.span().map_or(whole.clone(), |span| Place { source, span });
+        let place = error
+            .span()
+            .map_or(whole.clone(), |span| Place { source, span });
         problems.push(
             Problem::new(&place, format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")), "here")
                 .help("strings need quotes, keys stand alone before `=`, tables are written `[kind.name]`"),
         );
     }
-    Node { place: whole, value: from_table(table.get_ref(), source, problems) }
+    Node {
+        place: whole,
+        value: from_table(table.get_ref(), source, problems),
+    }
 }
 
 // The parser recurses once per bracket, so a hostile file could exhaust the stack before any check of ours sees it.
@@ -177,7 +219,10 @@ fn from_table(table: &DeTable<'_>, source: usize, problems: &mut Vec<Problem>) -
         .iter()
         .map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
-            key_place: Place { source, span: key.span() },
+            key_place: Place {
+                source,
+                span: key.span(),
+            },
             node: from_value(value, source, problems),
         })
         .collect();
@@ -186,23 +231,39 @@ fn from_table(table: &DeTable<'_>, source: usize, problems: &mut Vec<Problem>) -
 }
 
 fn from_value(value: &Spanned<DeValue<'_>>, source: usize, problems: &mut Vec<Problem>) -> Node {
-    let place = Place { source, span: value.span() };
+    let place = Place {
+        source,
+        span: value.span(),
+    };
     let value = match value.get_ref() {
         DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(number) => match i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
-            Ok(number) => Value::Integer(number),
-            Err(_) => {
-                problems.push(
-                    Problem::new(&place, format!("the integer {} is out of range", number.as_str()), "at most 9223372036854775807")
+        DeValue::Integer(number) => {
+            match i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
+                Ok(number) => Value::Integer(number),
+                Err(_) => {
+                    problems.push(
+                        Problem::new(
+                            &place,
+                            format!("the integer {} is out of range", number.as_str()),
+                            "at most 9223372036854775807",
+                        )
                         .help("write a smaller number"),
-                );
-                Value::Integer(0)
+                    );
+                    Value::Integer(0)
+                }
             }
-        },
-        DeValue::Float(number) => Value::Float(number.as_str().replace('_', "").parse().unwrap_or(f64::NAN)),
+        }
+        DeValue::Float(number) => {
+            Value::Float(number.as_str().replace('_', "").parse().unwrap_or(f64::NAN))
+        }
         DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(date) => Value::Datetime(date.to_string()),
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| from_value(item, source, problems)).collect()),
+        DeValue::Array(items) => Value::Array(
+            items
+                .iter()
+                .map(|item| from_value(item, source, problems))
+                .collect(),
+        ),
         DeValue::Table(table) => from_table(table, source, problems),
     };
     Node { place, value }
@@ -211,9 +272,13 @@ fn from_value(value: &Spanned<DeValue<'_>>, source: usize, problems: &mut Vec<Pr
 /// Lays one `--set path=value` over the tree. A value that is not TOML is taken as a string, so that quotes may be left out.
 pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mut Vec<Problem>) {
     let source = sources.add(format!("--set {argument}"), argument);
-    let whole = Place { source, span: 0..argument.len() };
+    let whole = Place {
+        source,
+        span: 0..argument.len(),
+    };
     let wrong = |message: String| {
-        Problem::new(&whole, message, "expected path=value").help("for example --set train.classifier.epochs=1")
+        Problem::new(&whole, message, "expected path=value")
+            .help("for example --set train.classifier.epochs=1")
     };
     let Some((path, text)) = argument.split_once('=') else {
         problems.push(wrong(format!("--set {argument} has no `=`")));
@@ -221,11 +286,16 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
     };
     let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
-        problems.push(wrong(format!("--set {argument} has an empty key in its path")));
+        problems.push(wrong(format!(
+            "--set {argument} has an empty key in its path"
+        )));
         return;
     }
     let offset = path.len() + 1;
-    let place = Place { source, span: offset..argument.len() };
+    let place = Place {
+        source,
+        span: offset..argument.len(),
+    };
     let mut faults = Vec::new();
     let value = match DeValue::parse(text) {
         Ok(value) if too_deep(text).is_none() => from_value(&value, source, &mut faults).value,
@@ -236,17 +306,36 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
     for (index, key) in keys.iter().enumerate() {
         let last = index + 1 == keys.len();
         if !matches!(at.value, Value::Table(_)) {
-            problems.push(wrong(format!("--set {path} leads into `{}`, which is {}", keys[index - 1], at.type_name())));
+            problems.push(wrong(format!(
+                "--set {path} leads into `{}`, which is {}",
+                keys[index - 1],
+                at.type_name()
+            )));
             return;
         }
-        let Value::Table(entries) = &mut at.value else { return };
-        let position = entries.iter().position(|entry| entry.key == **key).unwrap_or_else(|| {
-            let empty = Node { place: whole.clone(), value: Value::Table(Vec::new()) };
-            entries.push(Entry { key: (*key).to_owned(), key_place: whole.clone(), node: empty });
-            entries.len() - 1
-        });
+        let Value::Table(entries) = &mut at.value else {
+            return;
+        };
+        let position = entries
+            .iter()
+            .position(|entry| entry.key == **key)
+            .unwrap_or_else(|| {
+                let empty = Node {
+                    place: whole.clone(),
+                    value: Value::Table(Vec::new()),
+                };
+                entries.push(Entry {
+                    key: (*key).to_owned(),
+                    key_place: whole.clone(),
+                    node: empty,
+                });
+                entries.len() - 1
+            });
         if last {
-            entries[position].key_place = Place { source, span: 0..path.len() };
+            entries[position].key_place = Place {
+                source,
+                span: 0..path.len(),
+            };
             entries[position].node = Node { place, value };
             return;
         }
@@ -287,9 +376,17 @@ mod tests {
         let mut sources = Sources::default();
         sources.add("a.toml", "");
         set(&mut root, "train.a.epochs=5", &mut sources, &mut problems);
-        set(&mut root, "vars.encoder=bert-base-uncased", &mut sources, &mut problems);
+        set(
+            &mut root,
+            "vars.encoder=bert-base-uncased",
+            &mut sources,
+            &mut problems,
+        );
         assert!(problems.is_empty());
-        assert_eq!(root.to_json(), serde_json::json!({"train": {"a": {"epochs": 5}}, "vars": {"encoder": "bert-base-uncased"}}));
+        assert_eq!(
+            root.to_json(),
+            serde_json::json!({"train": {"a": {"epochs": 5}}, "vars": {"encoder": "bert-base-uncased"}})
+        );
     }
 
     #[test]

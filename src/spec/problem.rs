@@ -56,7 +56,12 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(place: &Place, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Problem { place: place.clone(), message: message.into(), label: label.into(), help: None }
+        Problem {
+            place: place.clone(),
+            message: message.into(),
+            label: label.into(),
+            help: None,
+        }
     }
 
     #[must_use]
@@ -85,7 +90,10 @@ impl Problem {
         let text = sources.text(self.place.source);
         let before = &text[..self.place.span.start.min(text.len())];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
     }
 
     /// The problem for programs.
@@ -135,7 +143,10 @@ impl fmt::Display for Drawn {
 
 impl miette::Diagnostic for Drawn {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.problem
+            .help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -144,7 +155,11 @@ impl miette::Diagnostic for Drawn {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let label = (!self.problem.label.is_empty()).then(|| self.problem.label.clone());
-        Some(Box::new(std::iter::once(LabeledSpan::new(label, self.span.start, self.span.len()))))
+        Some(Box::new(std::iter::once(LabeledSpan::new(
+            label,
+            self.span.start,
+            self.span.len(),
+        ))))
     }
 }
 
@@ -154,7 +169,8 @@ fn masked(text: &str) -> String {
     let mut from = 0;
     while let Some(found) = masked[from..].find("://") {
         let start = from + found + 3;
-        let authority = masked[start..].find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace());
+        let authority =
+            masked[start..].find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace());
         let end = authority.map_or(masked.len(), |length| start + length);
         if let Some(at) = masked[start..end].rfind('@') {
             masked.replace_range(start..start + at, &"*".repeat(at));
@@ -169,7 +185,12 @@ pub fn did_you_mean<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) 
     let wanted = wanted.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wanted, &name.to_lowercase()),
+                name,
+            )
+        })
         .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 4)
         .min()
         .map(|(_, name)| name)
@@ -209,7 +230,14 @@ mod tests {
     fn columns_count_characters() {
         let mut sources = Sources::default();
         sources.add("a.toml", "é = 1\nü = x");
-        let problem = Problem::new(&Place { source: 0, span: 11..12 }, "m", "l");
+        let problem = Problem::new(
+            &Place {
+                source: 0,
+                span: 11..12,
+            },
+            "m",
+            "l",
+        );
         assert_eq!(problem.line_and_column(&sources), (2, 5));
     }
 }

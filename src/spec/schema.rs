@@ -64,7 +64,10 @@ fn one() -> usize {
 
 impl Default for RunSettings {
     fn default() -> Self {
-        RunSettings { device: auto(), jobs: one() }
+        RunSettings {
+            device: auto(),
+            jobs: one(),
+        }
     }
 }
 
@@ -109,7 +112,10 @@ fn build() -> Value {
     }
     let mut root = generator.into_root_schema_for::<Preamble>();
     root.insert("title".to_owned(), "refit pipeline".into());
-    root.insert("description".to_owned(), "A pipeline of refit: stages as tables keyed by kind, then name.".into());
+    root.insert(
+        "description".to_owned(),
+        "A pipeline of refit: stages as tables keyed by kind, then name.".into(),
+    );
     if let Some(Value::Object(properties)) = root.get_mut("properties") {
         properties.extend(stages);
     }
@@ -118,23 +124,35 @@ fn build() -> Value {
 }
 
 fn settings_description(generator: &mut schemars::SchemaGenerator, settings: &Schema) -> String {
-    let name = settings.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let name = settings
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default();
     let definition = generator.definitions().get(name);
-    let text = definition.and_then(|definition| definition.get("description")).and_then(Value::as_str);
+    let text = definition
+        .and_then(|definition| definition.get("description"))
+        .and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
 }
 
 fn rewrite(schema: &mut Schema) {
     enumerate(schema);
     forget_null(schema);
-    if schema.get("format").and_then(Value::as_str).is_some_and(|format| !matches!(format, "uri" | "date-time")) {
+    if schema
+        .get("format")
+        .and_then(Value::as_str)
+        .is_some_and(|format| !matches!(format, "uri" | "date-time"))
+    {
         schema.remove("format");
     }
 }
 
 /// `oneOf` of documented constants → `enum`, with the constants' texts in the description.
 fn enumerate(schema: &mut Schema) {
-    let Some(Value::Array(variants)) = schema.get("oneOf") else { return };
+    let Some(Value::Array(variants)) = schema.get("oneOf") else {
+        return;
+    };
     let mut values = Vec::new();
     let mut lines = Vec::new();
     for variant in variants {
@@ -150,8 +168,15 @@ fn enumerate(schema: &mut Schema) {
             _ => return,
         }
     }
-    let own = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    let description = [own.to_owned(), lines.join("\n")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
+    let own = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let description = [own.to_owned(), lines.join("\n")]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n\n");
     schema.remove("oneOf");
     if values.iter().all(Value::is_string) {
         schema.insert("type".to_owned(), "string".into());
@@ -197,7 +222,10 @@ mod tests {
     fn the_schema_is_draft_07_without_one_of_or_null() {
         let text = text();
         assert!(text.contains("http://json-schema.org/draft-07/schema#"));
-        assert!(!text.contains("\"oneOf\""), "a oneOf makes editors point at the whole table");
+        assert!(
+            !text.contains("\"oneOf\""),
+            "a oneOf makes editors point at the whole table"
+        );
         assert!(!text.contains("\"null\""));
         assert!(!text.contains("\"uint"));
     }
@@ -206,10 +234,20 @@ mod tests {
     fn every_field_of_every_kind_is_described() {
         for kind in &KINDS {
             let schema = of_kind(kind.name);
-            let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap().to_owned();
-            let properties = schema["definitions"][&name]["properties"].as_object().unwrap();
+            let name = schema["$ref"]
+                .as_str()
+                .and_then(|path| path.rsplit('/').next())
+                .unwrap()
+                .to_owned();
+            let properties = schema["definitions"][&name]["properties"]
+                .as_object()
+                .unwrap();
             for (field, property) in properties {
-                assert!(property.get("description").is_some(), "{}.{field} has no doc comment", kind.name);
+                assert!(
+                    property.get("description").is_some(),
+                    "{}.{field} has no doc comment",
+                    kind.name
+                );
             }
         }
     }

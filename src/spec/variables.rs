@@ -11,24 +11,41 @@ use super::document::{Node, Value};
 use super::problem::{Place, Problem, did_you_mean, listed};
 
 /// Replaces every reference below `root`, and reports those that lead nowhere.
-pub fn substitute(root: &mut Node, environment: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<Problem>) {
+pub fn substitute(
+    root: &mut Node,
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) {
     let written = written_variables(root);
     let mut known = BTreeMap::new();
     for name in written.keys() {
         let mut trail = Vec::new();
-        resolve(name, &written, &mut known, &mut trail, environment, problems);
+        resolve(
+            name,
+            &written,
+            &mut known,
+            &mut trail,
+            environment,
+            problems,
+        );
     }
     root.for_each_string(&mut |place, text| {
         if let Some(replaced) = replace(text, place, problems, &mut |reference, problems| {
-            look_up(reference, place, environment, problems, &mut |name, problems| match known.get(name) {
-                Some(value) => Some(value.clone()),
-                None => {
-                    if !written.contains_key(name) {
-                        problems.push(unknown(name, place, &written));
+            look_up(
+                reference,
+                place,
+                environment,
+                problems,
+                &mut |name, problems| match known.get(name) {
+                    Some(value) => Some(value.clone()),
+                    None => {
+                        if !written.contains_key(name) {
+                            problems.push(unknown(name, place, &written));
+                        }
+                        None
                     }
-                    None
-                }
-            })
+                },
+            )
         }) {
             *text = replaced;
         }
@@ -45,12 +62,16 @@ pub fn substitute(root: &mut Node, environment: &dyn Fn(&str) -> Option<String>,
 }
 
 fn written_variables(root: &Node) -> BTreeMap<String, (Place, String)> {
-    let Some(vars) = root.get("vars") else { return BTreeMap::new() };
+    let Some(vars) = root.get("vars") else {
+        return BTreeMap::new();
+    };
     vars.node
         .entries()
         .iter()
         .filter_map(|entry| match &entry.node.value {
-            Value::String(text) => Some((entry.key.clone(), (entry.node.place.clone(), text.clone()))),
+            Value::String(text) => {
+                Some((entry.key.clone(), (entry.node.place.clone(), text.clone())))
+            }
             _ => None,
         })
         .collect()
@@ -69,22 +90,37 @@ fn resolve(
     }
     let (place, text) = written.get(name)?;
     if trail.iter().any(|seen| seen == name) {
-        let circle = trail.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
+        let circle = trail
+            .iter()
+            .map(String::as_str)
+            .chain([name])
+            .collect::<Vec<_>>()
+            .join(" → ");
         problems.push(
-            Problem::new(place, format!("the variable `{name}` refers to itself: {circle}"), "a circle")
-                .help("give one of them a plain value"),
+            Problem::new(
+                place,
+                format!("the variable `{name}` refers to itself: {circle}"),
+                "a circle",
+            )
+            .help("give one of them a plain value"),
         );
         return None;
     }
     trail.push(name.to_owned());
     let value = replace(text, place, problems, &mut |reference, problems| {
-        look_up(reference, place, environment, problems, &mut |other, problems| {
-            if !written.contains_key(other) {
-                problems.push(unknown(other, place, written));
-                return None;
-            }
-            resolve(other, written, known, trail, environment, problems)
-        })
+        look_up(
+            reference,
+            place,
+            environment,
+            problems,
+            &mut |other, problems| {
+                if !written.contains_key(other) {
+                    problems.push(unknown(other, place, written));
+                    return None;
+                }
+                resolve(other, written, known, trail, environment, problems)
+            },
+        )
     });
     trail.pop();
     let value = value?;
@@ -96,10 +132,20 @@ fn unknown(name: &str, place: &Place, written: &BTreeMap<String, (Place, String)
     let names = || written.keys().map(String::as_str);
     let help = match did_you_mean(name, names()) {
         Some(near) => format!("did you mean `${{{near}}}`?"),
-        None if written.is_empty() => format!("write `{name} = \"…\"` under `[vars]`, or `${{env:{name}}}` for the environment"),
-        None => format!("`[vars]` has {}; `${{env:NAME}}` reads the environment", listed(names(), "and")),
+        None if written.is_empty() => format!(
+            "write `{name} = \"…\"` under `[vars]`, or `${{env:{name}}}` for the environment"
+        ),
+        None => format!(
+            "`[vars]` has {}; `${{env:NAME}}` reads the environment",
+            listed(names(), "and")
+        ),
     };
-    Problem::new(place, format!("there is no variable `{name}`"), "unknown variable").help(help)
+    Problem::new(
+        place,
+        format!("there is no variable `{name}`"),
+        "unknown variable",
+    )
+    .help(help)
 }
 
 type Lookup<'a> = &'a mut dyn FnMut(&str, &mut Vec<Problem>) -> Option<String>;
@@ -111,22 +157,35 @@ fn look_up(
     problems: &mut Vec<Problem>,
     variable: Lookup<'_>,
 ) -> Option<String> {
-    let Some(rest) = reference.strip_prefix("env:") else { return variable(reference.trim(), problems) };
-    let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, default)| (name, Some(default)));
+    let Some(rest) = reference.strip_prefix("env:") else {
+        return variable(reference.trim(), problems);
+    };
+    let (name, default) = rest
+        .split_once(":-")
+        .map_or((rest, None), |(name, default)| (name, Some(default)));
     // As in a shell, `:-` also covers a variable that is set to nothing.
     let found = environment(name).filter(|value| default.is_none() || !value.is_empty());
     if let Some(value) = found.or_else(|| default.map(str::to_owned)) {
         return Some(value);
     }
     problems.push(
-        Problem::new(place, format!("the environment variable `{name}` is not set"), "needs it")
-            .help(format!("set it, or give a default: `${{env:{name}:-…}}`")),
+        Problem::new(
+            place,
+            format!("the environment variable `{name}` is not set"),
+            "needs it",
+        )
+        .help(format!("set it, or give a default: `${{env:{name}:-…}}`")),
     );
     None
 }
 
 /// The text with every reference replaced; nothing when one could not be.
-fn replace(text: &str, place: &Place, problems: &mut Vec<Problem>, look_up: Lookup<'_>) -> Option<String> {
+fn replace(
+    text: &str,
+    place: &Place,
+    problems: &mut Vec<Problem>,
+    look_up: Lookup<'_>,
+) -> Option<String> {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;
     let mut whole = true;
@@ -140,7 +199,8 @@ fn replace(text: &str, place: &Place, problems: &mut Vec<Problem>, look_up: Look
         done.push_str(&rest[..at]);
         let Some(end) = rest[at..].find('}') else {
             problems.push(
-                Problem::new(place, "a `${` is never closed", "expected `}`").help("close it, or write `$${` for a literal `${`"),
+                Problem::new(place, "a `${` is never closed", "expected `}`")
+                    .help("close it, or write `$${` for a literal `${`"),
             );
             return None;
         };
@@ -164,7 +224,13 @@ mod tests {
         let mut root = parse(text, 0, &mut problems);
         let environment = |name: &str| (name == "HOME").then(|| "/root".to_owned());
         substitute(&mut root, &environment, &mut problems);
-        (root.to_json(), problems.into_iter().map(|problem| problem.message).collect())
+        (
+            root.to_json(),
+            problems
+                .into_iter()
+                .map(|problem| problem.message)
+                .collect(),
+        )
     }
 
     #[test]
@@ -180,7 +246,9 @@ mod tests {
 
     #[test]
     fn every_dead_reference_is_reported_once() {
-        let (_, problems) = substituted("a = \"${encodr}\"\nb = \"${\"\nc = \"${env:NONE}\"\n[vars]\nencoder = \"e\"\nx = \"${y}\"\ny = \"${x}\"\n");
+        let (_, problems) = substituted(
+            "a = \"${encodr}\"\nb = \"${\"\nc = \"${env:NONE}\"\n[vars]\nencoder = \"e\"\nx = \"${y}\"\ny = \"${x}\"\n",
+        );
         assert_eq!(problems.len(), 5, "{problems:?}");
     }
 }

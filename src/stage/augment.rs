@@ -120,7 +120,11 @@ impl Stage for Augment {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge { field: "input", stage: self.input.clone(), accepts: Kind::Table }]
+        vec![Edge {
+            field: "input",
+            stage: self.input.clone(),
+            accepts: Kind::Table,
+        }]
     }
 
     fn settings(&self) -> Value {
@@ -142,13 +146,23 @@ impl Stage for Augment {
     fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if !self.changes_words() && self.oversample.is_none() {
-            let help = "state at least one of random_deletion, random_swap, word_shuffle and oversample";
+            let help =
+                "state at least one of random_deletion, random_swap, word_shuffle and oversample";
             faults.push(Fault::new("", "no operation is stated", help));
         }
         let shares = [
-            ("random_deletion.rate", self.random_deletion.as_ref().map(|deletion| deletion.rate)),
-            ("random_swap.rate", self.random_swap.as_ref().map(|swap| swap.rate)),
-            ("oversample.ratio", self.oversample.as_ref().map(|oversample| oversample.ratio)),
+            (
+                "random_deletion.rate",
+                self.random_deletion.as_ref().map(|deletion| deletion.rate),
+            ),
+            (
+                "random_swap.rate",
+                self.random_swap.as_ref().map(|swap| swap.rate),
+            ),
+            (
+                "oversample.ratio",
+                self.oversample.as_ref().map(|oversample| oversample.ratio),
+            ),
         ];
         for (field, share) in shares {
             if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
@@ -156,10 +170,22 @@ impl Stage for Augment {
             }
         }
         if self.copies == 0 {
-            faults.push(Fault::new("copies", "no copies", "make at least one, or remove the stage"));
+            faults.push(Fault::new(
+                "copies",
+                "no copies",
+                "make at least one, or remove the stage",
+            ));
         }
-        if self.word_shuffle.as_ref().is_some_and(|shuffle| shuffle.window == 0) {
-            faults.push(Fault::new("word_shuffle.window", "no word could move", "let words move by 1 place at least"));
+        if self
+            .word_shuffle
+            .as_ref()
+            .is_some_and(|shuffle| shuffle.window == 0)
+        {
+            faults.push(Fault::new(
+                "word_shuffle.window",
+                "no word could move",
+                "let words move by 1 place at least",
+            ));
         }
         faults
     }
@@ -172,7 +198,10 @@ impl Stage for Augment {
         };
         let grown = self.grow(context, &train)?;
         let count = grown.len() - train.len();
-        context.progress.say(&format!("training rows: {} of the input and {count} copies", train.len()));
+        context.progress.say(&format!(
+            "training rows: {} of the input and {count} copies",
+            train.len()
+        ));
         if table.splits.contains_key("train") {
             table.splits.insert("train".to_owned(), grown.to_frame()?);
         }
@@ -192,7 +221,9 @@ impl Augment {
         let before = made.clone();
         let mut rows = input.clone();
         if self.changes_words() {
-            context.progress.start("augmenting", u64::from(self.copies), "copies");
+            context
+                .progress
+                .start("augmenting", u64::from(self.copies), "copies");
             let mut unchanged = 0;
             for copy in 1..=self.copies {
                 context.checkpoint()?;
@@ -205,13 +236,17 @@ impl Augment {
                 context.progress.advance(1);
             }
             if unchanged > 0 {
-                context.progress.say(&format!("dropped copies that came out unchanged: {unchanged}"));
+                context.progress.say(&format!(
+                    "dropped copies that came out unchanged: {unchanged}"
+                ));
             }
         }
         if let Some(oversample) = &self.oversample {
             context.checkpoint()?;
             for row in repeats(&rows, oversample.ratio, context.seed)? {
-                if let Some((text, pair)) = rows.row(row).map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned)))
+                if let Some((text, pair)) = rows
+                    .row(row)
+                    .map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned)))
                 {
                     made.push(&mut rows, row, text, pair);
                 }
@@ -221,15 +256,41 @@ impl Augment {
     }
 
     /// The text and text pair of a row's copy; nothing when the words are as they were.
-    fn change(&self, seed: u64, input: &Texts, row: usize, copy: u32) -> Option<(String, Option<String>)> {
+    fn change(
+        &self,
+        seed: u64,
+        input: &Texts,
+        row: usize,
+        copy: u32,
+    ) -> Option<(String, Option<String>)> {
         let id = *input.id.get(row)?;
         let (text, pair) = input.row(row)?;
-        let changed = self.change_words(text, &Draw { seed, part: "text", id, copy });
-        let changed_pair = pair.map(|pair| self.change_words(pair, &Draw { seed, part: "text_pair", id, copy }));
+        let changed = self.change_words(
+            text,
+            &Draw {
+                seed,
+                part: "text",
+                id,
+                copy,
+            },
+        );
+        let changed_pair = pair.map(|pair| {
+            self.change_words(
+                pair,
+                &Draw {
+                    seed,
+                    part: "text_pair",
+                    id,
+                    copy,
+                },
+            )
+        });
         if changed.is_none() && changed_pair.as_ref().is_none_or(Option::is_none) {
             return None;
         }
-        let pair = pair.zip(changed_pair).map(|(pair, changed)| changed.unwrap_or_else(|| pair.to_owned()));
+        let pair = pair
+            .zip(changed_pair)
+            .map(|(pair, changed)| changed.unwrap_or_else(|| pair.to_owned()));
         Some((changed.unwrap_or_else(|| text.to_owned()), pair))
     }
 
@@ -237,13 +298,21 @@ impl Augment {
         let before = text.split_whitespace().collect::<Vec<_>>();
         let mut words = before.clone();
         if let Some(deletion) = &self.random_deletion {
-            delete(&mut words, deletion.rate, &mut draw.generator("random_deletion"));
+            delete(
+                &mut words,
+                deletion.rate,
+                &mut draw.generator("random_deletion"),
+            );
         }
         if let Some(swap) = &self.random_swap {
             swap_words(&mut words, swap.rate, &mut draw.generator("random_swap"));
         }
         if let Some(shuffle) = &self.word_shuffle {
-            shuffle_words(&mut words, shuffle.window, &mut draw.generator("word_shuffle"));
+            shuffle_words(
+                &mut words,
+                shuffle.window,
+                &mut draw.generator("word_shuffle"),
+            );
         }
         (words != before).then(|| words.join(" "))
     }
@@ -261,15 +330,28 @@ impl Draw {
     fn generator(&self, operation: &str) -> ChaCha8Rng {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("refit augment 1\0{operation}\0{}\0", self.part).as_bytes());
-        hasher.update(&self.seed.to_le_bytes()).update(&self.id.to_le_bytes()).update(&self.copy.to_le_bytes());
+        hasher
+            .update(&self.seed.to_le_bytes())
+            .update(&self.id.to_le_bytes())
+            .update(&self.copy.to_le_bytes());
         ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
     }
 }
 
 fn delete(words: &mut Vec<&str>, rate: f64, generator: &mut ChaCha8Rng) {
-    let Some(spare) = (!words.is_empty()).then(|| generator.random_range(0..words.len())) else { return };
-    let kept = words.iter().copied().filter(|_| generator.random::<f64>() >= rate).collect::<Vec<_>>();
-    *words = if kept.is_empty() { words.drain(spare..=spare).collect() } else { kept };
+    let Some(spare) = (!words.is_empty()).then(|| generator.random_range(0..words.len())) else {
+        return;
+    };
+    let kept = words
+        .iter()
+        .copied()
+        .filter(|_| generator.random::<f64>() >= rate)
+        .collect::<Vec<_>>();
+    *words = if kept.is_empty() {
+        words.drain(spare..=spare).collect()
+    } else {
+        kept
+    };
 }
 
 fn swap_words(words: &mut [&str], rate: f64, generator: &mut ChaCha8Rng) {
@@ -314,7 +396,14 @@ fn repeats(rows: &Texts, ratio: f64, seed: u64) -> Result<Vec<usize>, TableError
         let mut drawn = members.clone();
         drawn.sort_by_key(|&row| {
             let id = rows.id.get(row).copied().unwrap_or_default();
-            Draw { seed, part: "row", id, copy: 0 }.generator("oversample").random::<u64>()
+            Draw {
+                seed,
+                part: "row",
+                id,
+                copy: 0,
+            }
+            .generator("oversample")
+            .random::<u64>()
         });
         repeats.extend(drawn.iter().take(missing % members.len()));
     }
@@ -340,13 +429,18 @@ impl Copies {
 
     /// The number of the last copy of the row's origin.
     fn of(&self, rows: &Texts, row: usize) -> u32 {
-        let last = rows.id.get(row).and_then(|&id| self.last.get(&table::origin(id)));
+        let last = rows
+            .id
+            .get(row)
+            .and_then(|&id| self.last.get(&table::origin(id)));
         last.copied().unwrap_or_default()
     }
 
     /// Appends a copy of `row` with another text.
     fn push(&mut self, rows: &mut Texts, row: usize, text: String, pair: Option<String>) {
-        let Some(id) = rows.id.get(row).copied() else { return };
+        let Some(id) = rows.id.get(row).copied() else {
+            return;
+        };
         let copy = self.last.entry(table::origin(id)).or_default();
         *copy += 1;
         rows.id.push(table::copy_id(id, *copy));

@@ -63,8 +63,16 @@ impl Stage for Evaluate {
 
     fn edges(&self) -> Vec<Edge> {
         vec![
-            Edge { field: "model", stage: self.model.clone(), accepts: Kind::Model },
-            Edge { field: "input", stage: self.input.clone(), accepts: Kind::Tokens },
+            Edge {
+                field: "model",
+                stage: self.model.clone(),
+                accepts: Kind::Model,
+            },
+            Edge {
+                field: "input",
+                stage: self.input.clone(),
+                accepts: Kind::Tokens,
+            },
         ]
     }
 
@@ -77,7 +85,10 @@ impl Stage for Evaluate {
     }
 
     fn check(&self) -> Vec<Fault> {
-        let further = self.split.strip_prefix("more.").is_some_and(|name| !name.is_empty());
+        let further = self
+            .split
+            .strip_prefix("more.")
+            .is_some_and(|name| !name.is_empty());
         if further || ["train", "validation", "test"].contains(&self.split.as_str()) {
             return Vec::new();
         }
@@ -98,13 +109,25 @@ impl Stage for Evaluate {
 
         let chosen = device::choose(context.device)?;
         let (classifier, _, info) = model::open(folder, &chosen.device)?;
-        context.progress.start("evaluating", split.rows() as u64, "rows");
+        context
+            .progress
+            .start("evaluating", split.rows() as u64, "rows");
         let mut on_rows = |rows: usize| {
             context.progress.advance(rows as u64);
-            if context.interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if context.interrupted.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
-        let answered =
-            learn::predict(&classifier, split, tokens.pad_id(), self.batch_size, &chosen.device, &mut on_rows);
+        let answered = learn::predict(
+            &classifier,
+            split,
+            tokens.pad_id(),
+            self.batch_size,
+            &chosen.device,
+            &mut on_rows,
+        );
         // Whatever an interrupted forward pass returns, the user asked to stop.
         context.checkpoint()?;
         let answers = answered?;
@@ -114,13 +137,25 @@ impl Stage for Evaluate {
         let names = &info.label_names;
         let scored = metrics::classification(&labels, &predicted, names);
         let path = context.draft.join("scores.json");
-        let mut json = serde_json::to_vec_pretty(&scores(&scored, answers.loss(&labels), labels.len(), &self.split))
-            .expect("maps with string keys are JSON");
+        let mut json = serde_json::to_vec_pretty(&scores(
+            &scored,
+            answers.loss(&labels),
+            labels.len(),
+            &self.split,
+        ))
+        .expect("maps with string keys are JSON");
         json.push(b'\n');
         std::fs::write(&path, json).map_err(|source| StageError::Write { path, source })?;
         let ids: Vec<u64> = (0..split.rows()).map(|row| split.id(row)).collect();
         let path = context.draft.join("predictions.parquet");
-        table::write_predictions(&path, &ids, Some(&labels), &predicted, &answers.probabilities(), names)?;
+        table::write_predictions(
+            &path,
+            &ids,
+            Some(&labels),
+            &predicted,
+            &answers.probabilities(),
+            names,
+        )?;
         Ok(())
     }
 }
@@ -158,8 +193,12 @@ fn find_split<'a>(tokens: &'a Tokens, name: &str) -> Result<&'a TokenSplit, Stag
     let Some(split) = tokens.split(name) else {
         let there: Vec<&str> = tokens.split_names().collect();
         return Err(StageError::Mismatch {
-            message: format!("there is no split {name:?} in the tokens; there is {}", there.join(", ")),
-            help: "set `split` to one of these, or give the load stage files or a share for it".to_owned(),
+            message: format!(
+                "there is no split {name:?} in the tokens; there is {}",
+                there.join(", ")
+            ),
+            help: "set `split` to one of these, or give the load stage files or a share for it"
+                .to_owned(),
         });
     };
     if split.rows() == 0 {
@@ -187,14 +226,24 @@ fn labels_of(split: &TokenSplit, name: &str) -> Result<Vec<u32>, StageError> {
 
 /// Scores of a diverged model, or of labels that it does not know, would be numbers without meaning.
 fn check_that_they_can_be_scored(logits: &[Vec<f32>], labels: &[u32]) -> Result<(), StageError> {
-    let broken = logits.iter().filter(|row| !row.iter().all(|logit| logit.is_finite())).count();
+    let broken = logits
+        .iter()
+        .filter(|row| !row.iter().all(|logit| logit.is_finite()))
+        .count();
     if broken > 0 {
         return Err(StageError::Mismatch {
-            message: format!("the model answers {broken} of {} rows with numbers that are not finite", logits.len()),
+            message: format!(
+                "the model answers {broken} of {} rows with numbers that are not finite",
+                logits.len()
+            ),
             help: "its training diverged: lower the learning rate, or raise the warm-up".to_owned(),
         });
     }
-    if let Some((row, label)) = logits.iter().zip(labels).find(|(row, label)| row.len() <= **label as usize) {
+    if let Some((row, label)) = logits
+        .iter()
+        .zip(labels)
+        .find(|(row, label)| row.len() <= **label as usize)
+    {
         return Err(StageError::Mismatch {
             message: format!(
                 "a row has label number {label}, counted from 0, but the model knows {} labels",
@@ -213,7 +262,10 @@ fn scores(scored: &Classification, loss: f64, rows: usize, split: &str) -> Map<S
     scores.insert("split".to_owned(), split.into());
     let whole = serde_json::to_value(scored).expect("maps with string keys are JSON");
     for field in ["per_class", "labels", "confusion_matrix"] {
-        scores.insert(field.to_owned(), whole.get(field).cloned().unwrap_or_default());
+        scores.insert(
+            field.to_owned(),
+            whole.get(field).cloned().unwrap_or_default(),
+        );
     }
     scores
 }
@@ -227,7 +279,12 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let mut text = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }

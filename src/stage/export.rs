@@ -32,7 +32,13 @@ const MODELLING_FILE: &str = "modeling_refit.py";
 const MODELLING: &str = include_str!("export/modeling_refit.py");
 
 /// What refit does not copy from the encoder's `config.json`: where it once lay, who wrote it, and the older name of `dtype`.
-const STALE: [&str; 5] = ["_name_or_path", "transformers_version", "torch_dtype", "gradient_checkpointing", "auto_map"];
+const STALE: [&str; 5] = [
+    "_name_or_path",
+    "transformers_version",
+    "torch_dtype",
+    "gradient_checkpointing",
+    "auto_map",
+];
 
 /// Turns a trained model into a folder that transformers loads, with labels, tokenizer and model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,9 +84,16 @@ impl Stage for Export {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        let model = Edge { field: "model", stage: self.model.clone(), accepts: Kind::Model };
-        let scores =
-            self.scores.iter().map(|stage| Edge { field: "scores", stage: stage.clone(), accepts: Kind::Scores });
+        let model = Edge {
+            field: "model",
+            stage: self.model.clone(),
+            accepts: Kind::Model,
+        };
+        let scores = self.scores.iter().map(|stage| Edge {
+            field: "scores",
+            stage: stage.clone(),
+            accepts: Kind::Scores,
+        });
         std::iter::once(model).chain(scores).collect()
     }
 
@@ -115,10 +128,17 @@ impl Stage for Export {
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let model = context.input("model");
         let info = ModelInfo::read(model)?;
-        write_weights(&model.join("model.safetensors"), &context.draft.join("model.safetensors"), info.pooling)?;
+        write_weights(
+            &model.join("model.safetensors"),
+            &context.draft.join("model.safetensors"),
+            info.pooling,
+        )?;
         context.checkpoint()?;
         let config = read_object(&model.join("config.json"))?;
-        write_json(&context.draft.join("config.json"), &hugging_face_config(config, &info))?;
+        write_json(
+            &context.draft.join("config.json"),
+            &hugging_face_config(config, &info),
+        )?;
         copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)?;
         if own_class(info.pooling) {
             write(&context.draft.join(MODELLING_FILE), MODELLING.as_bytes())?;
@@ -135,8 +155,10 @@ fn own_class(pooling: Pooling) -> bool {
 /// `config.json` of the bundle: the encoder's, with the head and the labels, fields in alphabetical order as transformers
 /// writes them.
 fn hugging_face_config(encoder: Map<String, Value>, info: &ModelInfo) -> Value {
-    let mut config: Vec<(String, Value)> =
-        encoder.into_iter().filter(|(field, _)| !STALE.contains(&field.as_str()) && field != "num_labels").collect();
+    let mut config: Vec<(String, Value)> = encoder
+        .into_iter()
+        .filter(|(field, _)| !STALE.contains(&field.as_str()) && field != "num_labels")
+        .collect();
     let mut set = |field: &str, value: Value| {
         config.retain(|(name, _)| name != field);
         config.push((field.to_owned(), value));
@@ -144,15 +166,28 @@ fn hugging_face_config(encoder: Map<String, Value>, info: &ModelInfo) -> Value {
     let numbered = info.label_names.iter().enumerate();
     set(
         "id2label",
-        numbered.clone().map(|(id, name)| (id.to_string(), name.as_str().into())).collect::<Map<_, _>>().into(),
+        numbered
+            .clone()
+            .map(|(id, name)| (id.to_string(), name.as_str().into()))
+            .collect::<Map<_, _>>()
+            .into(),
     );
-    set("label2id", numbered.map(|(id, name)| (name.clone(), id.into())).collect::<Map<_, _>>().into());
+    set(
+        "label2id",
+        numbered
+            .map(|(id, name)| (name.clone(), id.into()))
+            .collect::<Map<_, _>>()
+            .into(),
+    );
     set("problem_type", "single_label_classification".into());
     set("dtype", "float32".into());
     set("classifier_dropout", info.head_dropout.into());
     if own_class(info.pooling) {
         set("model_type", "refit_bert".into());
-        set("architectures", json!(["RefitBertForSequenceClassification"]));
+        set(
+            "architectures",
+            json!(["RefitBertForSequenceClassification"]),
+        );
         set("refit_pooling", json!(info.pooling));
         set(
             "auto_map",
@@ -183,7 +218,8 @@ fn write_weights(from: &Path, to: &Path, pooling: Pooling) -> Result<(), StageEr
     });
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| damaged(from, error))?;
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|error| damaged(from, error))?;
     write(to, &bytes)
 }
 
@@ -212,7 +248,9 @@ fn damaged(path: &Path, error: impl std::fmt::Display) -> StageError {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     StageError::Mismatch {
         message: format!("{name} of the model to export is damaged: {error}"),
-        help: "`refit cache verify` lists what is damaged in the store; the next run builds it again".to_owned(),
+        help:
+            "`refit cache verify` lists what is damaged in the store; the next run builds it again"
+                .to_owned(),
     }
 }
 
@@ -223,7 +261,10 @@ fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
-    std::fs::write(path, bytes).map_err(|source| StageError::Write { path: path.to_owned(), source })
+    std::fs::write(path, bytes).map_err(|source| StageError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -253,7 +294,9 @@ mod tests {
     /// A model artifact with weights of one value each, and the tokenizer's files as `tokenize` leaves them.
     fn model(pooling: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, value: Value| std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+        let write = |name: &str, value: Value| {
+            std::fs::write(folder.path().join(name), value.to_string()).unwrap()
+        };
         write(
             "model.json",
             json!({
@@ -270,12 +313,21 @@ mod tests {
         );
         std::fs::create_dir(folder.path().join("tokenizer")).unwrap();
         write("tokenizer/tokenizer.json", json!({"truncation": null}));
-        write("tokenizer/tokenizer_config.json", json!({"tokenizer_class": "BertTokenizer", "model_max_length": 512}));
+        write(
+            "tokenizer/tokenizer_config.json",
+            json!({"tokenizer_class": "BertTokenizer", "model_max_length": 512}),
+        );
         let value = 1f32.to_le_bytes();
         let view = || TensorView::new(Dtype::F32, vec![1], &value).unwrap();
-        let names = ["bert.pooler.dense.weight", "classifier.weight", "bert.embeddings.position_ids", "bert.a"];
+        let names = [
+            "bert.pooler.dense.weight",
+            "classifier.weight",
+            "bert.embeddings.position_ids",
+            "bert.a",
+        ];
         let tensors: Vec<_> = names.into_iter().map(|name| (name, view())).collect();
-        safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors")).unwrap();
+        safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors"))
+            .unwrap();
         folder
     }
 
@@ -285,7 +337,10 @@ mod tests {
 
     fn export(pooling: &str) -> tempfile::TempDir {
         let (from, draft) = (model(pooling), tempfile::tempdir().unwrap());
-        let input = Input { path: from.path().to_owned(), digest: Digest::of(b"model") };
+        let input = Input {
+            path: from.path().to_owned(),
+            digest: Digest::of(b"model"),
+        };
         let context = Context {
             stage: "bundle",
             seed: 0,
@@ -306,8 +361,12 @@ mod tests {
 
     fn tensor_names(folder: &tempfile::TempDir) -> Vec<String> {
         let bytes = std::fs::read(folder.path().join("model.safetensors")).unwrap();
-        let mut names: Vec<String> =
-            SafeTensors::deserialize(&bytes).unwrap().names().into_iter().map(ToString::to_string).collect();
+        let mut names: Vec<String> = SafeTensors::deserialize(&bytes)
+            .unwrap()
+            .names()
+            .into_iter()
+            .map(ToString::to_string)
+            .collect();
         names.sort();
         names
     }
@@ -328,11 +387,17 @@ mod tests {
     fn a_pooler_head_is_transformers_own_class() {
         let bundle = export("pooler");
         let config = json_of(&bundle, "config.json");
-        assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
+        assert_eq!(
+            config["architectures"],
+            json!(["BertForSequenceClassification"])
+        );
         assert_eq!(config["model_type"], "bert");
         assert!(config.get("auto_map").is_none());
         assert!(!bundle.path().join(MODELLING_FILE).exists());
-        assert_eq!(tensor_names(&bundle), ["bert.a", "bert.pooler.dense.weight", "classifier.weight"]);
+        assert_eq!(
+            tensor_names(&bundle),
+            ["bert.a", "bert.pooler.dense.weight", "classifier.weight"]
+        );
     }
 
     #[test]
@@ -340,7 +405,10 @@ mod tests {
         for pooling in ["cls", "mean", "max"] {
             let bundle = export(pooling);
             let config = json_of(&bundle, "config.json");
-            let class = config["auto_map"]["AutoModelForSequenceClassification"].as_str().unwrap().to_owned();
+            let class = config["auto_map"]["AutoModelForSequenceClassification"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             let name = class.strip_prefix("modeling_refit.").unwrap();
             let modelling = std::fs::read_to_string(bundle.path().join(MODELLING_FILE)).unwrap();
             assert!(modelling.contains(&format!("class {name}(")), "{name}");
@@ -354,11 +422,17 @@ mod tests {
         let bundles = [export("mean"), export("mean")];
         let [first, second] = bundles.each_ref().map(|bundle| {
             let files = crate::artifact::files_under(bundle.path()).unwrap();
-            files.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
+            files
+                .iter()
+                .map(|file| std::fs::read(file).unwrap())
+                .collect::<Vec<_>>()
         });
         assert_eq!(first, second);
-        let [first, second] =
-            bundles.map(|bundle| Manifest::of_folder(Kind::Bundle, bundle.path(), &[]).unwrap().digest());
+        let [first, second] = bundles.map(|bundle| {
+            Manifest::of_folder(Kind::Bundle, bundle.path(), &[])
+                .unwrap()
+                .digest()
+        });
         assert_eq!(first, second);
     }
 
@@ -379,7 +453,10 @@ mod tests {
     #[test]
     fn where_the_encoder_lay_is_not_exported() {
         let text = json_of(&export("pooler"), "config.json").to_string();
-        assert!(!text.contains("someone") && !text.contains("4.8.2"), "{text}");
+        assert!(
+            !text.contains("someone") && !text.contains("4.8.2"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -391,14 +468,28 @@ mod tests {
 
     #[test]
     fn an_empty_place_is_a_fault_at_its_field() {
-        assert_eq!(Export { to: " ".into(), ..stage() }.check()[0].field, "to");
+        assert_eq!(
+            Export {
+                to: " ".into(),
+                ..stage()
+            }
+            .check()[0]
+                .field,
+            "to"
+        );
     }
 
     #[test]
     fn the_schema_wants_at_least_one_format_and_none_twice() {
         let schema = serde_json::to_value(schemars::schema_for!(Export)).unwrap();
         let formats = &schema["properties"]["formats"];
-        assert_eq!((formats["minItems"].as_u64(), formats["uniqueItems"].as_bool()), (Some(1), Some(true)));
+        assert_eq!(
+            (
+                formats["minItems"].as_u64(),
+                formats["uniqueItems"].as_bool()
+            ),
+            (Some(1), Some(true))
+        );
         assert_eq!(formats["default"], json!(["safetensors"]));
     }
 }

@@ -58,29 +58,54 @@ impl Stage for Load {
 
     fn implied(&self, files: &Files) -> BTreeMap<String, Value> {
         let format = |path| self.format.or_else(|| Format::of_ending(path));
-        let name = |format: Option<Format>| format.map_or(Value::Null, |format| format.to_string().into());
-        files.iter().map(|(role, path)| (format!("format of {role}"), name(format(path)))).collect()
+        let name =
+            |format: Option<Format>| format.map_or(Value::Null, |format| format.to_string().into());
+        files
+            .iter()
+            .map(|(role, path)| (format!("format of {role}"), name(format(path))))
+            .collect()
     }
 
     fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut fault = |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
+        let mut fault =
+            |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
         let shares = [
-            ("split.validation", self.split.validation, self.validation.is_some(), "validation"),
+            (
+                "split.validation",
+                self.split.validation,
+                self.validation.is_some(),
+                "validation",
+            ),
             ("split.test", self.split.test, self.test.is_some(), "test"),
         ];
         for (field, share, given, split) in shares {
             if !(0.0..1.0).contains(&share) {
-                fault(field, "a share is at least 0 and less than 1", "0.1 cuts a tenth of the training rows");
+                fault(
+                    field,
+                    "a share is at least 0 and less than 1",
+                    "0.1 cuts a tenth of the training rows",
+                );
             } else if given && share > 0.0 {
                 let help = format!("remove `{field}`, or the files under `{split}`");
-                fault(field, &format!("`{split}` has files of its own, so nothing is cut for it"), &help);
+                fault(
+                    field,
+                    &format!("`{split}` has files of its own, so nothing is cut for it"),
+                    &help,
+                );
             }
         }
         if self.split.validation + self.split.test >= 1.0 {
-            fault("split", "the shares leave nothing to train on", "let them sum to less than 1");
+            fault(
+                "split",
+                "the shares leave nothing to train on",
+                "let them sum to less than 1",
+            );
         }
-        if self.quote.len() > 1 || !self.quote.is_ascii() || matches!(self.quote.as_str(), "\n" | "\r" | "\t" | ",") {
+        if self.quote.len() > 1
+            || !self.quote.is_ascii()
+            || matches!(self.quote.as_str(), "\n" | "\r" | "\t" | ",")
+        {
             fault(
                 "quote",
                 "a quote is one ASCII character",
@@ -88,12 +113,31 @@ impl Stage for Load {
             );
         }
         if self.columns.text == Column::Name(String::new()) {
-            fault("columns.text", "a column's name is empty", "name the column that holds the text");
+            fault(
+                "columns.text",
+                "a column's name is empty",
+                "name the column that holds the text",
+            );
         }
         let columns = [
-            ("columns.text_pair", self.columns.text_pair.as_ref(), Some(&self.columns.text), "text"),
-            ("columns.label", self.columns.label(), Some(&self.columns.text), "text"),
-            ("columns.label", self.columns.label(), self.columns.text_pair.as_ref(), "text_pair"),
+            (
+                "columns.text_pair",
+                self.columns.text_pair.as_ref(),
+                Some(&self.columns.text),
+                "text",
+            ),
+            (
+                "columns.label",
+                self.columns.label(),
+                Some(&self.columns.text),
+                "text",
+            ),
+            (
+                "columns.label",
+                self.columns.label(),
+                self.columns.text_pair.as_ref(),
+                "text_pair",
+            ),
         ];
         for (field, column, other, of) in columns {
             if let (Some(column), true) = (column, column == other) {
@@ -103,16 +147,35 @@ impl Stage for Load {
         }
         if let Some(names) = &self.label_names {
             if names.is_empty() {
-                fault("label_names", "no names", "list the labels, or remove the field");
+                fault(
+                    "label_names",
+                    "no names",
+                    "list the labels, or remove the field",
+                );
             }
-            if let Some(name) = names.iter().enumerate().find_map(|(n, name)| names[..n].contains(name).then_some(name))
+            if let Some(name) = names
+                .iter()
+                .enumerate()
+                .find_map(|(n, name)| names[..n].contains(name).then_some(name))
             {
-                fault("label_names", &format!("`{name}` is listed twice"), "list each label once");
+                fault(
+                    "label_names",
+                    &format!("`{name}` is listed twice"),
+                    "list each label once",
+                );
             }
         }
         for name in self.more.keys() {
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-                fault(&format!("more.{name}"), "not a name for a split", "use letters, digits, `_` and `-`");
+            if name.is_empty()
+                || !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+            {
+                fault(
+                    &format!("more.{name}"),
+                    "not a name for a split",
+                    "use letters, digits, `_` and `-`",
+                );
             }
         }
         faults
@@ -135,7 +198,9 @@ impl Stage for Load {
         report(context, labels.as_ref(), &splits);
         context.checkpoint()?;
 
-        let frames = splits.iter().map(|(name, texts)| Ok((name.clone(), texts.to_frame()?)));
+        let frames = splits
+            .iter()
+            .map(|(name, texts)| Ok((name.clone(), texts.to_frame()?)));
         let table = Table {
             label_names: labels.map(|labels| labels.names),
             splits: frames.collect::<Result<_, TableError>>()?,
@@ -148,11 +213,19 @@ impl Stage for Load {
 impl Load {
     /// Reads every file, by split and in the order of the list.
     fn read_all(&self, context: &Context) -> Result<BTreeMap<String, Vec<Raw>>, StageError> {
-        context.progress.start("reading", context.files.len() as u64, "files");
+        context
+            .progress
+            .start("reading", context.files.len() as u64, "files");
         let mut files = BTreeMap::<String, BTreeMap<usize, &Path>>::new();
         for (role, path) in &context.files {
-            if let Some((split, number)) = role.rsplit_once('/').and_then(|(split, n)| Some((split, n.parse().ok()?))) {
-                files.entry(split.to_owned()).or_default().insert(number, path);
+            if let Some((split, number)) = role
+                .rsplit_once('/')
+                .and_then(|(split, n)| Some((split, n.parse().ok()?)))
+            {
+                files
+                    .entry(split.to_owned())
+                    .or_default()
+                    .insert(number, path);
             }
         }
         let mut splits = BTreeMap::new();
@@ -171,7 +244,10 @@ impl Load {
 
     fn layout(&self, file: &Path) -> Layout {
         Layout {
-            format: self.format.or_else(|| Format::of_ending(file)).unwrap_or(Format::Text),
+            format: self
+                .format
+                .or_else(|| Format::of_ending(file))
+                .unwrap_or(Format::Text),
             header: self.header,
             quote: self.quote.bytes().next(),
             text: self.columns.text.clone(),
@@ -189,8 +265,14 @@ impl Load {
         whole: Texts,
         splits: &mut BTreeMap<String, Texts>,
     ) -> Result<(), TableError> {
-        let shares = [("test", self.split.test), ("validation", self.split.validation)];
-        let shares = shares.into_iter().filter(|(_, share)| *share > 0.0).collect::<Vec<_>>();
+        let shares = [
+            ("test", self.split.test),
+            ("validation", self.split.validation),
+        ];
+        let shares = shares
+            .into_iter()
+            .filter(|(_, share)| *share > 0.0)
+            .collect::<Vec<_>>();
         if shares.is_empty() {
             splits.insert("train".to_owned(), whole);
             return Ok(());
@@ -199,18 +281,36 @@ impl Load {
             Some(labels) if self.split.stratify => labels.clone(),
             _ => vec![0; whole.len()],
         };
-        let to = table::split::cut(&class, &shares.iter().map(|(_, share)| *share).collect::<Vec<_>>(), context.seed);
-        let rows_of =
-            |split: usize| to.iter().enumerate().filter(|&(_, &t)| t == split).map(|(row, _)| row).collect::<Vec<_>>();
+        let to = table::split::cut(
+            &class,
+            &shares.iter().map(|(_, share)| *share).collect::<Vec<_>>(),
+            context.seed,
+        );
+        let rows_of = |split: usize| {
+            to.iter()
+                .enumerate()
+                .filter(|&(_, &t)| t == split)
+                .map(|(row, _)| row)
+                .collect::<Vec<_>>()
+        };
         let train = whole.take(&rows_of(0));
         let learnt = train.label.iter().flatten().collect::<BTreeSet<_>>();
         for (number, &(split, share)) in shares.iter().enumerate() {
             let rows = rows_of(number + 1);
             if rows.is_empty() {
-                return Err(TableError::EmptySplit { split: split.to_owned(), share, rows: whole.len() });
+                return Err(TableError::EmptySplit {
+                    split: split.to_owned(),
+                    share,
+                    rows: whole.len(),
+                });
             }
             let cut = whole.take(&rows);
-            let stranger = cut.label.iter().flatten().zip(&rows).find(|(label, _)| !learnt.contains(label));
+            let stranger = cut
+                .label
+                .iter()
+                .flatten()
+                .zip(&rows)
+                .find(|(label, _)| !learnt.contains(label));
             if let (Some((_, &row)), Some(labels)) = (stranger, labels) {
                 return Err(unseen(files, row, labels, split));
             }
@@ -227,7 +327,12 @@ fn unseen(files: &[Raw], mut row: usize, labels: &Labels, split: &str) -> TableE
         let written = raw.label.as_deref().unwrap_or_default();
         if let Some(label) = written.get(row) {
             return match labels.unseen(raw, row, label, split) {
-                TableError::UnseenLabel { place, label, split, .. } => TableError::UnseenLabel {
+                TableError::UnseenLabel {
+                    place,
+                    label,
+                    split,
+                    ..
+                } => TableError::UnseenLabel {
                     place,
                     label,
                     split,
@@ -238,27 +343,44 @@ fn unseen(files: &[Raw], mut row: usize, labels: &Labels, split: &str) -> TableE
         }
         row -= written.len();
     }
-    TableError::UnlabelledTraining { split: split.to_owned() }
+    TableError::UnlabelledTraining {
+        split: split.to_owned(),
+    }
 }
 
 /// Files of one split must have the same columns.
 fn alike(files: &[Raw]) -> Result<(), TableError> {
-    let Some((first, rest)) = files.split_first() else { return Ok(()) };
+    let Some((first, rest)) = files.split_first() else {
+        return Ok(());
+    };
     for raw in rest {
         let mixed = |found: String, wanted: String| {
-            Err(TableError::MixedFiles { file: raw.file.clone(), found, first: first.file.clone(), wanted })
+            Err(TableError::MixedFiles {
+                file: raw.file.clone(),
+                found,
+                first: first.file.clone(),
+                wanted,
+            })
         };
-        let there = |there: bool, what: &str| format!("{} {what}", if there { "a column of" } else { "no" });
+        let there = |there: bool, what: &str| {
+            format!("{} {what}", if there { "a column of" } else { "no" })
+        };
         if let (Some(width), Some(wanted)) = (raw.unnamed_width, first.unnamed_width)
             && width != wanted
         {
             return mixed(format!("{width} columns"), wanted.to_string());
         }
         if raw.label.is_some() != first.label.is_some() {
-            return mixed(there(raw.label.is_some(), "labels"), there(first.label.is_some(), "labels"));
+            return mixed(
+                there(raw.label.is_some(), "labels"),
+                there(first.label.is_some(), "labels"),
+            );
         }
         if raw.text_pair.is_some() != first.text_pair.is_some() {
-            return mixed(there(raw.text_pair.is_some(), "text pairs"), there(first.text_pair.is_some(), "text pairs"));
+            return mixed(
+                there(raw.text_pair.is_some(), "text pairs"),
+                there(first.text_pair.is_some(), "text pairs"),
+            );
         }
     }
     Ok(())
@@ -278,7 +400,11 @@ fn number(files: &mut [Raw], labels: Option<&Labels>, split: &str) -> Result<Tex
                     texts.label.get_or_insert_default().extend(numbers);
                 }
             }
-            None if raw.label.is_some() => return Err(TableError::UnlabelledTraining { split: split.to_owned() }),
+            None if raw.label.is_some() => {
+                return Err(TableError::UnlabelledTraining {
+                    split: split.to_owned(),
+                });
+            }
             None => {}
         }
     }
@@ -289,16 +415,24 @@ fn number(files: &mut [Raw], labels: Option<&Labels>, split: &str) -> Result<Tex
 
 /// Says what was loaded, and warns of what would make scores lie.
 fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, Texts>) {
-    let sizes = splits.iter().map(|(name, texts)| format!("{name} {}", texts.len())).collect::<Vec<_>>().join(", ");
-    let classes = labels.map_or("no labels".to_owned(), |labels| format!("{} labels", labels.names.len()));
+    let sizes = splits
+        .iter()
+        .map(|(name, texts)| format!("{name} {}", texts.len()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let classes = labels.map_or("no labels".to_owned(), |labels| {
+        format!("{} labels", labels.names.len())
+    });
     context.progress.say(&format!("rows: {sizes}; {classes}"));
 
-    let Some(train) = splits.get("train") else { return };
+    let Some(train) = splits.get("train") else {
+        return;
+    };
     for (name, texts) in splits {
         let blank = |row: &usize| {
-            texts
-                .row(*row)
-                .is_some_and(|(text, pair)| text.trim().is_empty() || pair.is_some_and(|pair| pair.trim().is_empty()))
+            texts.row(*row).is_some_and(|(text, pair)| {
+                text.trim().is_empty() || pair.is_some_and(|pair| pair.trim().is_empty())
+            })
         };
         let empty = (0..texts.len()).filter(blank).collect::<Vec<_>>();
         if !empty.is_empty() {
@@ -311,7 +445,11 @@ fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, 
         }
         let repeated = table::repeated(texts);
         if repeated > 0 {
-            context.progress.say(&format!("{} of {name} repeat{} an earlier text", rows(repeated), s(repeated)));
+            context.progress.say(&format!(
+                "{} of {name} repeat{} an earlier text",
+                rows(repeated),
+                s(repeated)
+            ));
         }
         if name != "train" {
             let twins = table::overlap(train, texts);
@@ -337,16 +475,25 @@ fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, 
             .map(|(name, _)| name.as_str());
         let absent = absent.collect::<Vec<_>>();
         if !absent.is_empty() {
-            context.progress.warn(&format!("no row of train has the label {}", absent.join(", ")));
+            context.progress.warn(&format!(
+                "no row of train has the label {}",
+                absent.join(", ")
+            ));
         }
         if seen.len() == 1 {
-            context.progress.warn("every row of train has the same label");
+            context
+                .progress
+                .warn("every row of train has the same label");
         }
     }
 }
 
 fn rows(count: usize) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+    if count == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{count} rows")
+    }
 }
 
 fn ve(count: usize) -> &'static str {
@@ -363,10 +510,23 @@ fn first(texts: &Texts, found: &[usize]) -> String {
         let id = texts.id.get(row)?;
         let text = texts.text.get(row)?;
         let start = text.chars().take(40).collect::<String>();
-        Some(if start.len() < text.len() { format!("row {id} {start:?}…") } else { format!("row {id} {start:?}") })
+        Some(if start.len() < text.len() {
+            format!("row {id} {start:?}…")
+        } else {
+            format!("row {id} {start:?}")
+        })
     };
-    let shown = found.iter().take(3).filter_map(show).collect::<Vec<_>>().join(", ");
-    if found.len() > 3 { format!("{shown}, …") } else { shown }
+    let shown = found
+        .iter()
+        .take(3)
+        .filter_map(show)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if found.len() > 3 {
+        format!("{shown}, …")
+    } else {
+        shown
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,11 @@ impl Stage for Tokenize {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge { field: "input", stage: self.input.clone(), accepts: Kind::Table }]
+        vec![Edge {
+            field: "input",
+            stage: self.input.clone(),
+            accepts: Kind::Table,
+        }]
     }
 
     fn settings(&self) -> Value {
@@ -148,17 +152,19 @@ impl Stage for Tokenize {
         let tokenizer = match &self.train_tokenizer {
             Some(settings) => learn(settings, &table, context)?,
             None => {
-                let files = context
-                    .files
-                    .iter()
-                    .filter_map(|(role, path)| Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone())));
+                let files = context.files.iter().filter_map(|(role, path)| {
+                    Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone()))
+                });
                 Tokenizer::from_files(&files.collect())?
             }
         };
         for note in tokenizer.notes() {
             context.progress.warn(note);
         }
-        if let Some(limit) = tokenizer.model_max_length().filter(|limit| self.max_length > *limit) {
+        if let Some(limit) = tokenizer
+            .model_max_length()
+            .filter(|limit| self.max_length > *limit)
+        {
             context.progress.warn(&format!(
                 "max_length = {} is more than the {limit} tokens that this tokenizer's model was made for",
                 self.max_length
@@ -168,11 +174,26 @@ impl Stage for Tokenize {
         let mut card = TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
         for (name, rows) in in_reading_order(&table) {
             let texts = table::texts(rows)?;
-            context.progress.start(&format!("tokenizing {name}"), texts.text.len() as u64, "rows");
+            context.progress.start(
+                &format!("tokenizing {name}"),
+                texts.text.len() as u64,
+                "rows",
+            );
             let encoded = tokenizer
-                .encode_columns(&texts.text, texts.text_pair.as_deref(), self.max_length, &mut advance(context))
+                .encode_columns(
+                    &texts.text,
+                    texts.text_pair.as_deref(),
+                    self.max_length,
+                    &mut advance(context),
+                )
                 .map_err(stopped)?;
-            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, texts.label.as_deref())?;
+            let split = tokens::write_split(
+                context.draft,
+                name,
+                &encoded,
+                &texts.id,
+                texts.label.as_deref(),
+            )?;
             self.tell(name, &split, &encoded, context);
             card.splits.insert(name.to_owned(), split);
         }
@@ -198,9 +219,10 @@ impl Tokenize {
             lengths.max
         ));
         if name == VALIDATION && encoded.unknown() > 0 {
-            context
-                .progress
-                .say(&format!("{name}: {} of the tokens are unknown", percent(encoded.unknown(), split.tokens)));
+            context.progress.say(&format!(
+                "{name}: {} of the tokens are unknown",
+                percent(encoded.unknown(), split.tokens)
+            ));
         }
         if name == TRAINING && split.truncated as f64 > MANY_TRUNCATED * split.rows as f64 {
             context.progress.warn(&format!(
@@ -213,17 +235,36 @@ impl Tokenize {
     }
 }
 
-fn learn(settings: &TrainTokenizer, table: &Table, context: &Context) -> Result<Tokenizer, StageError> {
+fn learn(
+    settings: &TrainTokenizer,
+    table: &Table,
+    context: &Context,
+) -> Result<Tokenizer, StageError> {
     let VocabularyModel::Wordpiece = settings.model;
-    let rows = table.splits.get(TRAINING).ok_or(TextError::NothingToLearnFrom)?;
+    let rows = table
+        .splits
+        .get(TRAINING)
+        .ok_or(TextError::NothingToLearnFrom)?;
     let texts = table::texts(rows)?;
     let pairs = texts.text_pair.as_deref().unwrap_or_default();
     let all: Vec<&str> = texts.text.iter().chain(pairs).map(String::as_str).collect();
-    context.progress.start("counting words", all.len() as u64, "texts");
-    let counts = text::count_words(&all, settings.lowercase, &mut advance(context)).map_err(stopped)?;
-    context.progress.start("learning a vocabulary", settings.vocab_size as u64, "tokens");
-    let vocabulary = text::learn_wordpiece(&counts, settings.vocab_size, settings.min_frequency, &mut advance(context))
-        .map_err(stopped)?;
+    context
+        .progress
+        .start("counting words", all.len() as u64, "texts");
+    let counts =
+        text::count_words(&all, settings.lowercase, &mut advance(context)).map_err(stopped)?;
+    context.progress.start(
+        "learning a vocabulary",
+        settings.vocab_size as u64,
+        "tokens",
+    );
+    let vocabulary = text::learn_wordpiece(
+        &counts,
+        settings.vocab_size,
+        settings.min_frequency,
+        &mut advance(context),
+    )
+    .map_err(stopped)?;
     context.progress.say(&format!(
         "learnt a vocabulary of {} tokens from {} training texts",
         vocabulary.len(),
@@ -235,7 +276,11 @@ fn learn(settings: &TrainTokenizer, table: &Table, context: &Context) -> Result<
 fn advance<'a>(context: &'a Context<'a>) -> impl FnMut(usize) -> ControlFlow<()> + 'a {
     |units| {
         context.progress.advance(units as u64);
-        if context.checkpoint().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if context.checkpoint().is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -249,13 +294,27 @@ fn stopped(error: TextError) -> StageError {
 /// Training, validation, test, then the further test sets.
 fn in_reading_order(table: &Table) -> impl Iterator<Item = (&str, &polars::prelude::DataFrame)> {
     let mut names: Vec<&String> = table.splits.keys().collect();
-    let place = |name: &str| [TRAINING, VALIDATION, "test"].iter().position(|usual| *usual == name).unwrap_or(3);
+    let place = |name: &str| {
+        [TRAINING, VALIDATION, "test"]
+            .iter()
+            .position(|usual| *usual == name)
+            .unwrap_or(3)
+    };
     names.sort_by_key(|name| (place(name), *name));
-    names.into_iter().filter_map(|name| Some((name.as_str(), table.splits.get(name)?)))
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.as_str(), table.splits.get(name)?)))
 }
 
 fn percent(part: usize, whole: usize) -> String {
-    format!("{:.1} %", if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 })
+    format!(
+        "{:.1} %",
+        if whole == 0 {
+            0.0
+        } else {
+            100.0 * part as f64 / whole as f64
+        }
+    )
 }
 
 fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
@@ -263,14 +322,24 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
     let folder = std::path::absolute(&given).unwrap_or(given);
     if folder.is_dir() {
         let files = text::tokenizer_files(&folder).map_err(|error| {
-            let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+            let help = error
+                .help()
+                .map(|help| help.to_string())
+                .unwrap_or_default();
             Fault::new("tokenizer", error.to_string(), help)
         })?;
-        return Ok(files.into_iter().map(|(name, path)| (format!("tokenizer/{name}"), path)).collect());
+        return Ok(files
+            .into_iter()
+            .map(|(name, path)| (format!("tokenizer/{name}"), path))
+            .collect());
     }
     let looked = folder.display();
     Err(if folder.exists() {
-        Fault::new("tokenizer", format!("{looked} is a file"), "name the folder that holds the tokenizer's files")
+        Fault::new(
+            "tokenizer",
+            format!("{looked} is a file"),
+            "name the folder that holds the tokenizer's files",
+        )
     } else if is_hub_id(tokenizer) {
         Fault::new(
             "tokenizer",
@@ -290,13 +359,19 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
 
 /// `owner/name` or a bare name, either with `@revision`.
 fn is_hub_id(text: &str) -> bool {
-    let (name, revision) = text.split_once('@').map_or((text, None), |(name, revision)| (name, Some(revision)));
+    let (name, revision) = text
+        .split_once('@')
+        .map_or((text, None), |(name, revision)| (name, Some(revision)));
     let parts: Vec<&str> = name.split('/').collect();
     let is_name = |part: &&str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    parts.len() <= 2 && parts.iter().all(is_name) && revision.is_none_or(|revision| !revision.is_empty())
+    parts.len() <= 2
+        && parts.iter().all(is_name)
+        && revision.is_none_or(|revision| !revision.is_empty())
 }
 
 #[cfg(test)]
@@ -343,13 +418,24 @@ mod tests {
     fn table(train: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let splits = [
-            ("train", texts(train, Some(&vec!["hook and line"; train.len()]))),
+            (
+                "train",
+                texts(train, Some(&vec!["hook and line"; train.len()])),
+            ),
             ("validation", texts(&["fish w"], Some(&["q"]))),
             ("more.other", texts(&["a fish"], Some(&["line"]))),
         ];
-        let splits = splits.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+        let splits = splits
+            .into_iter()
+            .map(|(name, rows)| (name.to_owned(), rows))
+            .collect();
         let label_names = Some(vec!["no".to_owned(), "yes".to_owned()]);
-        Table { label_names, splits }.save(folder.path()).unwrap();
+        Table {
+            label_names,
+            splits,
+        }
+        .save(folder.path())
+        .unwrap();
         folder
     }
 
@@ -364,7 +450,13 @@ mod tests {
         let context = Context {
             stage: "tokens",
             seed: 0,
-            inputs: BTreeMap::from([("input", Input { path: table.to_owned(), digest: Digest::of(b"table") })]),
+            inputs: BTreeMap::from([(
+                "input",
+                Input {
+                    path: table.to_owned(),
+                    digest: Digest::of(b"table"),
+                },
+            )]),
             files: stage.files(table).unwrap(),
             draft: draft.path(),
             device: "auto",
@@ -387,7 +479,10 @@ mod tests {
         let (draft, done, heard) = run(trained(), table.path(), false);
         done.unwrap();
         let tokens = Tokens::open(draft.path()).unwrap();
-        assert_eq!(tokens.split_names().collect::<Vec<_>>(), ["more.other", "train", "validation"]);
+        assert_eq!(
+            tokens.split_names().collect::<Vec<_>>(),
+            ["more.other", "train", "validation"]
+        );
         assert_eq!(tokens.split("train").unwrap().label(1), Some(1));
         assert_eq!(tokens.max_length(), 9);
         assert!(heard[1].starts_with("train: 3 rows"), "{heard:?}");
@@ -405,7 +500,10 @@ mod tests {
         let vocabulary = std::fs::read_to_string(draft.path().join("tokenizer/vocab.txt")).unwrap();
         let knows = |token: &str| vocabulary.lines().any(|line| line == token);
         assert!(knows("hook") && knows("fish") && !knows("q"));
-        assert!(heard.contains(&"validation: 16.7 % of the tokens are unknown".to_owned()), "{heard:?}");
+        assert!(
+            heard.contains(&"validation: 16.7 % of the tokens are unknown".to_owned()),
+            "{heard:?}"
+        );
     }
 
     #[test]
@@ -414,7 +512,9 @@ mod tests {
         let digest = || {
             let (draft, done, _) = run(trained(), table.path(), false);
             done.unwrap();
-            Manifest::of_folder(Kind::Tokens, draft.path(), &[]).unwrap().digest()
+            Manifest::of_folder(Kind::Tokens, draft.path(), &[])
+                .unwrap()
+                .digest()
         };
         assert_eq!(digest(), digest());
     }
@@ -429,14 +529,20 @@ mod tests {
         done.unwrap();
         let digest = |folder: &Path| Tokens::open(folder).unwrap().tokenizer_digest().to_owned();
         assert_eq!(digest(first.path()), digest(second.path()));
-        assert!(heard[0].contains("max_length = 64 is more than the 9 tokens"), "{heard:?}");
+        assert!(
+            heard[0].contains("max_length = 64 is more than the 9 tokens"),
+            "{heard:?}"
+        );
     }
 
     #[test]
     fn an_empty_training_split_teaches_no_vocabulary() {
         let table = table(&[]);
         let (_, done, _) = run(trained(), table.path(), false);
-        assert!(matches!(done, Err(StageError::Text(TextError::NothingToLearnFrom))));
+        assert!(matches!(
+            done,
+            Err(StageError::Text(TextError::NothingToLearnFrom))
+        ));
     }
 
     #[test]
@@ -454,14 +560,26 @@ mod tests {
     fn exactly_one_of_tokenizer_and_train_tokenizer_is_needed() {
         let faults = |settings| tokenize(settings).check().len();
         assert_eq!(faults(serde_json::json!({"input": "t"})), 1);
-        assert_eq!(faults(serde_json::json!({"input": "t", "tokenizer": "x", "train_tokenizer": {}})), 1);
-        assert_eq!(faults(serde_json::json!({"input": "t", "tokenizer": "x"})), 0);
-        assert_eq!(faults(serde_json::json!({"input": "t", "train_tokenizer": {}})), 0);
+        assert_eq!(
+            faults(serde_json::json!({"input": "t", "tokenizer": "x", "train_tokenizer": {}})),
+            1
+        );
+        assert_eq!(
+            faults(serde_json::json!({"input": "t", "tokenizer": "x"})),
+            0
+        );
+        assert_eq!(
+            faults(serde_json::json!({"input": "t", "train_tokenizer": {}})),
+            0
+        );
     }
 
     #[test]
     fn a_misspelt_setting_is_refused() {
-        assert!(serde_json::from_value::<Tokenize>(serde_json::json!({"input": "t", "max_len": 3})).is_err());
+        assert!(
+            serde_json::from_value::<Tokenize>(serde_json::json!({"input": "t", "max_len": 3}))
+                .is_err()
+        );
     }
 
     #[test]
@@ -469,14 +587,34 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("owner/name");
         std::fs::create_dir_all(&folder).unwrap();
-        for name in ["tokenizer.json", "vocab.txt", "config.json", "tokenizer_config.json"] {
+        for name in [
+            "tokenizer.json",
+            "vocab.txt",
+            "config.json",
+            "tokenizer_config.json",
+        ] {
             std::fs::write(folder.join(name), "{}").unwrap();
         }
         let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": "owner/name"}));
-        let roles = |stage: &Tokenize| stage.files(base.path()).unwrap().into_keys().collect::<Vec<_>>();
-        assert_eq!(roles(&stage), ["tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"]);
+        let roles = |stage: &Tokenize| {
+            stage
+                .files(base.path())
+                .unwrap()
+                .into_keys()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            roles(&stage),
+            [
+                "tokenizer/tokenizer.json",
+                "tokenizer/tokenizer_config.json"
+            ]
+        );
         std::fs::remove_file(folder.join("tokenizer.json")).unwrap();
-        assert_eq!(roles(&stage), ["tokenizer/tokenizer_config.json", "tokenizer/vocab.txt"]);
+        assert_eq!(
+            roles(&stage),
+            ["tokenizer/tokenizer_config.json", "tokenizer/vocab.txt"]
+        );
     }
 
     #[test]
@@ -489,14 +627,27 @@ mod tests {
             ("bert-base-uncased@main", "does not fetch from the hub"),
             ("./models/bert", "there is no folder"),
             ("tokenizer.json", "is a file"),
-            ("empty", "neither tokenizer.json nor vocab.txt; the folder is empty"),
+            (
+                "empty",
+                "neither tokenizer.json nor vocab.txt; the folder is empty",
+            ),
         ] {
             let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": tokenizer}));
             let faults = stage.files(base.path()).unwrap_err();
-            let [fault] = &faults[..] else { panic!("{faults:?}") };
+            let [fault] = &faults[..] else {
+                panic!("{faults:?}")
+            };
             assert_eq!(fault.field, "tokenizer");
-            assert!(fault.message.contains(says), "{} does not say {says}", fault.message);
-            assert!(fault.message.contains(&base.path().display().to_string()), "{}", fault.message);
+            assert!(
+                fault.message.contains(says),
+                "{} does not say {says}",
+                fault.message
+            );
+            assert!(
+                fault.message.contains(&base.path().display().to_string()),
+                "{}",
+                fault.message
+            );
         }
     }
 }

@@ -19,12 +19,13 @@ use super::{Context, Edge, Fault, Files, Stage, StageError};
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
 use crate::learn::{
-    self, BatchSettings, EarlyStopping, Event, Fitted, LearnError, Length, Material, OptimizerSettings, Recipe, Rows,
-    ScheduleSettings, StepRecord, ValidationRecord,
+    self, BatchSettings, EarlyStopping, Event, Fitted, LearnError, Length, Material,
+    OptimizerSettings, Recipe, Rows, ScheduleSettings, StepRecord, ValidationRecord,
 };
 use crate::metrics::Metric;
 use crate::model::{
-    self, Classifier, EncoderConfig, EncoderFiles, HeadSettings, ModelInfo, ScratchSettings, Vocabulary,
+    self, Classifier, EncoderConfig, EncoderFiles, HeadSettings, ModelInfo, ScratchSettings,
+    Vocabulary,
 };
 use crate::text::{TokenSplit, Tokens};
 
@@ -110,7 +111,11 @@ impl Stage for Train {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge { field: "input", stage: self.input.clone(), accepts: Kind::Tokens }]
+        vec![Edge {
+            field: "input",
+            stage: self.input.clone(),
+            accepts: Kind::Tokens,
+        }]
     }
 
     fn settings(&self) -> Value {
@@ -157,7 +162,10 @@ impl Stage for Train {
         {
             faults.push(Fault::new(
                 "scratch.heads",
-                format!("a hidden size of {} does not divide into {} heads", scratch.hidden, scratch.heads),
+                format!(
+                    "a hidden size of {} does not divide into {} heads",
+                    scratch.hidden, scratch.heads
+                ),
                 "make `hidden` a multiple of `heads`",
             ));
         }
@@ -173,10 +181,15 @@ impl Stage for Train {
             return Err(vec![no_folder(encoder, &folder)]);
         }
         let roles = [(CONFIG, "config.json"), (WEIGHTS, "model.safetensors")];
-        let (found, missing): (Vec<_>, Vec<_>) =
-            roles.map(|(role, name)| (role, folder.join(name))).into_iter().partition(|(_, path)| path.is_file());
+        let (found, missing): (Vec<_>, Vec<_>) = roles
+            .map(|(role, name)| (role, folder.join(name)))
+            .into_iter()
+            .partition(|(_, path)| path.is_file());
         if missing.is_empty() {
-            return Ok(found.into_iter().map(|(role, path)| (role.to_owned(), path)).collect());
+            return Ok(found
+                .into_iter()
+                .map(|(role, path)| (role.to_owned(), path))
+                .collect());
         }
         Err(missing.iter().map(|(_, path)| no_file(path)).collect())
     }
@@ -184,7 +197,9 @@ impl Stage for Train {
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let tokens = Tokens::open(context.input("input"))?;
         let label_names = label_names(&tokens)?;
-        let train = tokens.split("train").ok_or(LearnError::NoRows { split: "train" })?;
+        let train = tokens
+            .split("train")
+            .ok_or(LearnError::NoRows { split: "train" })?;
         let validation = tokens.split("validation");
         if validation.is_none() && self.early_stopping.is_some() {
             return Err(StageError::Mismatch {
@@ -194,19 +209,29 @@ impl Stage for Train {
             });
         }
         if validation.is_none() {
-            context.progress.warn("there is no validation split: the weights of the last step are kept, unscored");
+            context.progress.warn(
+                "there is no validation split: the weights of the last step are kept, unscored",
+            );
         }
 
         let chosen = device::choose(context.device)?;
-        context.progress.say(&format!("training on {}", chosen.name));
+        context
+            .progress
+            .say(&format!("training on {}", chosen.name));
         if chosen.automatic && chosen.cpu {
             context.progress.warn(
                 "no GPU was found, so training runs on the CPU; `--device cuda` needs a build with the feature `cuda`",
             );
         }
-        let (classifier, config) = self.classifier(context, &tokens, label_names.len(), &chosen.device)?;
+        let (classifier, config) =
+            self.classifier(context, &tokens, label_names.len(), &chosen.device)?;
         let token_types = token_types(train).max(validation.map_or(1, token_types));
-        model::check_fits(&config, tokens.vocab_size(), tokens.max_length(), token_types)?;
+        model::check_fits(
+            &config,
+            tokens.vocab_size(),
+            tokens.max_length(),
+            token_types,
+        )?;
 
         let material = Material {
             train,
@@ -216,9 +241,19 @@ impl Stage for Train {
             max_length: tokens.max_length(),
         };
         let recipe = self.recipe(context.seed);
-        let mut log = Log::new(context, recipe.length.steps(train.rows(), recipe.batch.size), self.metric());
+        let mut log = Log::new(
+            context,
+            recipe.length.steps(train.rows(), recipe.batch.size),
+            self.metric(),
+        );
         context.checkpoint()?;
-        let fitted = learn::fit(classifier, &material, &recipe, &chosen.device, &mut |event| log.hear(&event));
+        let fitted = learn::fit(
+            classifier,
+            &material,
+            &recipe,
+            &chosen.device,
+            &mut |event| log.hear(&event),
+        );
         let fitted = match fitted {
             Err(LearnError::Interrupted) => return Err(StageError::Interrupted),
             other => other?,
@@ -251,7 +286,9 @@ impl Train {
     }
 
     fn metric(&self) -> Metric {
-        self.early_stopping.as_ref().map_or(Metric::Accuracy, |stopping| stopping.metric)
+        self.early_stopping
+            .as_ref()
+            .map_or(Metric::Accuracy, |stopping| stopping.metric)
     }
 
     fn classifier(
@@ -262,17 +299,32 @@ impl Train {
         device: &burn::tensor::Device,
     ) -> Result<(Classifier, EncoderConfig), StageError> {
         if let Some(scratch) = &self.scratch {
-            let vocabulary = Vocabulary { size: tokens.vocab_size(), pad_id: tokens.pad_id() };
-            return Ok(Classifier::scratch(scratch, vocabulary, &self.head, labels, context.seed, device)?);
+            let vocabulary = Vocabulary {
+                size: tokens.vocab_size(),
+                pad_id: tokens.pad_id(),
+            };
+            return Ok(Classifier::scratch(
+                scratch,
+                vocabulary,
+                &self.head,
+                labels,
+                context.seed,
+                device,
+            )?);
         }
-        let (Some(config), Some(weights)) = (context.files.get(CONFIG), context.files.get(WEIGHTS)) else {
+        let (Some(config), Some(weights)) = (context.files.get(CONFIG), context.files.get(WEIGHTS))
+        else {
             return Err(StageError::Mismatch {
                 message: "the encoder's files are not among those that the plan found".to_owned(),
                 help: "give `encoder` or `scratch`".to_owned(),
             });
         };
-        let files = EncoderFiles { config: config.clone(), weights: weights.clone() };
-        let (classifier, config, report) = Classifier::pretrained(&files, &self.head, labels, context.seed, device)?;
+        let files = EncoderFiles {
+            config: config.clone(),
+            weights: weights.clone(),
+        };
+        let (classifier, config, report) =
+            Classifier::pretrained(&files, &self.head, labels, context.seed, device)?;
         for warning in report.warnings() {
             context.progress.warn(&warning);
         }
@@ -320,7 +372,11 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     fn new(context: &'a Context<'a>, steps: u64, metric: Metric) -> Self {
         context.progress.start("training", steps, "steps");
-        Log { context, metric, lines: Vec::new() }
+        Log {
+            context,
+            metric,
+            lines: Vec::new(),
+        }
     }
 
     fn hear(&mut self, event: &Event) -> ControlFlow<()> {
@@ -329,20 +385,40 @@ impl<'a> Log<'a> {
             Event::Rows(_) => {}
             Event::Validation(record) => self.validation(record),
         }
-        if self.context.checkpoint().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if self.context.checkpoint().is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     }
 
     fn step(&mut self, record: &StepRecord) {
         self.line(record);
         self.context.progress.advance(1);
-        let StepRecord { loss, learning_rate, .. } = record;
-        self.context.progress.state(&format!("loss {loss:.3}, learning rate {learning_rate:.1e}"));
+        let StepRecord {
+            loss,
+            learning_rate,
+            ..
+        } = record;
+        self.context.progress.state(&format!(
+            "loss {loss:.3}, learning rate {learning_rate:.1e}"
+        ));
     }
 
     fn validation(&mut self, record: &ValidationRecord) {
         self.line(record);
-        let value = |metric: Metric| record.validation.get(metric.name()).and_then(Value::as_f64).unwrap_or(f64::NAN);
-        let mut text = format!("epoch {}: validation loss {:.4}", record.epoch, value(Metric::Loss));
+        let value = |metric: Metric| {
+            record
+                .validation
+                .get(metric.name())
+                .and_then(Value::as_f64)
+                .unwrap_or(f64::NAN)
+        };
+        let mut text = format!(
+            "epoch {}: validation loss {:.4}",
+            record.epoch,
+            value(Metric::Loss)
+        );
         if self.metric != Metric::Loss {
             text += &format!(", {} {:.4}", self.metric, value(self.metric));
         }
@@ -350,7 +426,8 @@ impl<'a> Log<'a> {
     }
 
     fn line(&mut self, record: &impl Serialize) {
-        serde_json::to_writer(&mut self.lines, record).expect("numbers and names are written to memory");
+        serde_json::to_writer(&mut self.lines, record)
+            .expect("numbers and names are written to memory");
         self.lines.push(b'\n');
     }
 }
@@ -371,7 +448,9 @@ fn label_names(tokens: &Tokens) -> Result<Vec<String>, StageError> {
 
 /// How many token types the rows use: 2 where there are pairs of texts.
 fn token_types(split: &TokenSplit) -> usize {
-    let highest = (0..split.rows()).filter_map(|row| split.type_ids(row).iter().max()).max();
+    let highest = (0..split.rows())
+        .filter_map(|row| split.type_ids(row).iter().max())
+        .max();
     highest.map_or(1, |&highest| usize::from(highest) + 1)
 }
 
@@ -402,7 +481,11 @@ fn no_file(path: &Path) -> Fault {
     } else {
         "an encoder's folder holds config.json and model.safetensors, as `save_pretrained` of transformers writes them"
     };
-    Fault::new("encoder", format!("there is no file `{}`", path.display()), help)
+    Fault::new(
+        "encoder",
+        format!("there is no file `{}`", path.display()),
+        help,
+    )
 }
 
 /// `owner/name` or `name`, either with `@revision`.
@@ -412,7 +495,9 @@ fn looks_like_hub_id(text: &str) -> bool {
     let plain = |part: &&str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
     parts.len() <= 2 && parts.iter().all(plain)
 }
@@ -427,7 +512,10 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StageError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
-    let failed = |source| StageError::Write { path: path.to_owned(), source };
+    let failed = |source| StageError::Write {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -64,10 +64,17 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be written, or its file system knows no locks.
-    pub fn begin(&self, fingerprint: &Fingerprint, need: Need, on_wait: OnWait) -> Result<Begun<'_>, StoreError> {
+    pub fn begin(
+        &self,
+        fingerprint: &Fingerprint,
+        need: Need,
+        on_wait: OnWait,
+    ) -> Result<Begun<'_>, StoreError> {
         self.layout.prepare()?;
         let key = fingerprint.key();
-        let Some(hold) = acquire(&self.layout.lock(), Mode::Shared, on_wait)? else { return Ok(Begun::GaveUp) };
+        let Some(hold) = acquire(&self.layout.lock(), Mode::Shared, on_wait)? else {
+            return Ok(Begun::GaveUp);
+        };
         let Some(lock) = acquire(&self.layout.draft_lock(&key), Mode::Alone, on_wait)? else {
             return Ok(Begun::GaveUp);
         };
@@ -129,26 +136,37 @@ impl Draft<'_> {
         let layout = &self.store.layout;
         let manifest_path = self.path.join(MANIFEST);
         if manifest_path.exists() {
-            return Err(StoreError::Reserved { path: manifest_path });
+            return Err(StoreError::Reserved {
+                path: manifest_path,
+            });
         }
         sync_tree(&self.path)?;
         let settled = match &self.lock {
-            Some(lock) => lock.tick().map_err(|e| StoreError::write(&layout.draft_lock(&self.key), e))?,
+            Some(lock) => lock
+                .tick()
+                .map_err(|e| StoreError::write(&layout.draft_lock(&self.key), e))?,
             None => None,
         };
         let stamps = self.stamps()?;
         let manifest = Manifest::of_folder(artifact, &self.path, &[])?;
         let digest = manifest.digest();
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|e| StoreError::write(&manifest_path, e.into()))?;
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| StoreError::write(&manifest_path, e.into()))?;
         write_whole(&manifest_path, &text)?;
 
         let object = layout.object(&digest);
         self.settle(&manifest, &object)?;
         sync_folder(&layout.objects())?;
         for (name, before) in stamps {
-            let after = fs::metadata(object.join(&name)).ok().and_then(|metadata| Stamp::of(&metadata));
-            if let (Some(entry), Some(settled), true) = (manifest.files.get(&name), settled, Some(before) == after) {
-                self.store.memo.learn(&object_name(&digest, &name), before, entry.digest, settled);
+            let after = fs::metadata(object.join(&name))
+                .ok()
+                .and_then(|metadata| Stamp::of(&metadata));
+            if let (Some(entry), Some(settled), true) =
+                (manifest.files.get(&name), settled, Some(before) == after)
+            {
+                self.store
+                    .memo
+                    .learn(&object_name(&digest, &name), before, entry.digest, settled);
             }
         }
 
@@ -163,7 +181,8 @@ impl Draft<'_> {
             fingerprint: self.fingerprint.clone(),
         };
         let path = layout.record(&self.key);
-        let text = serde_json::to_vec_pretty(&record).map_err(|e| StoreError::write(&path, e.into()))?;
+        let text =
+            serde_json::to_vec_pretty(&record).map_err(|e| StoreError::write(&path, e.into()))?;
         write_whole(&path, &text)?;
         Ok(record)
     }
@@ -193,11 +212,21 @@ impl Draft<'_> {
             }
             match fs::rename(&self.path, object) {
                 Ok(()) => return Ok(()),
-                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => last = Some(e),
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                    ) =>
+                {
+                    last = Some(e)
+                }
                 Err(e) => return Err(StoreError::write(object, e)),
             }
         }
-        Err(StoreError::write(object, last.unwrap_or_else(|| ErrorKind::AlreadyExists.into())))
+        Err(StoreError::write(
+            object,
+            last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()),
+        ))
     }
 }
 

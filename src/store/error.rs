@@ -28,10 +28,18 @@ pub enum StoreError {
     #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),
     #[error("{} is a store of format {found:?}, and this program reads format {expected:?}", path.display())]
-    #[diagnostic(help("use the release of refit that made it, or name another store with --store or REFIT_STORE"))]
-    Format { path: PathBuf, found: String, expected: &'static str },
+    #[diagnostic(help(
+        "use the release of refit that made it, or name another store with --store or REFIT_STORE"
+    ))]
+    Format {
+        path: PathBuf,
+        found: String,
+        expected: &'static str,
+    },
     #[error("{} holds other things and is not a store", path.display())]
-    #[diagnostic(help("name a new or empty folder with --store or REFIT_STORE: a store hides its folder from git"))]
+    #[diagnostic(help(
+        "name a new or empty folder with --store or REFIT_STORE: a store hides its folder from git"
+    ))]
     NotAStore { path: PathBuf },
     #[error("{} is not a folder, so it cannot be a store", path.display())]
     #[diagnostic(help("name a folder with --store or REFIT_STORE"))]
@@ -59,11 +67,19 @@ pub enum StoreError {
 
 impl StoreError {
     pub(super) fn write(path: &Path, source: io::Error) -> Self {
-        StoreError::Write { path: path.to_owned(), help: remedy(&source).to_owned(), source }
+        StoreError::Write {
+            path: path.to_owned(),
+            help: remedy(&source).to_owned(),
+            source,
+        }
     }
 
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        StoreError::Read { path: path.to_owned(), help: remedy(&source).to_owned(), source }
+        StoreError::Read {
+            path: path.to_owned(),
+            help: remedy(&source).to_owned(),
+            source,
+        }
     }
 }
 
@@ -80,7 +96,9 @@ fn remedy(error: &io::Error) -> &'static str {
             "check the owner and the permissions of the store's folder, \
              or name a store elsewhere with --store or REFIT_STORE"
         }
-        _ => "check the disk and the store's folder, or name a store elsewhere with --store or REFIT_STORE",
+        _ => {
+            "check the disk and the store's folder, or name a store elsewhere with --store or REFIT_STORE"
+        }
     }
 }
 
@@ -92,7 +110,12 @@ mod tests {
 
     #[test]
     fn each_kind_of_failed_write_has_its_own_remedy() {
-        let help = |kind: ErrorKind| StoreError::write(Path::new("/store"), kind.into()).help().unwrap().to_string();
+        let help = |kind: ErrorKind| {
+            StoreError::write(Path::new("/store"), kind.into())
+                .help()
+                .unwrap()
+                .to_string()
+        };
         assert!(help(ErrorKind::StorageFull).contains("cache gc"));
         assert!(help(ErrorKind::ReadOnlyFilesystem).contains("read-only"));
         assert!(help(ErrorKind::PermissionDenied).contains("permissions"));

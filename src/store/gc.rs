@@ -67,14 +67,23 @@ impl Store {
         if !dry_run {
             self.layout.prepare()?;
             let lock = attempt(&self.layout.lock(), Mode::Alone)?;
-            alone = Some(lock.ok_or_else(|| StoreError::Busy { path: self.root().to_owned() })?);
+            alone = Some(lock.ok_or_else(|| StoreError::Busy {
+                path: self.root().to_owned(),
+            })?);
         }
 
         let mut collected = Collected::default();
         let past = Past::of(self)?;
         for digest in self.layout.digests()? {
-            let used = past.used.get(&digest).copied().unwrap_or_else(|| self.stamped(&digest));
-            let kept = scope.keep.as_ref().is_some_and(|keep| keep.contains(&digest));
+            let used = past
+                .used
+                .get(&digest)
+                .copied()
+                .unwrap_or_else(|| self.stamped(&digest));
+            let kept = scope
+                .keep
+                .as_ref()
+                .is_some_and(|keep| keep.contains(&digest));
             if kept || scope.older_than.is_some_and(|limit| used >= limit) {
                 collected.kept += 1;
                 continue;
@@ -90,7 +99,12 @@ impl Store {
             }
             collected.bytes += bytes;
             let kinds = past.kinds.get(&digest).cloned().unwrap_or_default();
-            collected.objects.push(Removed { digest, kinds, bytes, used });
+            collected.objects.push(Removed {
+                digest,
+                kinds,
+                bytes,
+                used,
+            });
         }
         if alone.is_some() {
             self.sweep_drafts()?;
@@ -102,8 +116,12 @@ impl Store {
 
     /// When an object without a record was written, as far as its folder knows.
     fn stamped(&self, digest: &Digest) -> Timestamp {
-        let modified = fs::metadata(self.layout.object(digest)).and_then(|metadata| metadata.modified()).ok();
-        modified.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+        let modified = fs::metadata(self.layout.object(digest))
+            .and_then(|metadata| metadata.modified())
+            .ok();
+        modified
+            .and_then(|time| Timestamp::try_from(time).ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -115,8 +133,17 @@ struct Past {
 
 impl Past {
     fn of(store: &Store) -> Result<Self, StoreError> {
-        let mut past = Past { used: BTreeMap::new(), kinds: BTreeMap::new() };
-        for Record { digest, created, kind, .. } in store.records()? {
+        let mut past = Past {
+            used: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+        };
+        for Record {
+            digest,
+            created,
+            kind,
+            ..
+        } in store.records()?
+        {
             past.name(digest, created);
             past.kinds.entry(digest).or_default().insert(kind);
         }

@@ -36,7 +36,17 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 9] = ["format", ".gitignore", "lock", "memo", "keys", "objects", "runs", "drafts", "damaged"];
+const OURS: [&str; 9] = [
+    "format",
+    ".gitignore",
+    "lock",
+    "memo",
+    "keys",
+    "objects",
+    "runs",
+    "drafts",
+    "damaged",
+];
 
 /// The places of one store.
 #[derive(Debug)]
@@ -105,14 +115,26 @@ impl Layout {
         match fs::read(&format) {
             Ok(found) if found.trim_ascii() == FORMAT.as_bytes() => Ok(()),
             Ok(found) => {
-                let found = String::from_utf8_lossy(found.trim_ascii()).chars().take(40).collect();
-                Err(StoreError::Format { path, found, expected: FORMAT })
+                let found = String::from_utf8_lossy(found.trim_ascii())
+                    .chars()
+                    .take(40)
+                    .collect();
+                Err(StoreError::Format {
+                    path,
+                    found,
+                    expected: FORMAT,
+                })
             }
             // A process that died while it made the store leaves some of our names and no format.
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                let all_ours =
-                    names_in(&path)?.iter().all(|name| OURS.contains(&name.as_str()) || name.starts_with(WRITING));
-                if all_ours { Ok(()) } else { Err(StoreError::NotAStore { path }) }
+                let all_ours = names_in(&path)?
+                    .iter()
+                    .all(|name| OURS.contains(&name.as_str()) || name.starts_with(WRITING));
+                if all_ours {
+                    Ok(())
+                } else {
+                    Err(StoreError::NotAStore { path })
+                }
             }
             Err(e) => Err(StoreError::read(&format, e)),
         }
@@ -120,7 +142,13 @@ impl Layout {
 
     /// Makes the folders, so that things can be written.
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
-        for folder in [&self.root, &self.keys(), &self.objects(), &self.runs(), &self.drafts()] {
+        for folder in [
+            &self.root,
+            &self.keys(),
+            &self.objects(),
+            &self.runs(),
+            &self.drafts(),
+        ] {
             fs::create_dir_all(folder).map_err(|e| StoreError::write(folder, e))?;
         }
         for (name, content) in [(".gitignore", "*"), ("format", FORMAT)] {
@@ -134,7 +162,10 @@ impl Layout {
 
     /// Every object's digest, sorted.
     pub(super) fn digests(&self) -> Result<Vec<Digest>, StoreError> {
-        let mut digests: Vec<Digest> = names_in(&self.objects())?.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut digests: Vec<Digest> = names_in(&self.objects())?
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
         digests.sort();
         Ok(digests)
     }
@@ -152,11 +183,17 @@ impl Layout {
 
     /// Deletes what [`Layout::discard`] and [`write_whole`] left when they were killed. Only while nobody else writes.
     pub(super) fn sweep_rubbish(&self) -> Result<(), StoreError> {
-        for name in names_in(&self.drafts())?.iter().filter(|name| name.starts_with(DISCARDED)) {
+        for name in names_in(&self.drafts())?
+            .iter()
+            .filter(|name| name.starts_with(DISCARDED))
+        {
             remove(&self.drafts().join(name))?;
         }
         for folder in [&self.root, &self.keys(), &self.runs()] {
-            for name in names_in(folder)?.iter().filter(|name| name.starts_with(WRITING)) {
+            for name in names_in(folder)?
+                .iter()
+                .filter(|name| name.starts_with(WRITING))
+            {
                 remove(&folder.join(name))?;
             }
         }
@@ -170,8 +207,11 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|e| StoreError::read(folder, e))?,
     };
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    names.collect::<io::Result<_>>().map_err(|e| StoreError::read(folder, e))
+    let names =
+        entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    names
+        .collect::<io::Result<_>>()
+        .map_err(|e| StoreError::read(folder, e))
 }
 
 /// Deletes a file or a folder with all that is in it; nothing there is fine.
@@ -194,9 +234,13 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError>
     // A plain `NamedTempFile` would be readable by its owner alone, and a store may be shared.
     let mut file = tempfile::Builder::new()
         .prefix(WRITING)
-        .make_in(folder, |path| OpenOptions::new().write(true).create_new(true).open(path))
+        .make_in(folder, |path| {
+            OpenOptions::new().write(true).create_new(true).open(path)
+        })
         .map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.write_all(content)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     sync_folder(folder)
 }
@@ -205,8 +249,15 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError>
 pub(super) fn sync_tree(folder: &Path) -> Result<(), StoreError> {
     let mut folders = std::collections::BTreeSet::from([folder.to_owned()]);
     for path in files_under(folder)? {
-        File::open(&path).and_then(|file| file.sync_all()).map_err(|e| StoreError::write(&path, e))?;
-        folders.extend(path.ancestors().skip(1).take_while(|above| *above != folder).map(Path::to_owned));
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(|e| StoreError::write(&path, e))?;
+        folders.extend(
+            path.ancestors()
+                .skip(1)
+                .take_while(|above| *above != folder)
+                .map(Path::to_owned),
+        );
     }
     folders.iter().try_for_each(|folder| sync_folder(folder))
 }

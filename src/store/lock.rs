@@ -47,16 +47,30 @@ pub(super) fn attempt(path: &Path, mode: Mode) -> Result<Option<Lock>, StoreErro
             Mode::Alone => file.try_lock(),
         };
         match tried {
-            Ok(()) if in_place(&file, path) => return Ok(Some(Lock { file, path: path.to_owned() })),
+            Ok(()) if in_place(&file, path) => {
+                return Ok(Some(Lock {
+                    file,
+                    path: path.to_owned(),
+                }));
+            }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(StoreError::Lock { path: path.to_owned(), source }),
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::Lock {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         }
     }
 }
 
 /// Waits for the lock at `path`; `None` when `on_wait` gave up.
-pub(super) fn acquire(path: &Path, mode: Mode, on_wait: OnWait) -> Result<Option<Lock>, StoreError> {
+pub(super) fn acquire(
+    path: &Path,
+    mode: Mode,
+    on_wait: OnWait,
+) -> Result<Option<Lock>, StoreError> {
     const LONGEST_PAUSE: Duration = Duration::from_millis(50);
     let began = Instant::now();
     let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(2));

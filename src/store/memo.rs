@@ -54,7 +54,8 @@ impl Stamp {
     #[cfg(unix)]
     pub(super) fn of(metadata: &Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt;
-        let nanoseconds = |seconds: i64, more: i64| seconds.checked_mul(1_000_000_000)?.checked_add(more);
+        let nanoseconds =
+            |seconds: i64, more: i64| seconds.checked_mul(1_000_000_000)?.checked_add(more);
         Some(Stamp {
             bytes: metadata.size(),
             modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec())?,
@@ -71,7 +72,10 @@ impl Stamp {
 
 /// The moment before which a user's file must have been changed, for a hash taken from now on to be remembered.
 pub(super) fn settled_by_now() -> Option<i64> {
-    let now = SystemTime::now().checked_sub(MARGIN)?.duration_since(UNIX_EPOCH).ok()?;
+    let now = SystemTime::now()
+        .checked_sub(MARGIN)?
+        .duration_since(UNIX_EPOCH)
+        .ok()?;
     i64::try_from(now.as_nanos()).ok()
 }
 
@@ -100,14 +104,20 @@ pub(super) struct Memo {
 
 impl Memo {
     pub(super) fn new(path: PathBuf) -> Self {
-        Memo { path, entries: Mutex::new(None) }
+        Memo {
+            path,
+            entries: Mutex::new(None),
+        }
     }
 
     /// The digest of the file called `name`, if it was remembered under this very stamp.
     pub(super) fn recall(&self, name: &str, stamp: &Stamp) -> Option<Digest> {
         self.with(|entries| {
             let saves = entries.saves;
-            let entry = entries.by_name.get_mut(name).filter(|entry| entry.stamp == *stamp)?;
+            let entry = entries
+                .by_name
+                .get_mut(name)
+                .filter(|entry| entry.stamp == *stamp)?;
             entry.used = saves;
             Some(entry.digest)
         })
@@ -119,7 +129,11 @@ impl Memo {
             return;
         }
         self.with(|entries| {
-            let entry = Entry { stamp, digest, used: entries.saves };
+            let entry = Entry {
+                stamp,
+                digest,
+                used: entries.saves,
+            };
             entries.by_name.insert(name.to_owned(), entry);
             entries.changed = true;
         });
@@ -129,7 +143,9 @@ impl Memo {
     pub(super) fn forget(&self, beginning: &str) {
         self.with(|entries| {
             let before = entries.by_name.len();
-            entries.by_name.retain(|name, _| !name.starts_with(beginning));
+            entries
+                .by_name
+                .retain(|name, _| !name.starts_with(beginning));
             entries.changed |= entries.by_name.len() != before;
         });
     }
@@ -137,10 +153,14 @@ impl Memo {
     /// Writes the memo if it says anything new.
     pub(super) fn save(&self) -> Result<(), StoreError> {
         let mut guard = self.lock();
-        let Some(entries) = guard.as_mut().filter(|entries| entries.changed) else { return Ok(()) };
+        let Some(entries) = guard.as_mut().filter(|entries| entries.changed) else {
+            return Ok(());
+        };
         entries.saves += 1;
         let saves = entries.saves;
-        entries.by_name.retain(|_, entry| saves.saturating_sub(entry.used) <= MOST_SAVES);
+        entries
+            .by_name
+            .retain(|_, entry| saves.saturating_sub(entry.used) <= MOST_SAVES);
         write_whole(&self.path, entries.to_string().as_bytes())?;
         entries.changed = false;
         Ok(())
@@ -160,13 +180,19 @@ impl Memo {
             Ok(text) => text,
             Err(e) => {
                 if e.kind() != ErrorKind::NotFound {
-                    tracing::warn!("the memo {} cannot be read, so files are hashed again: {e}", self.path.display());
+                    tracing::warn!(
+                        "the memo {} cannot be read, so files are hashed again: {e}",
+                        self.path.display()
+                    );
                 }
                 return Entries::default();
             }
         };
         text.parse().unwrap_or_else(|NotAMemo| {
-            tracing::warn!("the memo {} is damaged, so files are hashed again", self.path.display());
+            tracing::warn!(
+                "the memo {} is damaged, so files are hashed again",
+                self.path.display()
+            );
             Entries::default()
         })
     }
@@ -175,10 +201,32 @@ impl Memo {
 impl std::fmt::Display for Entries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut lines = String::with_capacity(self.by_name.len() * 256);
-        for (name, Entry { stamp: Stamp { bytes, modified, changed, inode }, digest, used }) in &self.by_name {
-            writeln!(lines, "{digest} {bytes} {modified} {changed} {inode} {used} {name}")?;
+        for (
+            name,
+            Entry {
+                stamp:
+                    Stamp {
+                        bytes,
+                        modified,
+                        changed,
+                        inode,
+                    },
+                digest,
+                used,
+            },
+        ) in &self.by_name
+        {
+            writeln!(
+                lines,
+                "{digest} {bytes} {modified} {changed} {inode} {used} {name}"
+            )?;
         }
-        write!(f, "{HEAD} {} {}\n{lines}", self.saves, Digest::of(lines.as_bytes()))
+        write!(
+            f,
+            "{HEAD} {} {}\n{lines}",
+            self.saves,
+            Digest::of(lines.as_bytes())
+        )
     }
 }
 
@@ -189,13 +237,22 @@ impl FromStr for Entries {
 
     fn from_str(text: &str) -> Result<Self, NotAMemo> {
         let (head, lines) = text.split_once('\n').ok_or(NotAMemo)?;
-        let (saves, sum) =
-            head.strip_prefix(HEAD).and_then(|rest| rest.trim_start().split_once(' ')).ok_or(NotAMemo)?;
+        let (saves, sum) = head
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.trim_start().split_once(' '))
+            .ok_or(NotAMemo)?;
         if sum.parse().ok() != Some(Digest::of(lines.as_bytes())) {
             return Err(NotAMemo);
         }
-        let by_name = lines.lines().map(|line| read_line(line).ok_or(NotAMemo)).collect::<Result<_, _>>()?;
-        Ok(Entries { by_name, saves: saves.parse().map_err(|_| NotAMemo)?, changed: false })
+        let by_name = lines
+            .lines()
+            .map(|line| read_line(line).ok_or(NotAMemo))
+            .collect::<Result<_, _>>()?;
+        Ok(Entries {
+            by_name,
+            saves: saves.parse().map_err(|_| NotAMemo)?,
+            changed: false,
+        })
     }
 }
 
@@ -209,7 +266,14 @@ fn read_line(line: &str) -> Option<(String, Entry)> {
         inode: parts.next()?.parse().ok()?,
     };
     let used = parts.next()?.parse().ok()?;
-    Some((parts.next()?.to_owned(), Entry { stamp, digest, used }))
+    Some((
+        parts.next()?.to_owned(),
+        Entry {
+            stamp,
+            digest,
+            used,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -218,7 +282,12 @@ mod tests {
 
     use super::*;
 
-    const OLD: Stamp = Stamp { bytes: 5, modified: 100, changed: 200, inode: 7 };
+    const OLD: Stamp = Stamp {
+        bytes: 5,
+        modified: 100,
+        changed: 200,
+        inode: 7,
+    };
 
     fn memo(folder: &tempfile::TempDir) -> Memo {
         Memo::new(folder.path().join("memo"))
@@ -232,8 +301,14 @@ mod tests {
         assert_eq!(memo.recall("a", &OLD), Some(Digest::of(b"a")));
         for other in [
             Stamp { bytes: 6, ..OLD },
-            Stamp { modified: 101, ..OLD },
-            Stamp { changed: 201, ..OLD },
+            Stamp {
+                modified: 101,
+                ..OLD
+            },
+            Stamp {
+                changed: 201,
+                ..OLD
+            },
             Stamp { inode: 8, ..OLD },
         ] {
             assert_eq!(memo.recall("a", &other), None);
@@ -245,9 +320,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let memo = memo(&folder);
         memo.learn("changed", OLD, Digest::of(b"a"), 200);
-        memo.learn("touched ahead", Stamp { modified: 300, ..OLD }, Digest::of(b"a"), 250);
+        memo.learn(
+            "touched ahead",
+            Stamp {
+                modified: 300,
+                ..OLD
+            },
+            Digest::of(b"a"),
+            250,
+        );
         assert_eq!(memo.recall("changed", &OLD), None);
-        assert_eq!(memo.recall("touched ahead", &Stamp { modified: 300, ..OLD }), None);
+        assert_eq!(
+            memo.recall(
+                "touched ahead",
+                &Stamp {
+                    modified: 300,
+                    ..OLD
+                }
+            ),
+            None
+        );
     }
 
     #[test]
@@ -258,7 +350,10 @@ mod tests {
         first.learn("not\nthis", OLD, Digest::of(b"b"), 201);
         first.save().unwrap();
         let second = memo(&folder);
-        assert_eq!(second.recall("/data/with space.csv", &OLD), Some(Digest::of(b"a")));
+        assert_eq!(
+            second.recall("/data/with space.csv", &OLD),
+            Some(Digest::of(b"a"))
+        );
         second.forget("/data/");
         second.save().unwrap();
         assert_eq!(memo(&folder).recall("/data/with space.csv", &OLD), None);
@@ -281,7 +376,10 @@ mod tests {
             bent[place] ^= 1;
             fs::write(folder.path().join("memo"), &bent).unwrap();
             let told = memo(&folder).recall("a", &OLD);
-            assert!(told.is_none() || told == Some(Digest::of(b"a")), "bent at {place}");
+            assert!(
+                told.is_none() || told == Some(Digest::of(b"a")),
+                "bent at {place}"
+            );
         }
     }
 

@@ -72,7 +72,10 @@ impl Store {
     pub fn save_run(&self, run: &RunRecord) -> Result<PathBuf, StoreError> {
         self.layout.prepare()?;
         let time = run.started.strftime("%Y%m%dT%H%M%S%.9fZ");
-        let path = self.layout.runs().join(format!("{time}-{}-{}.json", tag(&run.pipeline), unique()));
+        let path =
+            self.layout
+                .runs()
+                .join(format!("{time}-{}-{}.json", tag(&run.pipeline), unique()));
         let text = serde_json::to_vec(run).map_err(|e| StoreError::write(&path, e.into()))?;
         write_whole(&path, &text)?;
         Ok(path)
@@ -86,7 +89,8 @@ impl Store {
     /// The runs of one pipeline, newest first.
     pub fn runs_of(&self, pipeline: &str) -> impl Iterator<Item = RunRecord> {
         let tag = tag(pipeline);
-        self.runs_named(move |name| name.split('-').nth(1) == Some(&tag)).filter(move |run| run.pipeline == pipeline)
+        self.runs_named(move |name| name.split('-').nth(1) == Some(&tag))
+            .filter(move |run| run.pipeline == pipeline)
     }
 
     /// The newest run of a pipeline.
@@ -117,5 +121,9 @@ impl Store {
 }
 
 fn tag(pipeline: &str) -> String {
-    Digest::of(pipeline.as_bytes()).to_string().chars().take(8).collect()
+    Digest::of(pipeline.as_bytes())
+        .to_string()
+        .chars()
+        .take(8)
+        .collect()
 }

@@ -59,9 +59,18 @@ fn what_was_committed_is_found_again() {
     let record = build(&store, 1, "content");
     let later = Store::open(store.root()).unwrap();
     assert_eq!(later.record(&fingerprint(1).key()).unwrap(), record);
-    assert_eq!(later.object(&record.digest), ObjectState::Present(store.object_path(&record.digest)));
-    assert_eq!(fs::read_to_string(store.object_path(&record.digest).join("inner/train.txt")).unwrap(), "content");
-    assert_eq!((record.bytes, record.kind.as_str(), record.seconds), (14, "load", 1.5));
+    assert_eq!(
+        later.object(&record.digest),
+        ObjectState::Present(store.object_path(&record.digest))
+    );
+    assert_eq!(
+        fs::read_to_string(store.object_path(&record.digest).join("inner/train.txt")).unwrap(),
+        "content"
+    );
+    assert_eq!(
+        (record.bytes, record.kind.as_str(), record.seconds),
+        (14, "load", 1.5)
+    );
     assert_eq!(later.record(&fingerprint(2).key()), None);
     assert!(names_in(&store.layout.drafts()).unwrap().is_empty());
 }
@@ -83,15 +92,24 @@ fn reading_makes_no_store() {
 fn a_store_hides_itself_from_git() {
     let (_folder, store) = open();
     build(&store, 1, "content");
-    assert_eq!(fs::read_to_string(store.root().join(".gitignore")).unwrap(), "*\n");
+    assert_eq!(
+        fs::read_to_string(store.root().join(".gitignore")).unwrap(),
+        "*\n"
+    );
 }
 
 #[test]
 fn a_folder_with_other_things_is_not_made_a_store() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "").unwrap();
-    assert!(matches!(Store::open(folder.path()), Err(StoreError::NotAStore { .. })));
-    assert!(matches!(Store::open(&folder.path().join("thesis.tex")), Err(StoreError::NotAFolder { .. })));
+    assert!(matches!(
+        Store::open(folder.path()),
+        Err(StoreError::NotAStore { .. })
+    ));
+    assert!(matches!(
+        Store::open(&folder.path().join("thesis.tex")),
+        Err(StoreError::NotAFolder { .. })
+    ));
     assert!(Store::open(&folder.path().join("new")).is_ok());
 }
 
@@ -101,7 +119,10 @@ fn a_store_of_another_format_is_refused() {
     build(&store, 1, "content");
     fs::write(store.root().join("format"), "2\n").unwrap();
     let error = Store::open(store.root()).unwrap_err();
-    assert!(matches!(&error, StoreError::Format { found, .. } if found == "2"), "{error}");
+    assert!(
+        matches!(&error, StoreError::Format { found, .. } if found == "2"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -145,7 +166,9 @@ fn a_draft_that_is_dropped_leaves_nothing() {
 fn a_finished_key_is_not_built_again_unless_forced() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
-    let again = store.begin(&fingerprint(1), Need::Result, &mut never).unwrap();
+    let again = store
+        .begin(&fingerprint(1), Need::Result, &mut never)
+        .unwrap();
     assert!(matches!(again, Begun::Already(found) if found == record));
     let draft = begin(&store, &fingerprint(1), Need::Rebuild);
     fs::write(draft.path().join("table.json"), "other").unwrap();
@@ -167,7 +190,10 @@ fn a_stage_may_not_write_the_manifest() {
     let (_folder, store) = open();
     let draft = begin(&store, &fingerprint(1), Need::Result);
     fs::write(draft.path().join(MANIFEST), "{}").unwrap();
-    assert!(matches!(draft.commit(Kind::Table, 0.0), Err(StoreError::Reserved { .. })));
+    assert!(matches!(
+        draft.commit(Kind::Table, 0.0),
+        Err(StoreError::Reserved { .. })
+    ));
 }
 
 #[test]
@@ -181,7 +207,11 @@ fn a_record_cut_anywhere_counts_as_absent() {
         assert_eq!(store.record(&record.key), None, "cut at {cut}");
     }
     fs::write(store.layout.record(&fingerprint(2).key()), &whole).unwrap();
-    assert_eq!(store.record(&fingerprint(2).key()), None, "a record under another key's name");
+    assert_eq!(
+        store.record(&fingerprint(2).key()),
+        None,
+        "a record under another key's name"
+    );
     assert_eq!(build(&store, 1, "content").digest, record.digest);
 }
 
@@ -193,7 +223,11 @@ fn a_manifest_cut_anywhere_counts_as_absent_and_is_replaced() {
     let whole = fs::read(&path).unwrap();
     for cut in 0..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
-        assert_eq!(store.object(&record.digest), ObjectState::Absent, "cut at {cut}");
+        assert_eq!(
+            store.object(&record.digest),
+            ObjectState::Absent,
+            "cut at {cut}"
+        );
     }
     build(&store, 1, "content");
     assert!(is_present(&store, &record));
@@ -223,7 +257,12 @@ fn an_object_changed_behind_its_back_is_noticed_and_rebuilt() {
         let (_folder, store) = open();
         let record = build(&store, 1, "content");
         harm(&store.object_path(&record.digest).join("inner/train.txt"));
-        assert_eq!(store.object(&record.digest), ObjectState::Corrupted { file: "inner/train.txt".to_owned() });
+        assert_eq!(
+            store.object(&record.digest),
+            ObjectState::Corrupted {
+                file: "inner/train.txt".to_owned()
+            }
+        );
         assert_eq!(build(&store, 1, "content").digest, record.digest);
         assert!(is_present(&store, &record));
     }
@@ -234,8 +273,18 @@ fn an_edit_within_one_tick_of_the_commit_is_noticed() {
     let (_folder, store) = open();
     for number in 0..200 {
         let record = build(&store, number, &format!("content {number:04}"));
-        fs::write(store.object_path(&record.digest).join("table.json"), format!("c0ntent {number:04}")).unwrap();
-        assert_eq!(store.object(&record.digest), ObjectState::Corrupted { file: "table.json".to_owned() }, "{number}");
+        fs::write(
+            store.object_path(&record.digest).join("table.json"),
+            format!("c0ntent {number:04}"),
+        )
+        .unwrap();
+        assert_eq!(
+            store.object(&record.digest),
+            ObjectState::Corrupted {
+                file: "table.json".to_owned()
+            },
+            "{number}"
+        );
     }
 }
 
@@ -246,7 +295,10 @@ fn an_edit_within_one_tick_of_hashing_is_noticed() {
     for number in 0..2000 {
         let content = format!("row {number:06}");
         fs::write(&path, &content).unwrap();
-        assert_eq!(store.digest_file(&path).unwrap(), Digest::of(content.as_bytes()));
+        assert_eq!(
+            store.digest_file(&path).unwrap(),
+            Digest::of(content.as_bytes())
+        );
     }
 }
 
@@ -261,7 +313,10 @@ fn a_settled_file_is_remembered_across_commands() {
     store.save_memo();
     let later = Store::open(store.root()).unwrap();
     let stamp = Stamp::of(&fs::metadata(&path).unwrap()).unwrap();
-    assert_eq!(later.memo.recall(path.to_str().unwrap(), &stamp), Some(Digest::of(b"rows")));
+    assert_eq!(
+        later.memo.recall(path.to_str().unwrap(), &stamp),
+        Some(Digest::of(b"rows"))
+    );
     fs::write(&path, "ROWS").unwrap();
     assert_eq!(later.digest_file(&path).unwrap(), Digest::of(b"ROWS"));
 }
@@ -273,15 +328,26 @@ fn an_object_just_built_needs_no_hashing_next_time() {
     fs::write(draft.path().join("table.json"), "content").unwrap();
     std::thread::sleep(Duration::from_millis(30));
     let record = draft.commit(Kind::Table, 0.0).unwrap();
-    let stamp = Stamp::of(&fs::metadata(store.object_path(&record.digest).join("table.json")).unwrap()).unwrap();
+    let stamp =
+        Stamp::of(&fs::metadata(store.object_path(&record.digest).join("table.json")).unwrap())
+            .unwrap();
     let name = object_name(&record.digest, "table.json");
-    assert_eq!(store.memo.recall(&name, &stamp), Some(Digest::of(b"content")));
+    assert_eq!(
+        store.memo.recall(&name, &stamp),
+        Some(Digest::of(b"content"))
+    );
 }
 
 #[test]
 fn a_users_file_that_is_none_is_an_error_with_its_path() {
     let (folder, store) = open();
-    assert_eq!(store.digest_file(&folder.path().join("none")).unwrap_err().path, folder.path().join("none"));
+    assert_eq!(
+        store
+            .digest_file(&folder.path().join("none"))
+            .unwrap_err()
+            .path,
+        folder.path().join("none")
+    );
     assert!(store.digest_file(folder.path()).is_err());
 }
 
@@ -292,15 +358,31 @@ fn verify_reads_what_the_memo_would_believe() {
     let file = store.object_path(&bad.digest).join("table.json");
     fs::write(&file, "cOntent").unwrap();
     let stamp = Stamp::of(&fs::metadata(&file).unwrap()).unwrap();
-    store.memo.learn(&object_name(&bad.digest, "table.json"), stamp, Digest::of(b"content"), i64::MAX);
+    store.memo.learn(
+        &object_name(&bad.digest, "table.json"),
+        stamp,
+        Digest::of(b"content"),
+        i64::MAX,
+    );
     assert!(is_present(&store, &bad), "the memo is deceived");
 
     let mut seen = Vec::new();
     let verified = store.verify(&mut |digest| seen.push(*digest)).unwrap();
-    assert_eq!((verified.checked, seen.len(), verified.bad.len()), (2, 2, 1));
+    assert_eq!(
+        (verified.checked, seen.len(), verified.bad.len()),
+        (2, 2, 1)
+    );
     let damage = &verified.bad[0];
-    assert_eq!(damage.problems, ["table.json has other content than was recorded"]);
-    assert!(damage.moved_to.as_ref().is_some_and(|to| to.join("table.json").exists()));
+    assert_eq!(
+        damage.problems,
+        ["table.json has other content than was recorded"]
+    );
+    assert!(
+        damage
+            .moved_to
+            .as_ref()
+            .is_some_and(|to| to.join("table.json").exists())
+    );
     assert!(is_present(&store, &good) && !is_present(&store, &bad));
     assert_eq!(build(&store, 2, "content").digest, bad.digest);
     assert!(store.verify(&mut |_| ()).unwrap().bad.is_empty());
@@ -316,7 +398,11 @@ fn verify_names_every_kind_of_damage() {
     fs::write(path.join("inner/.DS_Store"), "").unwrap();
     fs::create_dir(store.object_path(&Digest::of(b"no manifest"))).unwrap();
     let verified = store.verify(&mut |_| ()).unwrap();
-    let problems: BTreeSet<String> = verified.bad.into_iter().flat_map(|damage| damage.problems).collect();
+    let problems: BTreeSet<String> = verified
+        .bad
+        .into_iter()
+        .flat_map(|damage| damage.problems)
+        .collect();
     let expected = [
         "inner/.DS_Store does not belong to this object",
         "inner/train.txt cannot be read: No such file or directory (os error 2)",
@@ -330,7 +416,11 @@ fn verify_names_every_kind_of_damage() {
 fn verify_leaves_objects_in_place_while_runs_hold_the_store() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
-    fs::write(store.object_path(&record.digest).join("table.json"), "cOntent").unwrap();
+    fs::write(
+        store.object_path(&record.digest).join("table.json"),
+        "cOntent",
+    )
+    .unwrap();
     let hold = store.hold(&mut never).unwrap().unwrap();
     let verified = store.verify(&mut |_| ()).unwrap();
     assert_eq!(verified.bad[0].moved_to, None);
@@ -343,25 +433,44 @@ fn verify_leaves_objects_in_place_while_runs_hold_the_store() {
 fn collecting_needs_a_scope() {
     let (_folder, store) = open();
     build(&store, 1, "content");
-    assert!(matches!(store.gc(&Scope::default(), false), Err(StoreError::NoScope)));
+    assert!(matches!(
+        store.gc(&Scope::default(), false),
+        Err(StoreError::NoScope)
+    ));
 }
 
 #[test]
 fn collecting_removes_objects_and_no_records() {
     let (_folder, store) = open();
     let (kept, gone) = (build(&store, 1, "kept"), build(&store, 2, "gone"));
-    let scope = Scope { keep: Some([kept.digest].into()), older_than: None };
+    let scope = Scope {
+        keep: Some([kept.digest].into()),
+        older_than: None,
+    };
     let told = store.gc(&scope, true).unwrap();
     assert!(is_present(&store, &gone), "a dry run removes nothing");
     let done = store.gc(&scope, false).unwrap();
     assert_eq!((told.kept, &told.objects), (done.kept, &done.objects));
-    assert_eq!(done.objects.iter().map(|removed| removed.digest).collect::<Vec<_>>(), [gone.digest]);
+    assert_eq!(
+        done.objects
+            .iter()
+            .map(|removed| removed.digest)
+            .collect::<Vec<_>>(),
+        [gone.digest]
+    );
     assert!(is_present(&store, &kept));
     assert_eq!(store.object(&gone.digest), ObjectState::Absent);
     assert_eq!(store.record(&gone.key), Some(gone.clone()));
-    let collected: BTreeMap<Key, bool> =
-        store.list().unwrap().into_iter().map(|line| (line.key, line.collected)).collect();
-    assert_eq!(collected, BTreeMap::from([(kept.key, false), (gone.key, true)]));
+    let collected: BTreeMap<Key, bool> = store
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|line| (line.key, line.collected))
+        .collect();
+    assert_eq!(
+        collected,
+        BTreeMap::from([(kept.key, false), (gone.key, true)])
+    );
     assert_eq!(build(&store, 2, "gone").digest, gone.digest);
 }
 
@@ -370,12 +479,26 @@ fn collecting_by_age_asks_when_an_object_was_last_used() {
     let (_folder, store) = open();
     let (used, idle) = (build(&store, 1, "used"), build(&store, 2, "idle"));
     let later = Timestamp::now() + Duration::from_secs(60);
-    store.save_run(&run("news", later, Some(used.digest))).unwrap();
+    store
+        .save_run(&run("news", later, Some(used.digest)))
+        .unwrap();
     let limit = Timestamp::now() + Duration::from_secs(30);
-    let scope = Scope { keep: None, older_than: Some(limit) };
+    let scope = Scope {
+        keep: None,
+        older_than: Some(limit),
+    };
     let done = store.gc(&scope, false).unwrap();
-    assert_eq!(done.objects.iter().map(|removed| removed.digest).collect::<Vec<_>>(), [idle.digest]);
-    let recent = Scope { keep: None, older_than: Some(Timestamp::UNIX_EPOCH) };
+    assert_eq!(
+        done.objects
+            .iter()
+            .map(|removed| removed.digest)
+            .collect::<Vec<_>>(),
+        [idle.digest]
+    );
+    let recent = Scope {
+        keep: None,
+        older_than: Some(Timestamp::UNIX_EPOCH),
+    };
     assert!(store.gc(&recent, false).unwrap().objects.is_empty());
 }
 
@@ -384,9 +507,15 @@ fn both_scopes_together_must_agree() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
     let ahead = Timestamp::now() + Duration::from_secs(60);
-    let keep = Scope { keep: Some([record.digest].into()), older_than: Some(ahead) };
+    let keep = Scope {
+        keep: Some([record.digest].into()),
+        older_than: Some(ahead),
+    };
     assert!(store.gc(&keep, false).unwrap().objects.is_empty());
-    let both = Scope { keep: Some(BTreeSet::new()), older_than: Some(ahead) };
+    let both = Scope {
+        keep: Some(BTreeSet::new()),
+        older_than: Some(ahead),
+    };
     assert_eq!(store.gc(&both, false).unwrap().objects.len(), 1);
 }
 
@@ -394,13 +523,26 @@ fn both_scopes_together_must_agree() {
 fn nothing_is_collected_while_a_run_holds_the_store_or_builds() {
     let (_folder, store) = open();
     build(&store, 1, "content");
-    let scope = Scope { keep: Some(BTreeSet::new()), older_than: None };
+    let scope = Scope {
+        keep: Some(BTreeSet::new()),
+        older_than: None,
+    };
     let hold = store.hold(&mut never).unwrap().unwrap();
-    assert!(matches!(store.gc(&scope, false), Err(StoreError::Busy { .. })));
-    assert_eq!(store.gc(&scope, true).unwrap().objects.len(), 1, "a dry run may look");
+    assert!(matches!(
+        store.gc(&scope, false),
+        Err(StoreError::Busy { .. })
+    ));
+    assert_eq!(
+        store.gc(&scope, true).unwrap().objects.len(),
+        1,
+        "a dry run may look"
+    );
     drop(hold);
     let draft = begin(&store, &fingerprint(2), Need::Result);
-    assert!(matches!(store.gc(&scope, false), Err(StoreError::Busy { .. })));
+    assert!(matches!(
+        store.gc(&scope, false),
+        Err(StoreError::Busy { .. })
+    ));
     drop(draft);
     assert_eq!(store.gc(&scope, false).unwrap().objects.len(), 1);
 }
@@ -409,9 +551,19 @@ fn nothing_is_collected_while_a_run_holds_the_store_or_builds() {
 fn collecting_clears_what_killed_commands_left() {
     let (_folder, store) = open();
     build(&store, 1, "content");
-    let left = ["drafts/discarded-0", "damaged/x", "keys/.writing-a"].map(|name| store.root().join(name));
-    left.iter().for_each(|path| fs::create_dir_all(path).unwrap());
-    store.gc(&Scope { keep: None, older_than: Some(Timestamp::UNIX_EPOCH) }, false).unwrap();
+    let left =
+        ["drafts/discarded-0", "damaged/x", "keys/.writing-a"].map(|name| store.root().join(name));
+    left.iter()
+        .for_each(|path| fs::create_dir_all(path).unwrap());
+    store
+        .gc(
+            &Scope {
+                keep: None,
+                older_than: Some(Timestamp::UNIX_EPOCH),
+            },
+            false,
+        )
+        .unwrap();
     assert!(left.iter().all(|path| !path.exists()));
 }
 
@@ -435,7 +587,10 @@ fn run(pipeline: &str, started: Timestamp, digest: Option<Digest>) -> RunRecord 
             seconds: 1.5,
             fingerprint: Some(fingerprint(1)),
         }],
-        scores: json!({"scores": {"accuracy": 0.9}}).as_object().unwrap().clone(),
+        scores: json!({"scores": {"accuracy": 0.9}})
+            .as_object()
+            .unwrap()
+            .clone(),
     }
 }
 
@@ -456,23 +611,36 @@ fn the_newest_run_of_a_pipeline_comes_first() {
 #[test]
 fn a_garbled_run_is_left_out() {
     let (_folder, store) = open();
-    let path = store.save_run(&run("news", Timestamp::now(), None)).unwrap();
+    let path = store
+        .save_run(&run("news", Timestamp::now(), None))
+        .unwrap();
     let whole = fs::read(&path).unwrap();
-    store.save_run(&run("news", Timestamp::UNIX_EPOCH, None)).unwrap();
+    store
+        .save_run(&run("news", Timestamp::UNIX_EPOCH, None))
+        .unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(store.last_run_of("news").map(|run| run.started), Some(Timestamp::UNIX_EPOCH));
+    assert_eq!(
+        store.last_run_of("news").map(|run| run.started),
+        Some(Timestamp::UNIX_EPOCH)
+    );
 }
 
 #[test]
 #[ignore = "a measurement"]
 fn a_thousand_objects_are_found_fast() {
     let (_folder, store) = open();
-    let records: Vec<Record> = (0..1000).map(|number| build(&store, number, &format!("{number}"))).collect();
+    let records: Vec<Record> = (0..1000)
+        .map(|number| build(&store, number, &format!("{number}")))
+        .collect();
     store.save_memo();
     for _ in 0..3 {
         let later = Store::open(store.root()).unwrap();
         let began = Instant::now();
-        assert!(records.iter().all(|record| later.record(&record.key).is_some_and(|found| is_present(&later, &found))));
+        assert!(records.iter().all(|record| {
+            later
+                .record(&record.key)
+                .is_some_and(|found| is_present(&later, &found))
+        }));
         eprintln!("1,000 records with their objects: {:?}", began.elapsed());
         later.save_memo();
     }

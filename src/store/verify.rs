@@ -46,7 +46,9 @@ impl Store {
             return Ok(verified);
         }
         self.layout.prepare()?;
-        let busy = || StoreError::Busy { path: self.root().to_owned() };
+        let busy = || StoreError::Busy {
+            path: self.root().to_owned(),
+        };
         let together = attempt(&self.layout.lock(), Mode::Shared)?.ok_or_else(busy)?;
         for digest in self.layout.digests()? {
             on_object(&digest);
@@ -55,7 +57,11 @@ impl Store {
             verified.bytes += bytes;
             if !problems.is_empty() {
                 self.memo.forget(&object_name(&digest, ""));
-                verified.bad.push(Damage { digest, problems, moved_to: None });
+                verified.bad.push(Damage {
+                    digest,
+                    problems,
+                    moved_to: None,
+                });
             }
         }
         drop(together);
@@ -86,7 +92,12 @@ impl Store {
     fn problems(&self, digest: &Digest) -> (Vec<String>, u64) {
         let path = self.layout.object(digest);
         let Some(manifest) = self.manifest(digest) else {
-            return (vec![format!("{MANIFEST} is missing or is not the one of this object")], 0);
+            return (
+                vec![format!(
+                    "{MANIFEST} is missing or is not the one of this object"
+                )],
+                0,
+            );
         };
         let mut problems = Vec::new();
         let mut bytes = 0;
@@ -101,7 +112,10 @@ impl Store {
             };
             bytes += found;
             if found != entry.bytes {
-                problems.push(format!("{name} has {found} bytes instead of {}", entry.bytes));
+                problems.push(format!(
+                    "{name} has {found} bytes instead of {}",
+                    entry.bytes
+                ));
                 continue;
             }
             match digest_file(&file) {
@@ -111,7 +125,9 @@ impl Store {
             }
         }
         let others = files_under(&path).unwrap_or_default();
-        let names = others.iter().filter_map(|file| file.strip_prefix(&path).ok()?.to_str());
+        let names = others
+            .iter()
+            .filter_map(|file| file.strip_prefix(&path).ok()?.to_str());
         let foreign = names.filter(|name| *name != MANIFEST && !manifest.files.contains_key(*name));
         problems.extend(foreign.map(|name| format!("{name} does not belong to this object")));
         (problems, bytes)

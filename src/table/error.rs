@@ -21,11 +21,17 @@ pub enum Spot {
 
 impl Place {
     pub fn line(file: &Path, line: usize) -> Self {
-        Place { file: file.to_owned(), spot: Spot::Line(line) }
+        Place {
+            file: file.to_owned(),
+            spot: Spot::Line(line),
+        }
     }
 
     pub fn row(file: &Path, row: usize) -> Self {
-        Place { file: file.to_owned(), spot: Spot::Row(row) }
+        Place {
+            file: file.to_owned(),
+            spot: Spot::Row(row),
+        }
     }
 }
 
@@ -53,13 +59,17 @@ pub enum TableError {
     Unwritable { file: PathBuf, message: String },
     /// Something in the store that `save` did not leave like this.
     #[error("{} is damaged: {message}", file.display())]
-    #[diagnostic(help("`refit cache verify` finds damaged artifacts; the next run builds them again"))]
+    #[diagnostic(help(
+        "`refit cache verify` finds damaged artifacts; the next run builds them again"
+    ))]
     Damaged { file: PathBuf, message: String },
     #[error("{} is empty", file.display())]
     #[diagnostic(help("remove it from the list, or put rows into it"))]
     Empty { file: PathBuf },
     #[error("{} has a header and no rows", file.display())]
-    #[diagnostic(help("if its only line is a row, set `header = false` and give `columns` as numbers from 0"))]
+    #[diagnostic(help(
+        "if its only line is a row, set `header = false` and give `columns` as numbers from 0"
+    ))]
     HeaderOnly { file: PathBuf },
     #[error("{place}: not UTF-8 (byte 0x{byte:02x})")]
     NotUtf8 {
@@ -97,14 +107,20 @@ pub enum TableError {
         help: String,
     },
     #[error("{} is not a Parquet file: {message}", file.display())]
-    #[diagnostic(help("it may be cut off: copy or download it again; if it is of another kind, state its `format`"))]
+    #[diagnostic(help(
+        "it may be cut off: copy or download it again; if it is of another kind, state its `format`"
+    ))]
     NotParquet { file: PathBuf, message: String },
     /// What polars said about a file in which nothing more exact was found.
     #[error("{} cannot be decoded as {format}: {message}", file.display())]
     #[diagnostic(help(
         "state the right `format`, or write the file anew with the columns that are needed, as text and integers"
     ))]
-    Undecodable { file: PathBuf, format: String, message: String },
+    Undecodable {
+        file: PathBuf,
+        format: String,
+        message: String,
+    },
     #[error("{}: no column {column}", file.display())]
     MissingColumn {
         file: PathBuf,
@@ -130,13 +146,24 @@ pub enum TableError {
         help: String,
     },
     #[error("{place}, column {column}: the label {value} is not a whole number")]
-    #[diagnostic(help("write class labels as integers or names; numbers with a fraction are no classes"))]
-    FloatLabel { place: Place, column: String, value: String },
+    #[diagnostic(help(
+        "write class labels as integers or names; numbers with a fraction are no classes"
+    ))]
+    FloatLabel {
+        place: Place,
+        column: String,
+        value: String,
+    },
     #[error("{} has {found}, but {} has {wanted}", file.display(), first.display())]
     #[diagnostic(help(
         "files of one split must have the same columns; list them under different splits or bring them into one form"
     ))]
-    MixedFiles { file: PathBuf, found: String, first: PathBuf, wanted: String },
+    MixedFiles {
+        file: PathBuf,
+        found: String,
+        first: PathBuf,
+        wanted: String,
+    },
     #[error("{place}: the label `{label}` is not in `label_names`")]
     UnnamedLabel {
         place: Place,
@@ -145,8 +172,15 @@ pub enum TableError {
         help: String,
     },
     #[error("`label_names` has {names} names, but {} has {} different integer labels ({labels})", file.display(), count)]
-    #[diagnostic(help("name each integer from 0 on, or exactly the integers that occur, in ascending order"))]
-    MiscountedNames { file: PathBuf, names: usize, count: usize, labels: String },
+    #[diagnostic(help(
+        "name each integer from 0 on, or exactly the integers that occur, in ascending order"
+    ))]
+    MiscountedNames {
+        file: PathBuf,
+        names: usize,
+        count: usize,
+        labels: String,
+    },
     #[error("{place}: the label `{label}` is in {split} but never in train")]
     UnseenLabel {
         place: Place,
@@ -160,7 +194,11 @@ pub enum TableError {
     UnlabelledTraining { split: String },
     #[error("{split} would be empty: {share} of {rows} rows")]
     #[diagnostic(help("cut a larger share, or load more rows"))]
-    EmptySplit { split: String, share: f64, rows: usize },
+    EmptySplit {
+        split: String,
+        share: f64,
+        rows: usize,
+    },
     #[error("oversampling needs labels, and the training split has none")]
     #[diagnostic(help("load the data with a label column, or remove `oversample`"))]
     NothingToBalance,
@@ -172,29 +210,45 @@ pub struct Fields(pub usize);
 
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 1 { f.write_str("1 field") } else { write!(f, "{} fields", self.0) }
+        if self.0 == 1 {
+            f.write_str("1 field")
+        } else {
+            write!(f, "{} fields", self.0)
+        }
     }
 }
 
 impl TableError {
     pub(crate) fn unreadable(file: &Path, source: std::io::Error) -> Self {
-        TableError::Unreadable { file: file.to_owned(), source }
+        TableError::Unreadable {
+            file: file.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn unwritable(file: &Path, message: impl fmt::Display) -> Self {
-        TableError::Unwritable { file: file.to_owned(), message: message.to_string() }
+        TableError::Unwritable {
+            file: file.to_owned(),
+            message: message.to_string(),
+        }
     }
 
     pub(crate) fn damaged(file: &Path, message: impl fmt::Display) -> Self {
-        TableError::Damaged { file: file.to_owned(), message: message.to_string() }
+        TableError::Damaged {
+            file: file.to_owned(),
+            message: message.to_string(),
+        }
     }
 }
 
 /// The name most like `wanted`, as a question to append to a help text; else nothing.
 pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let distance = |name: &str| strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
+    let distance =
+        |name: &str| strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
     match names.map(|name| (distance(name), name)).min() {
-        Some((far, name)) if far <= 1 + wanted.chars().count() / 3 => format!("; did you mean `{name}`?"),
+        Some((far, name)) if far <= 1 + wanted.chars().count() / 3 => {
+            format!("; did you mean `{name}`?")
+        }
         _ => String::new(),
     }
 }
@@ -202,7 +256,11 @@ pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str
 /// At most `most` names in backquotes, and how many more there are.
 pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
     let total = names.len();
-    let mut text = names.take(most).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .take(most)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     if total > most {
         text.push_str(&format!(" and {} more", total - most));
     }

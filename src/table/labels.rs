@@ -23,19 +23,31 @@ impl Labels {
     ///
     /// # Errors
     /// Labels that are numbers with a fraction, files that differ in the kind of label, and names that do not fit.
-    pub fn of_training(files: &[Raw], names: Option<&[String]>) -> Result<Option<Labels>, TableError> {
+    pub fn of_training(
+        files: &[Raw],
+        names: Option<&[String]>,
+    ) -> Result<Option<Labels>, TableError> {
         let mut written = BTreeSet::new();
         for raw in files {
             written.extend(raw.label.iter().flatten().map(String::as_str));
         }
-        let Some(first) = files.first().filter(|_| !written.is_empty()) else { return Ok(None) };
+        let Some(first) = files.first().filter(|_| !written.is_empty()) else {
+            return Ok(None);
+        };
         one_kind(files)?;
-        let integers = written.iter().map(|label| integer(label)).collect::<Option<BTreeSet<i64>>>();
+        let integers = written
+            .iter()
+            .map(|label| integer(label))
+            .collect::<Option<BTreeSet<i64>>>();
         if integers.is_none() {
             no_fractions(files)?;
         }
         let ordered = match (&integers, names) {
-            (_, Some(names)) if written.iter().all(|label| names.iter().any(|name| name == label)) => {
+            (_, Some(names))
+                if written
+                    .iter()
+                    .all(|label| names.iter().any(|name| name == label)) =>
+            {
                 return Ok(Some(Labels::new(names.to_vec(), names.to_vec())));
             }
             (Some(integers), Some(names)) => return by_name(first, integers, names).map(Some),
@@ -47,7 +59,10 @@ impl Labels {
     }
 
     fn new(names: Vec<String>, written: Vec<String>) -> Self {
-        Labels { names, numbers: written.into_iter().zip(0..).collect() }
+        Labels {
+            names,
+            numbers: written.into_iter().zip(0..).collect(),
+        }
     }
 
     /// The number of each row's label.
@@ -56,9 +71,15 @@ impl Labels {
     /// A label that the training files do not have.
     pub fn encode(&self, raw: &Raw, split: &str) -> Result<Option<Vec<u32>>, TableError> {
         let number = |(row, label): (usize, &String)| {
-            self.numbers.get(label).copied().ok_or_else(|| self.unseen(raw, row, label, split))
+            self.numbers
+                .get(label)
+                .copied()
+                .ok_or_else(|| self.unseen(raw, row, label, split))
         };
-        raw.label.as_ref().map(|labels| labels.iter().enumerate().map(number).collect()).transpose()
+        raw.label
+            .as_ref()
+            .map(|labels| labels.iter().enumerate().map(number).collect())
+            .transpose()
     }
 
     /// The error for a label that the training split lacks.
@@ -69,33 +90,59 @@ impl Labels {
             place: raw.places.of(&raw.file, row),
             label: label.to_owned(),
             split: split.to_owned(),
-            help: format!("a model only learns labels it is shown; the known ones are {known}{meant}"),
+            help: format!(
+                "a model only learns labels it is shown; the known ones are {known}{meant}"
+            ),
         }
     }
 }
 
 fn integer(label: &str) -> Option<i64> {
-    label.parse::<i64>().ok().filter(|value| value.to_string() == label)
+    label
+        .parse::<i64>()
+        .ok()
+        .filter(|value| value.to_string() == label)
 }
 
 fn by_name(first: &Raw, integers: &BTreeSet<i64>, names: &[String]) -> Result<Labels, TableError> {
-    let within = integers.iter().all(|&value| usize::try_from(value).is_ok_and(|value| value < names.len()));
+    let within = integers
+        .iter()
+        .all(|&value| usize::try_from(value).is_ok_and(|value| value < names.len()));
     let written = if within {
         (0..names.len()).map(|number| number.to_string()).collect()
     } else if integers.len() == names.len() {
         integers.iter().map(i64::to_string).collect()
     } else {
-        let shown = integers.iter().take(20).map(i64::to_string).collect::<Vec<_>>().join(", ");
-        let labels = if integers.len() > 20 { format!("{shown}, …") } else { shown };
+        let shown = integers
+            .iter()
+            .take(20)
+            .map(i64::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let labels = if integers.len() > 20 {
+            format!("{shown}, …")
+        } else {
+            shown
+        };
         let (file, names, count) = (first.file.clone(), names.len(), integers.len());
-        return Err(TableError::MiscountedNames { file, names, count, labels });
+        return Err(TableError::MiscountedNames {
+            file,
+            names,
+            count,
+            labels,
+        });
     };
     Ok(Labels::new(names.to_vec(), written))
 }
 
 fn unnamed(files: &[Raw], names: &[String]) -> TableError {
-    let rows =
-        files.iter().flat_map(|raw| raw.label.iter().flatten().enumerate().map(move |(row, label)| (raw, row, label)));
+    let rows = files.iter().flat_map(|raw| {
+        raw.label
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(move |(row, label)| (raw, row, label))
+    });
     let mut strangers = rows.filter(|(_, _, label)| !names.contains(label));
     match strangers.next() {
         Some((raw, row, label)) => TableError::UnnamedLabel {
@@ -144,8 +191,13 @@ fn no_fractions(files: &[Raw]) -> Result<(), TableError> {
 fn one_kind(files: &[Raw]) -> Result<(), TableError> {
     let mut kinds = BTreeMap::new();
     for raw in files {
-        let mut labels =
-            raw.label.iter().flatten().map(|label| integer(label).is_some()).collect::<BTreeSet<_>>().into_iter();
+        let mut labels = raw
+            .label
+            .iter()
+            .flatten()
+            .map(|label| integer(label).is_some())
+            .collect::<BTreeSet<_>>()
+            .into_iter();
         if let (Some(integers), None) = (labels.next(), labels.next()) {
             kinds.entry(integers).or_insert(raw);
         }
@@ -192,29 +244,59 @@ mod tests {
 
     #[test]
     fn integers_go_by_value_and_names_by_bytes() {
-        assert_eq!(of(&["10", "9", "-1"], None).unwrap(), (strings(&["-1", "9", "10"]), vec![2, 1, 0]));
-        assert_eq!(of(&["b", "a", "B"], None).unwrap(), (strings(&["B", "a", "b"]), vec![2, 1, 0]));
-        assert_eq!(of(&["01", "1"], None).unwrap(), (strings(&["01", "1"]), vec![0, 1]));
+        assert_eq!(
+            of(&["10", "9", "-1"], None).unwrap(),
+            (strings(&["-1", "9", "10"]), vec![2, 1, 0])
+        );
+        assert_eq!(
+            of(&["b", "a", "B"], None).unwrap(),
+            (strings(&["B", "a", "b"]), vec![2, 1, 0])
+        );
+        assert_eq!(
+            of(&["01", "1"], None).unwrap(),
+            (strings(&["01", "1"]), vec![0, 1])
+        );
     }
 
     #[test]
     fn label_names_give_order_to_names_and_names_to_integers() {
-        assert_eq!(of(&["b", "a"], Some(&["b", "a", "c"])).unwrap(), (strings(&["b", "a", "c"]), vec![0, 1]));
-        assert_eq!(of(&["2", "0"], Some(&["x", "y", "z"])).unwrap(), (strings(&["x", "y", "z"]), vec![2, 0]));
-        assert_eq!(of(&["3", "1", "2"], Some(&["x", "y", "z"])).unwrap(), (strings(&["x", "y", "z"]), vec![2, 0, 1]));
-        assert_eq!(of(&["1", "0"], Some(&["1", "0"])).unwrap(), (strings(&["1", "0"]), vec![0, 1]));
+        assert_eq!(
+            of(&["b", "a"], Some(&["b", "a", "c"])).unwrap(),
+            (strings(&["b", "a", "c"]), vec![0, 1])
+        );
+        assert_eq!(
+            of(&["2", "0"], Some(&["x", "y", "z"])).unwrap(),
+            (strings(&["x", "y", "z"]), vec![2, 0])
+        );
+        assert_eq!(
+            of(&["3", "1", "2"], Some(&["x", "y", "z"])).unwrap(),
+            (strings(&["x", "y", "z"]), vec![2, 0, 1])
+        );
+        assert_eq!(
+            of(&["1", "0"], Some(&["1", "0"])).unwrap(),
+            (strings(&["1", "0"]), vec![0, 1])
+        );
     }
 
     #[test]
     fn names_that_do_not_fit_are_refused() {
-        assert!(matches!(of(&["1", "2", "5"], Some(&["x", "y"])), Err(TableError::MiscountedNames { count: 3, .. })));
+        assert!(matches!(
+            of(&["1", "2", "5"], Some(&["x", "y"])),
+            Err(TableError::MiscountedNames { count: 3, .. })
+        ));
         let error = of(&["pos", "neq"], Some(&["pos", "neg"])).unwrap_err();
-        assert_eq!(error.to_string(), "data.csv, line 3: the label `neq` is not in `label_names`");
+        assert_eq!(
+            error.to_string(),
+            "data.csv, line 3: the label `neq` is not in `label_names`"
+        );
     }
 
     #[test]
     fn fractions_are_no_classes() {
-        assert!(matches!(of(&["1", "2.5"], None), Err(TableError::FloatLabel { .. })));
+        assert!(matches!(
+            of(&["1", "2.5"], None),
+            Err(TableError::FloatLabel { .. })
+        ));
         assert!(of(&["1.x", "2.5"], None).is_ok());
     }
 
@@ -229,8 +311,13 @@ mod tests {
 
     #[test]
     fn a_label_that_training_lacks_is_named_with_its_row() {
-        let labels = Labels::of_training(&[raw(&["ham", "spam"])], None).unwrap().unwrap();
+        let labels = Labels::of_training(&[raw(&["ham", "spam"])], None)
+            .unwrap()
+            .unwrap();
         let error = labels.encode(&raw(&["ham", "spams"]), "test").unwrap_err();
-        assert_eq!(error.to_string(), "data.csv, line 3: the label `spams` is in test but never in train");
+        assert_eq!(
+            error.to_string(),
+            "data.csv, line 3: the label `spams` is in test but never in train"
+        );
     }
 }

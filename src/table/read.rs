@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{
-    Column as Values, CsvReadOptions, DataFrame, DataType, Field, JsonFormat, JsonReader, ParquetReader, PolarsResult,
-    Schema, SerReader,
+    Column as Values, CsvReadOptions, DataFrame, DataType, Field, JsonFormat, JsonReader,
+    ParquetReader, PolarsResult, Schema, SerReader,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,9 @@ pub struct Raw {
 pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
     let bytes = std::fs::read(file).map_err(|e| TableError::unreadable(file, e))?;
     if bytes.is_empty() {
-        return Err(TableError::Empty { file: file.to_owned() });
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
     }
     match layout.format {
         Format::Csv => delimited(file, &bytes, layout, b','),
@@ -133,7 +135,10 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
             file: file.to_owned(),
             places: Places::Lines { first: 1 },
             unnamed_width: None,
-            text: shape::utf8(file, &bytes)?.lines().map(str::to_owned).collect(),
+            text: shape::utf8(file, &bytes)?
+                .lines()
+                .map(str::to_owned)
+                .collect(),
             text_pair: None,
             label: None,
             label_column: String::new(),
@@ -145,7 +150,12 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
 pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        Ok(Err(error)) => Err(error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()),
         Err(panic) => Err(panic
             .downcast_ref::<String>()
             .map(String::as_str)
@@ -165,38 +175,67 @@ fn delimited(file: &Path, bytes: &[u8], layout: &Layout, separator: u8) -> Resul
     let wanted = present.find_all(layout)?;
 
     // A header of our own: polars would take a body that begins with `x^` for compressed data, and names may repeat.
-    let names = (0..shape.width).map(|number| number.to_string()).collect::<Vec<_>>();
-    let mut input = names.join(if separator == b'\t' { "\t" } else { "," }).into_bytes();
+    let names = (0..shape.width)
+        .map(|number| number.to_string())
+        .collect::<Vec<_>>();
+    let mut input = names
+        .join(if separator == b'\t' { "\t" } else { "," })
+        .into_bytes();
     input.push(b'\n');
     input.extend_from_slice(shape.body);
     input.push(b'\n');
-    let schema = names.iter().map(|name| Field::new(name.as_str().into(), DataType::String)).collect::<Schema>();
-    let columns = wanted.numbers().map(|number| number.to_string().into()).collect::<Vec<_>>();
+    let schema = names
+        .iter()
+        .map(|name| Field::new(name.as_str().into(), DataType::String))
+        .collect::<Schema>();
+    let columns = wanted
+        .numbers()
+        .map(|number| number.to_string().into())
+        .collect::<Vec<_>>();
     let frame = guarded(|| {
         CsvReadOptions::default()
             .with_has_header(true)
             .with_schema(Some(Arc::new(schema)))
             .with_columns(Some(columns.into()))
             .map_parse_options(|options| {
-                options.with_separator(separator).with_quote_char(layout.quote).with_missing_is_null(false)
+                options
+                    .with_separator(separator)
+                    .with_quote_char(layout.quote)
+                    .with_missing_is_null(false)
             })
             .into_reader_with_file_handle(Cursor::new(input))
             .finish()
     });
-    let undecodable =
-        |message| TableError::Undecodable { file: file.to_owned(), format: layout.format.to_string(), message };
+    let undecodable = |message| TableError::Undecodable {
+        file: file.to_owned(),
+        format: layout.format.to_string(),
+        message,
+    };
     let frame = frame.map_err(undecodable)?;
     if frame.height() != shape.rows {
-        return Err(undecodable(format!("{} rows were decoded of {}", frame.height(), shape.rows)));
+        return Err(undecodable(format!(
+            "{} rows were decoded of {}",
+            frame.height(),
+            shape.rows
+        )));
     }
     let unnamed_width = shape.header.is_none().then_some(shape.width);
-    gather(file, &frame, shape.places, unnamed_width, &wanted, |number| number.to_string())
+    gather(
+        file,
+        &frame,
+        shape.places,
+        unnamed_width,
+        &wanted,
+        |number| number.to_string(),
+    )
 }
 
 fn json(file: &Path, bytes: &[u8], layout: &Layout, lines: bool) -> Result<Raw, TableError> {
     let text = shape::utf8(file, bytes)?;
     if text.trim().is_empty() {
-        return Err(TableError::Empty { file: file.to_owned() });
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
     }
     if let Some(line) = shape::too_deep(text) {
         return Err(TableError::NotJson {
@@ -205,27 +244,62 @@ fn json(file: &Path, bytes: &[u8], layout: &Layout, lines: bool) -> Result<Raw, 
             help: "a row is an object whose values are texts, numbers and booleans".to_owned(),
         });
     }
-    let format = || if lines { JsonFormat::JsonLines } else { JsonFormat::Json };
+    let format = || {
+        if lines {
+            JsonFormat::JsonLines
+        } else {
+            JsonFormat::Json
+        }
+    };
     let frame = guarded(|| {
-        JsonReader::new(Cursor::new(text.as_bytes())).with_json_format(format()).infer_schema_len(None).finish()
+        JsonReader::new(Cursor::new(text.as_bytes()))
+            .with_json_format(format())
+            .infer_schema_len(None)
+            .finish()
     });
-    let places = if lines { json_places(text) } else { Places::Rows };
+    let places = if lines {
+        json_places(text)
+    } else {
+        Places::Rows
+    };
     let frame = match frame {
         Ok(frame) if frame.width() > 0 && (lines || text.trim_start().starts_with('[')) => frame,
-        Ok(_) => return Err(not_json(file, text, lines, &places, String::from("no columns"))),
+        Ok(_) => {
+            return Err(not_json(
+                file,
+                text,
+                lines,
+                &places,
+                String::from("no columns"),
+            ));
+        }
         Err(message) => return Err(not_json(file, text, lines, &places, message)),
     };
-    let names = frame.get_column_names().iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let names = frame
+        .get_column_names()
+        .iter()
+        .map(|name| name.to_string())
+        .collect::<Vec<_>>();
     let width = names.len();
     let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
-    gather(file, &frame, places, None, &wanted, |number| names.get(number).cloned().unwrap_or_default())
+    gather(file, &frame, places, None, &wanted, |number| {
+        names.get(number).cloned().unwrap_or_default()
+    })
 }
 
 /// The lines of a JSON Lines file that hold a row: blank ones do not.
 fn json_places(text: &str) -> Places {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(n, _)| n + 1);
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(n, _)| n + 1);
     let lines = lines.collect::<Vec<_>>();
-    if lines.last() == Some(&lines.len()) { Places::Lines { first: 1 } } else { Places::Listed(lines) }
+    if lines.last() == Some(&lines.len()) {
+        Places::Lines { first: 1 }
+    } else {
+        Places::Listed(lines)
+    }
 }
 
 /// Looks for the first row that is no JSON object; polars only said that there is one.
@@ -238,10 +312,17 @@ fn not_json(file: &Path, text: &str, lines: bool, places: &Places, message: Stri
     let object = "write every row as an object, as in {\"text\": \"…\", \"label\": \"…\"}";
     let short = |error: serde_json::Error| {
         let text = error.to_string();
-        format!("not JSON: {}", text.split(" at line ").next().unwrap_or_default())
+        format!(
+            "not JSON: {}",
+            text.split(" at line ").next().unwrap_or_default()
+        )
     };
     if lines {
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        for (number, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
             match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(serde_json::Value::Object(_)) => {}
                 Ok(serde_json::Value::Array(_)) if number == 0 => {
@@ -260,14 +341,24 @@ fn not_json(file: &Path, text: &str, lines: bool, places: &Places, message: Stri
         }
     } else {
         match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(serde_json::Value::Array(rows)) => match rows.iter().position(|row| !row.is_object()) {
-                Some(row) => {
-                    let place = places.of(file, row);
-                    return TableError::NotJson { place, message: "not an object".to_owned(), help: object.to_owned() };
+            Ok(serde_json::Value::Array(rows)) => {
+                match rows.iter().position(|row| !row.is_object()) {
+                    Some(row) => {
+                        let place = places.of(file, row);
+                        return TableError::NotJson {
+                            place,
+                            message: "not an object".to_owned(),
+                            help: object.to_owned(),
+                        };
+                    }
+                    None if rows.is_empty() => {
+                        return TableError::Empty {
+                            file: file.to_owned(),
+                        };
+                    }
+                    None => {}
                 }
-                None if rows.is_empty() => return TableError::Empty { file: file.to_owned() },
-                None => {}
-            },
+            }
             Ok(_) => {
                 return at(
                     1,
@@ -287,11 +378,18 @@ fn not_json(file: &Path, text: &str, lines: bool, places: &Places, message: Stri
         }
     }
     let format = if lines { Format::Jsonl } else { Format::Json };
-    TableError::Undecodable { file: file.to_owned(), format: format.to_string(), message }
+    TableError::Undecodable {
+        file: file.to_owned(),
+        format: format.to_string(),
+        message,
+    }
 }
 
 fn parquet(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError> {
-    let not_parquet = |message: String| TableError::NotParquet { file: file.to_owned(), message };
+    let not_parquet = |message: String| TableError::NotParquet {
+        file: file.to_owned(),
+        message,
+    };
     if !bytes.starts_with(b"PAR1") {
         return Err(not_parquet("it does not begin with PAR1".to_owned()));
     }
@@ -300,14 +398,25 @@ fn parquet(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableErr
     }
     let cursor = Cursor::new(bytes);
     let schema = guarded(|| ParquetReader::new(cursor.clone()).schema()).map_err(not_parquet)?;
-    let names = schema.iter_names().map(|name| name.to_string()).collect::<Vec<_>>();
+    let names = schema
+        .iter_names()
+        .map(|name| name.to_string())
+        .collect::<Vec<_>>();
     let width = names.len();
     let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
     let name = |number: usize| names.get(number).cloned().unwrap_or_default();
     let columns = wanted.numbers().map(name).collect::<Vec<_>>();
-    let frame = guarded(|| ParquetReader::new(cursor).with_columns(Some(columns)).set_rechunk(true).finish()).map_err(
-        |message| TableError::Undecodable { file: file.to_owned(), format: Format::Parquet.to_string(), message },
-    )?;
+    let frame = guarded(|| {
+        ParquetReader::new(cursor)
+            .with_columns(Some(columns))
+            .set_rechunk(true)
+            .finish()
+    })
+    .map_err(|message| TableError::Undecodable {
+        file: file.to_owned(),
+        format: Format::Parquet.to_string(),
+        message,
+    })?;
     gather(file, &frame, Places::Rows, None, &wanted, name)
 }
 
@@ -328,8 +437,16 @@ struct Wanted {
 impl Wanted {
     /// Each once, ascending.
     fn numbers(&self) -> impl Iterator<Item = usize> {
-        let all = [Some(&self.text), self.text_pair.as_ref(), self.label.as_ref()];
-        all.into_iter().flatten().map(|(number, _)| *number).collect::<std::collections::BTreeSet<_>>().into_iter()
+        let all = [
+            Some(&self.text),
+            self.text_pair.as_ref(),
+            self.label.as_ref(),
+        ];
+        all.into_iter()
+            .flatten()
+            .map(|(number, _)| *number)
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
     }
 }
 
@@ -341,19 +458,33 @@ impl<'a> Present<'a> {
     fn find_all(&self, layout: &Layout) -> Result<Wanted, TableError> {
         Ok(Wanted {
             text: self.find(&layout.text, "text")?,
-            text_pair: layout.text_pair.as_ref().map(|column| self.find(column, "text_pair")).transpose()?,
-            label: layout.label.as_ref().map(|column| self.find(column, "label")).transpose()?,
+            text_pair: layout
+                .text_pair
+                .as_ref()
+                .map(|column| self.find(column, "text_pair"))
+                .transpose()?,
+            label: layout
+                .label
+                .as_ref()
+                .map(|column| self.find(column, "label"))
+                .transpose()?,
         })
     }
 
     /// The number of a column, and its name in messages.
     fn find(&self, column: &Column, field: &str) -> Result<(usize, String), TableError> {
-        let missing =
-            |help: String| TableError::MissingColumn { file: self.file.to_owned(), column: column.to_string(), help };
+        let missing = |help: String| TableError::MissingColumn {
+            file: self.file.to_owned(),
+            column: column.to_string(),
+            help,
+        };
         match (column, &self.names) {
             (Column::Number(number), names) if *number < self.width => {
                 let name = names.as_ref().and_then(|names| names.get(*number));
-                Ok((*number, name.map_or_else(|| number.to_string(), |name| format!("`{name}`"))))
+                Ok((
+                    *number,
+                    name.map_or_else(|| number.to_string(), |name| format!("`{name}`")),
+                ))
             }
             (Column::Number(_), _) => Err(missing(format!(
                 "it has {} columns, numbered from 0: set `columns.{field}` to one of them",
@@ -364,16 +495,22 @@ impl<'a> Present<'a> {
                 self.width.saturating_sub(1)
             ))),
             (Column::Name(name), Some(names)) => {
-                let mut found = names.iter().enumerate().filter(|(_, present)| *present == name);
+                let mut found = names
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, present)| *present == name);
                 match (found.next(), found.next()) {
                     (Some((number, _)), None) => Ok((number, column.to_string())),
-                    (Some(_), Some(_)) => {
-                        Err(TableError::AmbiguousColumn { file: self.file.to_owned(), column: name.clone() })
-                    }
+                    (Some(_), Some(_)) => Err(TableError::AmbiguousColumn {
+                        file: self.file.to_owned(),
+                        column: name.clone(),
+                    }),
                     (None, _) => {
                         let present = list(names.iter().map(String::as_str), 20);
                         let meant = did_you_mean(name, names.iter().map(String::as_str));
-                        Err(missing(format!("it has {present}: set `columns.{field}` to one of them{meant}")))
+                        Err(missing(format!(
+                            "it has {present}: set `columns.{field}` to one of them{meant}"
+                        )))
                     }
                 }
             }
@@ -390,14 +527,18 @@ fn gather(
     name: impl Fn(usize) -> String,
 ) -> Result<Raw, TableError> {
     if frame.height() == 0 {
-        return Err(TableError::Empty { file: file.to_owned() });
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
     }
     let values = |number: usize| {
-        frame.column(&name(number)).map_err(|e| TableError::Undecodable {
-            file: file.to_owned(),
-            format: "a table".to_owned(),
-            message: e.to_string(),
-        })
+        frame
+            .column(&name(number))
+            .map_err(|e| TableError::Undecodable {
+                file: file.to_owned(),
+                format: "a table".to_owned(),
+                message: e.to_string(),
+            })
     };
     let texts = |(number, shown): &(usize, String)| strings(file, &places, values(*number)?, shown);
     let text = texts(&wanted.text)?;
@@ -406,12 +547,32 @@ fn gather(
         Some((number, shown)) => Some(labels(file, &places, values(*number)?, shown)?),
         None => None,
     };
-    let label_column = wanted.label.as_ref().map(|(_, shown)| shown.clone()).unwrap_or_default();
-    Ok(Raw { file: file.to_owned(), places, unnamed_width, text, text_pair, label, label_column })
+    let label_column = wanted
+        .label
+        .as_ref()
+        .map(|(_, shown)| shown.clone())
+        .unwrap_or_default();
+    Ok(Raw {
+        file: file.to_owned(),
+        places,
+        unnamed_width,
+        text,
+        text_pair,
+        label,
+        label_column,
+    })
 }
 
-fn strings(file: &Path, places: &Places, values: &Values, column: &str) -> Result<Vec<String>, TableError> {
-    let null = |row| TableError::Null { place: places.of(file, row), column: column.to_owned() };
+fn strings(
+    file: &Path,
+    places: &Places,
+    values: &Values,
+    column: &str,
+) -> Result<Vec<String>, TableError> {
+    let null = |row| TableError::Null {
+        place: places.of(file, row),
+        column: column.to_owned(),
+    };
     if values.dtype().is_null() {
         return Err(null(0));
     }
@@ -422,26 +583,52 @@ fn strings(file: &Path, places: &Places, values: &Values, column: &str) -> Resul
         wanted: "text",
         help: "name the column that holds the text, or write its values as text".to_owned(),
     })?;
-    strings.iter().enumerate().map(|(row, text)| text.map(str::to_owned).ok_or_else(|| null(row))).collect()
+    strings
+        .iter()
+        .enumerate()
+        .map(|(row, text)| text.map(str::to_owned).ok_or_else(|| null(row)))
+        .collect()
 }
 
-fn labels(file: &Path, places: &Places, values: &Values, column: &str) -> Result<Vec<String>, TableError> {
+fn labels(
+    file: &Path,
+    places: &Places,
+    values: &Values,
+    column: &str,
+) -> Result<Vec<String>, TableError> {
     let dtype = values.dtype();
     if dtype.is_float() {
         let numbers = guarded(|| values.cast(&DataType::Float64)?.f64().cloned());
         let numbers = numbers
-            .map(|numbers| numbers.iter().map(Option::unwrap_or_default).collect::<Vec<_>>())
+            .map(|numbers| {
+                numbers
+                    .iter()
+                    .map(Option::unwrap_or_default)
+                    .collect::<Vec<_>>()
+            })
             .unwrap_or_default();
-        let row = numbers.iter().position(|number| number.fract() != 0.0).unwrap_or(0);
-        let value = numbers.get(row).map(|number| format!("{number:?}")).unwrap_or_default();
-        return Err(TableError::FloatLabel { place: places.of(file, row), column: column.to_owned(), value });
+        let row = numbers
+            .iter()
+            .position(|number| number.fract() != 0.0)
+            .unwrap_or(0);
+        let value = numbers
+            .get(row)
+            .map(|number| format!("{number:?}"))
+            .unwrap_or_default();
+        return Err(TableError::FloatLabel {
+            place: places.of(file, row),
+            column: column.to_owned(),
+            value,
+        });
     }
     let wrong = || TableError::WrongType {
         file: file.to_owned(),
         column: column.to_owned(),
         found: describe(dtype),
         wanted: "text, integers or booleans",
-        help: "name the column that holds one label a row, or set `columns.label = \"\"` to read none".to_owned(),
+        help:
+            "name the column that holds one label a row, or set `columns.label = \"\"` to read none"
+                .to_owned(),
     };
     if !(dtype.is_string() || dtype.is_integer() || dtype.is_bool() || dtype.is_null()) {
         return Err(wrong());
@@ -453,7 +640,10 @@ fn labels(file: &Path, places: &Places, values: &Values, column: &str) -> Result
     };
     let labels = strings(file, places, &as_text, column)?;
     match labels.iter().position(String::is_empty) {
-        Some(row) => Err(TableError::Null { place: places.of(file, row), column: column.to_owned() }),
+        Some(row) => Err(TableError::Null {
+            place: places.of(file, row),
+            column: column.to_owned(),
+        }),
         None => Ok(labels),
     }
 }

@@ -74,9 +74,18 @@ pub(super) fn delimited<'a>(
 ) -> Result<Shape<'a>, TableError> {
     let bytes = text.trim_end_matches(['\n', '\r']).as_bytes();
     if bytes.is_empty() {
-        return Err(TableError::Empty { file: file.to_owned() });
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
     }
-    let mut scan = Scan { file, bytes, at: 0, line: 1, separator, quote };
+    let mut scan = Scan {
+        file,
+        bytes,
+        at: 0,
+        line: 1,
+        separator,
+        quote,
+    };
     let (mut lines, mut width, mut names, mut start, mut several) = (Vec::new(), 0, None, 0, false);
     while scan.at < bytes.len() {
         let first = width == 0;
@@ -85,7 +94,13 @@ pub(super) fn delimited<'a>(
         if first {
             width = fields.count;
         } else if fields.count != width {
-            return Err(ragged(Place::line(file, line), fields.count, width, separator, quote));
+            return Err(ragged(
+                Place::line(file, line),
+                fields.count,
+                width,
+                separator,
+                quote,
+            ));
         }
         if first && header {
             names = Some(fields.values);
@@ -97,20 +112,51 @@ pub(super) fn delimited<'a>(
     }
     let rows = lines.len();
     if rows == 0 {
-        return Err(TableError::HeaderOnly { file: file.to_owned() });
+        return Err(TableError::HeaderOnly {
+            file: file.to_owned(),
+        });
     }
-    let places = if several { Places::Listed(lines) } else { Places::Lines { first: 1 + usize::from(header) } };
-    Ok(Shape { header: names, width, rows, places, body: bytes.get(start..).unwrap_or_default() })
+    let places = if several {
+        Places::Listed(lines)
+    } else {
+        Places::Lines {
+            first: 1 + usize::from(header),
+        }
+    };
+    Ok(Shape {
+        header: names,
+        width,
+        rows,
+        places,
+        body: bytes.get(start..).unwrap_or_default(),
+    })
 }
 
-fn ragged(place: Place, found: usize, wanted: usize, separator: u8, quote: Option<u8>) -> TableError {
+fn ragged(
+    place: Place,
+    found: usize,
+    wanted: usize,
+    separator: u8,
+    quote: Option<u8>,
+) -> TableError {
     let between = if separator == b'\t' { "tab" } else { "comma" };
     let help = match (found > wanted, quote.map(char::from)) {
-        (true, Some(quote)) => format!("a field that holds a {between} must be enclosed in {quote}…{quote}"),
-        (true, None) => format!("without quoting no field can hold a {between}: remove it, or set `quote = \"\\\"\"`"),
-        (false, _) => format!("every row needs a {between} between its {wanted} fields, also around empty ones"),
+        (true, Some(quote)) => {
+            format!("a field that holds a {between} must be enclosed in {quote}…{quote}")
+        }
+        (true, None) => format!(
+            "without quoting no field can hold a {between}: remove it, or set `quote = \"\\\"\"`"
+        ),
+        (false, _) => format!(
+            "every row needs a {between} between its {wanted} fields, also around empty ones"
+        ),
     };
-    TableError::Ragged { place, found: Fields(found), wanted: Fields(wanted), help }
+    TableError::Ragged {
+        place,
+        found: Fields(found),
+        wanted: Fields(wanted),
+        help,
+    }
 }
 
 struct Scan<'a> {
@@ -144,9 +190,14 @@ impl Scan<'_> {
 
     /// Passes over one record and its line end.
     fn record(&mut self, keep: bool) -> Result<Record, TableError> {
-        let mut record = Record { count: 0, values: Vec::new() };
+        let mut record = Record {
+            count: 0,
+            values: Vec::new(),
+        };
         if self.at_end_of_line() {
-            return Err(TableError::BlankLine { place: Place::line(self.file, self.line) });
+            return Err(TableError::BlankLine {
+                place: Place::line(self.file, self.line),
+            });
         }
         loop {
             record.count += 1;
@@ -159,7 +210,9 @@ impl Scan<'_> {
             }
             if keep {
                 let field = self.bytes.get(from..self.at).unwrap_or_default();
-                record.values.push(decode(field, self.quote.filter(|_| quoted)));
+                record
+                    .values
+                    .push(decode(field, self.quote.filter(|_| quoted)));
             }
             if self.peek() == Some(self.separator) {
                 self.at += 1;
@@ -168,18 +221,25 @@ impl Scan<'_> {
                 self.line += 1;
                 return Ok(record);
             } else {
-                return Err(TableError::StrayQuote { place: Place::line(self.file, self.line), field: record.count });
+                return Err(TableError::StrayQuote {
+                    place: Place::line(self.file, self.line),
+                    field: record.count,
+                });
             }
         }
     }
 
     fn plain(&mut self, field: usize) -> Result<(), TableError> {
         while let Some(byte) = self.peek() {
-            if byte == self.separator || ((byte == b'\n' || byte == b'\r') && self.at_end_of_line()) {
+            if byte == self.separator || ((byte == b'\n' || byte == b'\r') && self.at_end_of_line())
+            {
                 break;
             }
             if Some(byte) == self.quote {
-                return Err(TableError::StrayQuote { place: Place::line(self.file, self.line), field });
+                return Err(TableError::StrayQuote {
+                    place: Place::line(self.file, self.line),
+                    field,
+                });
             }
             self.at += 1;
         }
@@ -191,7 +251,11 @@ impl Scan<'_> {
         self.at += 1;
         loop {
             match self.peek() {
-                None => return Err(TableError::UnclosedQuote { place: Place::line(self.file, opened) }),
+                None => {
+                    return Err(TableError::UnclosedQuote {
+                        place: Place::line(self.file, opened),
+                    });
+                }
                 Some(byte) if Some(byte) == self.quote => {
                     self.at += 1;
                     if self.peek() != self.quote {
@@ -209,8 +273,13 @@ impl Scan<'_> {
 /// A field without its quotes. The bytes are part of checked UTF-8, cut at ASCII bytes.
 fn decode(field: &[u8], quote: Option<u8>) -> String {
     let text = String::from_utf8_lossy(field);
-    let Some(quote) = quote.map(char::from) else { return text.into_owned() };
-    let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote)).unwrap_or(&text);
+    let Some(quote) = quote.map(char::from) else {
+        return text.into_owned();
+    };
+    let inner = text
+        .strip_prefix(quote)
+        .and_then(|text| text.strip_suffix(quote))
+        .unwrap_or(&text);
     inner.replace(&format!("{quote}{quote}"), &quote.to_string())
 }
 
@@ -254,21 +323,46 @@ mod tests {
 
     #[test]
     fn rows_are_found_across_quoted_line_breaks() {
-        let shape = scan("text,\"la\"\"bel\"\r\n\"two\nlines\",a\nthree,b\n\n", Some(b'"')).unwrap();
+        let shape = scan(
+            "text,\"la\"\"bel\"\r\n\"two\nlines\",a\nthree,b\n\n",
+            Some(b'"'),
+        )
+        .unwrap();
         assert_eq!(shape.header.unwrap(), ["text", "la\"bel"]);
         assert_eq!((shape.width, shape.rows), (2, 2));
-        assert_eq!(shape.places.of(Path::new("data.csv"), 1).to_string(), "data.csv, line 4");
+        assert_eq!(
+            shape.places.of(Path::new("data.csv"), 1).to_string(),
+            "data.csv, line 4"
+        );
     }
 
     #[test]
     fn a_broken_line_is_named() {
         let quote = Some(b'"');
-        assert_eq!(message("a,b\n1,2\n1,2,3\n", quote), "data.csv, line 3: 3 fields instead of 2 fields");
-        assert_eq!(message("a,b\n1\n", quote), "data.csv, line 2: 1 field instead of 2 fields");
-        assert_eq!(message("a,b\n1,2\n\n1,2\n", quote), "data.csv, line 3: blank line");
-        assert_eq!(message("a,b\n1,\"2\n1,2\n", quote), "data.csv, line 2: the quote that opens here is never closed");
-        assert_eq!(message("a,b\n1,2\" pipe\n", quote), "data.csv, line 2, field 2: a quote inside a field");
-        assert_eq!(message("a,b\n1,\"2\"x\n", quote), "data.csv, line 2, field 2: a quote inside a field");
+        assert_eq!(
+            message("a,b\n1,2\n1,2,3\n", quote),
+            "data.csv, line 3: 3 fields instead of 2 fields"
+        );
+        assert_eq!(
+            message("a,b\n1\n", quote),
+            "data.csv, line 2: 1 field instead of 2 fields"
+        );
+        assert_eq!(
+            message("a,b\n1,2\n\n1,2\n", quote),
+            "data.csv, line 3: blank line"
+        );
+        assert_eq!(
+            message("a,b\n1,\"2\n1,2\n", quote),
+            "data.csv, line 2: the quote that opens here is never closed"
+        );
+        assert_eq!(
+            message("a,b\n1,2\" pipe\n", quote),
+            "data.csv, line 2, field 2: a quote inside a field"
+        );
+        assert_eq!(
+            message("a,b\n1,\"2\"x\n", quote),
+            "data.csv, line 2, field 2: a quote inside a field"
+        );
         assert_eq!(message("a,b\n", quote), "data.csv has a header and no rows");
         assert_eq!(message("\n", quote), "data.csv is empty");
     }
@@ -282,14 +376,20 @@ mod tests {
     fn bad_bytes_have_a_line() {
         let error = utf8(Path::new("data.csv"), b"text\nfine\ncaf\xe9\n").unwrap_err();
         assert_eq!(error.to_string(), "data.csv, line 3: not UTF-8 (byte 0xe9)");
-        assert_eq!(utf8(Path::new("data.csv"), b"\xef\xbb\xbftext").unwrap(), "text");
+        assert_eq!(
+            utf8(Path::new("data.csv"), b"\xef\xbb\xbftext").unwrap(),
+            "text"
+        );
     }
 
     #[test]
     fn nesting_is_counted_outside_strings_only() {
         assert_eq!(too_deep(&"[".repeat(64)), None);
         assert_eq!(too_deep(&format!("\n{}", "[".repeat(65))), Some(2));
-        assert_eq!(too_deep(&format!(r#"{{"a\"": "{}"}}"#, "[".repeat(100))), None);
+        assert_eq!(
+            too_deep(&format!(r#"{{"a\"": "{}"}}"#, "[".repeat(100))),
+            None
+        );
     }
 
     proptest! {

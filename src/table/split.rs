@@ -22,7 +22,10 @@ pub fn cut(class: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
     }
     for (class, rows) in members.iter_mut().enumerate() {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"refit split 1\0").update(&seed.to_le_bytes()).update(&(class as u64).to_le_bytes());
+        hasher
+            .update(b"refit split 1\0")
+            .update(&seed.to_le_bytes())
+            .update(&(class as u64).to_le_bytes());
         rows.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
     }
 
@@ -43,19 +46,36 @@ pub fn cut(class: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
 
 fn counts(class: &[u32], classes: usize) -> Vec<usize> {
     let mut counts = vec![0; classes];
-    class.iter().filter_map(|&class| counts.get_mut(class as usize).map(|count| *count += 1)).for_each(drop);
+    class
+        .iter()
+        .filter_map(|&class| counts.get_mut(class as usize).map(|count| *count += 1))
+        .for_each(drop);
     counts
 }
 
 /// How many rows each class gives, by largest remainders, where `left` rows of it are not given away yet.
 fn quotas(sizes: &[usize], left: &[usize], share: f64) -> Vec<usize> {
     let total = (sizes.iter().sum::<usize>() as f64 * share).round() as usize;
-    let exact = sizes.iter().map(|&size| size as f64 * share).collect::<Vec<_>>();
-    let most = left.iter().map(|left| left.saturating_sub(1)).collect::<Vec<_>>();
-    let mut quotas =
-        exact.iter().zip(&most).map(|(exact, &most)| (exact.floor() as usize).min(most)).collect::<Vec<_>>();
+    let exact = sizes
+        .iter()
+        .map(|&size| size as f64 * share)
+        .collect::<Vec<_>>();
+    let most = left
+        .iter()
+        .map(|left| left.saturating_sub(1))
+        .collect::<Vec<_>>();
+    let mut quotas = exact
+        .iter()
+        .zip(&most)
+        .map(|(exact, &most)| (exact.floor() as usize).min(most))
+        .collect::<Vec<_>>();
     let mut order = (0..sizes.len()).collect::<Vec<_>>();
-    order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
+    order.sort_by(|&a, &b| {
+        exact[b]
+            .fract()
+            .total_cmp(&exact[a].fract())
+            .then(a.cmp(&b))
+    });
 
     let mut missing = total.saturating_sub(quotas.iter().sum());
     while missing > 0 {
@@ -87,7 +107,13 @@ mod tests {
     fn totals_are_rounded_once_and_classes_by_largest_remainder() {
         let class = [vec![0; 50], vec![1; 33], vec![2; 17]].concat();
         let to = cut(&class, &[0.1], 7);
-        let of = |wanted: u32| class.iter().zip(&to).filter(|&(&c, &t)| c == wanted && t == 1).count();
+        let of = |wanted: u32| {
+            class
+                .iter()
+                .zip(&to)
+                .filter(|&(&c, &t)| c == wanted && t == 1)
+                .count()
+        };
         assert_eq!((of(0), of(1), of(2)), (5, 3, 2));
     }
 

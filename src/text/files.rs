@@ -16,8 +16,12 @@ use serde_json::{Value, json};
 use super::TextError;
 
 /// The files that can decide ids, in the order in which they are looked for.
-pub const TOKENIZER_FILES: [&str; 4] =
-    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+pub const TOKENIZER_FILES: [&str; 4] = [
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
 
 /// transformers' classes that read a `vocab.txt` just as BERT's does.
 const BERT_CLASSES: [&str; 5] = ["Bert", "DistilBert", "Electra", "MobileBert", "ConvBert"];
@@ -28,15 +32,27 @@ const BERT_CLASSES: [&str; 5] = ["Bert", "DistilBert", "Electra", "MobileBert", 
 /// # Errors
 /// The folder cannot be listed, or holds neither `tokenizer.json` nor `vocab.txt`; the error lists what is there.
 pub fn tokenizer_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, TextError> {
-    let unreadable = |source| TextError::Read { path: folder.to_owned(), source };
+    let unreadable = |source| TextError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let mut there: Vec<String> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        there.push(entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned());
+        there.push(
+            entry
+                .map_err(unreadable)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     there.sort();
     let has = |name: &str| folder.join(name).is_file();
     if !has("tokenizer.json") && !has("vocab.txt") {
-        return Err(TextError::NoTokenizer { folder: folder.to_owned(), found: there });
+        return Err(TextError::NoTokenizer {
+            folder: folder.to_owned(),
+            found: there,
+        });
     }
     Ok(TOKENIZER_FILES
         .into_iter()
@@ -57,8 +73,15 @@ pub(super) struct Specials {
 
 impl Default for Specials {
     fn default() -> Self {
-        let [pad, unk, cls, sep, mask] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-        Specials { unk, sep, pad, cls, mask }
+        let [pad, unk, cls, sep, mask] =
+            ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+        Specials {
+            unk,
+            sep,
+            pad,
+            cls,
+            mask,
+        }
     }
 }
 
@@ -81,7 +104,10 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn of_case(lowercase: bool) -> Self {
-        Config { do_lower_case: Some(lowercase), ..Config::default() }
+        Config {
+            do_lower_case: Some(lowercase),
+            ..Config::default()
+        }
     }
 
     pub(super) fn read(files: &BTreeMap<String, PathBuf>) -> Result<Self, TextError> {
@@ -97,7 +123,9 @@ impl Config {
 
     /// Longest input that the model was made for, in tokens.
     pub(super) fn model_max_length(&self) -> Option<usize> {
-        self.model_max_length.filter(|length| (1.0..1e9).contains(length)).map(|length| length as usize)
+        self.model_max_length
+            .filter(|length| (1.0..1e9).contains(length))
+            .map(|length| length as usize)
     }
 
     /// The special tokens, `padding` being the padding token that `tokenizer.json` names.
@@ -116,7 +144,9 @@ impl Config {
     pub(super) fn is_bert(&self) -> bool {
         self.tokenizer_class.as_deref().is_none_or(|class| {
             let class = class.strip_suffix("Fast").unwrap_or(class);
-            class.strip_suffix("Tokenizer").is_some_and(|family| BERT_CLASSES.contains(&family))
+            class
+                .strip_suffix("Tokenizer")
+                .is_some_and(|family| BERT_CLASSES.contains(&family))
         })
     }
 }
@@ -131,17 +161,28 @@ fn name_of(token: &Option<Value>) -> Option<String> {
 }
 
 fn read_json<T: DeserializeOwned + Default>(path: Option<&PathBuf>) -> Result<T, TextError> {
-    let Some(path) = path else { return Ok(T::default()) };
+    let Some(path) = path else {
+        return Ok(T::default());
+    };
     let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|e| TextError::NotJson { path: path.clone(), message: e.to_string() })
+    serde_json::from_slice(&bytes).map_err(|e| TextError::NotJson {
+        path: path.clone(),
+        message: e.to_string(),
+    })
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    std::fs::read(path).map_err(|source| TextError::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| TextError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), TextError> {
-    std::fs::write(path, bytes).map_err(|source| TextError::Write { path: path.to_owned(), source })
+    std::fs::write(path, bytes).map_err(|source| TextError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads a `vocab.txt`: one token a line, its id the line's number from 0.
@@ -152,8 +193,10 @@ pub(super) fn read_vocabulary(path: &Path) -> Result<Vec<String>, TextError> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let token = std::str::from_utf8(line)
-            .map_err(|_| TextError::VocabularyNotUtf8 { path: path.to_owned(), line: index + 1 })?;
+        let token = std::str::from_utf8(line).map_err(|_| TextError::VocabularyNotUtf8 {
+            path: path.to_owned(),
+            line: index + 1,
+        })?;
         if let Some(first) = seen.insert(token, index) {
             return Err(TextError::TokenTwice {
                 path: path.to_owned(),
@@ -169,8 +212,15 @@ pub(super) fn read_vocabulary(path: &Path) -> Result<Vec<String>, TextError> {
 
 /// The `tokenizer.json` that a `vocab.txt` stands for.
 pub(super) fn from_vocab_txt(path: &Path, config: &Config) -> Result<Value, TextError> {
-    if let Some(class) = config.tokenizer_class.as_ref().filter(|_| !config.is_bert()) {
-        return Err(TextError::OtherClass { path: path.to_owned(), class: class.clone() });
+    if let Some(class) = config
+        .tokenizer_class
+        .as_ref()
+        .filter(|_| !config.is_bert())
+    {
+        return Err(TextError::OtherClass {
+            path: path.to_owned(),
+            class: class.clone(),
+        });
     }
     let tokens = read_vocabulary(path)?;
     let specials = config.specials(None);
@@ -180,7 +230,10 @@ pub(super) fn from_vocab_txt(path: &Path, config: &Config) -> Result<Value, Text
         .cloned()
         .collect();
     if !missing.is_empty() {
-        return Err(TextError::TokensMissing { path: path.to_owned(), tokens: missing });
+        return Err(TextError::TokensMissing {
+            path: path.to_owned(),
+            tokens: missing,
+        });
     }
     Ok(compose_bert(&tokens, &specials, config))
 }
@@ -189,11 +242,21 @@ pub(super) fn from_vocab_txt(path: &Path, config: &Config) -> Result<Value, Text
 ///
 /// Source: transformers 5, `models/bert/tokenization_bert.py`.
 pub(super) fn compose_bert(tokens: &[String], specials: &Specials, config: &Config) -> Value {
-    let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
-    let mut added: Vec<(usize, &String)> = [&specials.unk, &specials.sep, &specials.pad, &specials.cls, &specials.mask]
-        .into_iter()
-        .filter_map(|name| Some((*ids.get(name.as_str())?, name)))
+    let ids: HashMap<&str, usize> = tokens
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (token.as_str(), id))
         .collect();
+    let mut added: Vec<(usize, &String)> = [
+        &specials.unk,
+        &specials.sep,
+        &specials.pad,
+        &specials.cls,
+        &specials.mask,
+    ]
+    .into_iter()
+    .filter_map(|name| Some((*ids.get(name.as_str())?, name)))
+    .collect();
     added.sort_unstable();
     added.dedup();
     let added: Vec<Value> = added
@@ -231,7 +294,8 @@ pub(super) fn compose_bert(tokens: &[String], specials: &Specials, config: &Conf
 
 /// `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`, with type 1 for `B` and what follows it.
 pub(super) fn bert_template(cls: &str, cls_id: usize, sep: &str, sep_id: usize) -> Value {
-    let special = |name: &str, type_id: u8| json!({"SpecialToken": {"id": name, "type_id": type_id}});
+    let special =
+        |name: &str, type_id: u8| json!({"SpecialToken": {"id": name, "type_id": type_id}});
     let text = |name: &str, type_id: u8| json!({"Sequence": {"id": name, "type_id": type_id}});
     json!({
         "type": "TemplateProcessing",

@@ -21,11 +21,20 @@ impl Tokenizer {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, folder: &Path, max_length: usize) -> Result<(), TextError> {
-        std::fs::create_dir_all(folder).map_err(|source| TextError::Write { path: folder.to_owned(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| TextError::Write {
+            path: folder.to_owned(),
+            source,
+        })?;
         let write = |name: &str, text: String| files::write(&folder.join(name), text.as_bytes());
         write("tokenizer.json", self.to_json())?;
-        write("tokenizer_config.json", pretty(&self.config_json(max_length)))?;
-        write("special_tokens_map.json", pretty(&Value::Object(self.special_tokens())))?;
+        write(
+            "tokenizer_config.json",
+            pretty(&self.config_json(max_length)),
+        )?;
+        write(
+            "special_tokens_map.json",
+            pretty(&Value::Object(self.special_tokens())),
+        )?;
         if let Some(lines) = self.vocab_txt() {
             write("vocab.txt", lines)?;
         }
@@ -35,16 +44,30 @@ impl Tokenizer {
     pub(super) fn to_json(&self) -> String {
         let mut whole = self.words.clone();
         whole.with_post_processor(self.template.clone());
-        whole.to_string(false).expect("what was read as JSON can be written as JSON")
+        whole
+            .to_string(false)
+            .expect("what was read as JSON can be written as JSON")
     }
 
     fn special_tokens(&self) -> Map<String, Value> {
-        let Specials { unk, sep, pad, cls, mask } = &self.specials;
-        [("unk_token", unk), ("sep_token", sep), ("pad_token", pad), ("cls_token", cls), ("mask_token", mask)]
-            .into_iter()
-            .filter(|(_, name)| self.words.token_to_id(name).is_some())
-            .map(|(role, name)| (role.to_owned(), json!(name)))
-            .collect()
+        let Specials {
+            unk,
+            sep,
+            pad,
+            cls,
+            mask,
+        } = &self.specials;
+        [
+            ("unk_token", unk),
+            ("sep_token", sep),
+            ("pad_token", pad),
+            ("cls_token", cls),
+            ("mask_token", mask),
+        ]
+        .into_iter()
+        .filter(|(_, name)| self.words.token_to_id(name).is_some())
+        .map(|(role, name)| (role.to_owned(), json!(name)))
+        .collect()
     }
 
     fn config_json(&self, max_length: usize) -> Value {
@@ -55,20 +78,38 @@ impl Tokenizer {
                 config.insert("tokenizer_class".to_owned(), json!("BertTokenizer"));
                 config.insert("do_lower_case".to_owned(), json!(normalizer.lowercase));
                 config.insert("strip_accents".to_owned(), json!(normalizer.strip_accents));
-                config.insert("tokenize_chinese_chars".to_owned(), json!(normalizer.handle_chinese_chars));
+                config.insert(
+                    "tokenize_chinese_chars".to_owned(),
+                    json!(normalizer.handle_chinese_chars),
+                );
             }
             // transformers then takes tokenizer.json as it is.
             _ => {
-                config.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
+                config.insert(
+                    "tokenizer_class".to_owned(),
+                    json!("PreTrainedTokenizerFast"),
+                );
                 // It would leave the type ids out, and a pair would look like one text to the model.
-                config.insert("model_input_names".to_owned(), json!(["input_ids", "token_type_ids", "attention_mask"]));
+                config.insert(
+                    "model_input_names".to_owned(),
+                    json!(["input_ids", "token_type_ids", "attention_mask"]),
+                );
             }
         }
         config.insert("model_max_length".to_owned(), json!(limit));
         let mut specials = self.special_tokens();
         // transformers adds the tokens that it misses, at ids for which the model has no embedding.
-        for role in ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"] {
-            config.insert(role.to_owned(), specials.remove(role).unwrap_or(Value::Null));
+        for role in [
+            "unk_token",
+            "sep_token",
+            "pad_token",
+            "cls_token",
+            "mask_token",
+        ] {
+            config.insert(
+                role.to_owned(),
+                specials.remove(role).unwrap_or(Value::Null),
+            );
         }
         Value::Object(config)
     }
@@ -78,23 +119,28 @@ impl Tokenizer {
         let usual_model = matches!(self.words.get_model(), ModelWrapper::WordPiece(model)
             if model.continuing_subword_prefix == "##" && model.max_input_chars_per_word == 100);
         let usual_text = matches!(self.words.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(n)) if n.clean_text)
-            && matches!(self.words.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
+            && matches!(
+                self.words.get_pre_tokenizer(),
+                Some(PreTokenizerWrapper::BertPreTokenizer(_))
+            );
         let specials = self.special_tokens();
-        let usual_tokens = self
-            .words
-            .get_added_tokens_decoder()
-            .values()
-            .all(|token| token.special && specials.values().any(|name| *name == json!(token.content)));
+        let usual_tokens = self.words.get_added_tokens_decoder().values().all(|token| {
+            token.special && specials.values().any(|name| *name == json!(token.content))
+        });
         usual_model && usual_text && usual_tokens && self.has_bert_template()
     }
 
     /// Asked of its behaviour, since `TemplateProcessing` and `BertProcessing` both say it.
     fn has_bert_template(&self) -> bool {
         let id = |name: &str| self.words.token_to_id(name);
-        let (Some(cls), Some(sep)) = (id(&self.specials.cls), id(&self.specials.sep)) else { return false };
+        let (Some(cls), Some(sep)) = (id(&self.specials.cls), id(&self.specials.sep)) else {
+            return false;
+        };
         let gives = |pair: Option<&str>, ids: &[u32], type_ids: &[u32]| {
             self.encoding("", pair, usize::MAX)
-                .is_ok_and(|(encoding, _)| encoding.get_ids() == ids && encoding.get_type_ids() == type_ids)
+                .is_ok_and(|(encoding, _)| {
+                    encoding.get_ids() == ids && encoding.get_type_ids() == type_ids
+                })
         };
         gives(None, &[cls, sep], &[0, 0]) && gives(Some(""), &[cls, sep, sep], &[0, 0, 1])
     }
@@ -104,11 +150,17 @@ impl Tokenizer {
         if !matches!(self.words.get_model(), ModelWrapper::WordPiece(_)) {
             return None;
         }
-        let mut tokens: Vec<(u32, String)> =
-            self.words.get_vocab(true).into_iter().map(|(name, id)| (id, name)).collect();
+        let mut tokens: Vec<(u32, String)> = self
+            .words
+            .get_vocab(true)
+            .into_iter()
+            .map(|(name, id)| (id, name))
+            .collect();
         tokens.sort_unstable();
-        let as_lines =
-            tokens.iter().enumerate().all(|(line, (id, name))| line == *id as usize && !name.contains(['\n', '\r']));
+        let as_lines = tokens
+            .iter()
+            .enumerate()
+            .all(|(line, (id, name))| line == *id as usize && !name.contains(['\n', '\r']));
         as_lines.then(|| tokens.into_iter().map(|(_, name)| name + "\n").collect())
     }
 }

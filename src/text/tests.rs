@@ -19,9 +19,13 @@ fn go_on(_: usize) -> ControlFlow<()> {
 }
 
 fn assets() -> Option<PathBuf> {
-    let assets = std::env::var_os("REFIT_TEST_ASSETS").map(PathBuf::from).filter(|folder| folder.is_dir());
+    let assets = std::env::var_os("REFIT_TEST_ASSETS")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_dir());
     if assets.is_none() {
-        eprintln!("SKIPPED: set REFIT_TEST_ASSETS to the folder with `models` and `golden` to run this test");
+        eprintln!(
+            "SKIPPED: set REFIT_TEST_ASSETS to the folder with `models` and `golden` to run this test"
+        );
     }
     assets
 }
@@ -37,7 +41,11 @@ fn json_at(path: &Path) -> Value {
 fn copy(from: &Path, names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
-        std::fs::write(folder.path().join(name), std::fs::read(from.join(name)).unwrap()).unwrap();
+        std::fs::write(
+            folder.path().join(name),
+            std::fs::read(from.join(name)).unwrap(),
+        )
+        .unwrap();
     }
     folder
 }
@@ -49,7 +57,11 @@ fn three_routes(model: &Path) -> [(&'static str, Tokenizer); 3] {
     let json = Tokenizer::open(model).unwrap();
     json.save(saved.path(), 64).unwrap();
     let again = Tokenizer::open(saved.path()).unwrap();
-    [("tokenizer.json", json), ("vocab.txt", Tokenizer::open(vocab.path()).unwrap()), ("saved", again)]
+    [
+        ("tokenizer.json", json),
+        ("vocab.txt", Tokenizer::open(vocab.path()).unwrap()),
+        ("saved", again),
+    ]
 }
 
 fn minilm() -> Option<PathBuf> {
@@ -64,11 +76,20 @@ fn ids(value: &Value) -> Vec<u32> {
 fn ids_are_those_of_the_golden_reference() {
     let Some(assets) = assets() else { return };
     let reference = json_at(&assets.join("golden/minilm-l6-ag-news/reference.json"));
-    let texts: Vec<(String, Option<String>)> =
-        reference["texts"].as_array().unwrap().iter().map(|t| (t.as_str().unwrap().to_owned(), None)).collect();
+    let texts: Vec<(String, Option<String>)> = reference["texts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| (t.as_str().unwrap().to_owned(), None))
+        .collect();
     for (route, tokenizer) in three_routes(&assets.join("models/all-MiniLM-L6-v2")) {
         let encoded = tokenizer.encode(&texts, 64).unwrap();
-        for (row, wanted) in reference["input_ids"].as_array().unwrap().iter().enumerate() {
+        for (row, wanted) in reference["input_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .enumerate()
+        {
             let mut wanted = ids(wanted);
             while wanted.last() == Some(&tokenizer.pad_id()) {
                 wanted.pop();
@@ -83,11 +104,23 @@ fn awkward_strings_and_pairs_are_encoded_as_transformers_does() {
     let Some(model) = minilm() else { return };
     let expected = json_at(&in_repository("tests/fixtures/tokenizer_transformers.json"));
     for (route, tokenizer) in three_routes(&model) {
-        for case in ["single", "pairs"].iter().flat_map(|kind| expected[kind].as_array().unwrap()) {
-            let row = (case["text"].as_str().unwrap().to_owned(), case["pair"].as_str().map(str::to_owned));
-            let encoded = tokenizer.encode(&[row], case["max_length"].as_u64().unwrap() as usize).unwrap();
+        for case in ["single", "pairs"]
+            .iter()
+            .flat_map(|kind| expected[kind].as_array().unwrap())
+        {
+            let row = (
+                case["text"].as_str().unwrap().to_owned(),
+                case["pair"].as_str().map(str::to_owned),
+            );
+            let encoded = tokenizer
+                .encode(&[row], case["max_length"].as_u64().unwrap() as usize)
+                .unwrap();
             assert_eq!(encoded.ids(0), ids(&case["ids"]), "{case} by {route}");
-            let type_ids: Vec<u32> = encoded.type_ids(0).iter().map(|id| u32::from(*id)).collect();
+            let type_ids: Vec<u32> = encoded
+                .type_ids(0)
+                .iter()
+                .map(|id| u32::from(*id))
+                .collect();
             assert_eq!(type_ids, ids(&case["type_ids"]), "{case} by {route}");
         }
     }
@@ -97,9 +130,17 @@ fn awkward_strings_and_pairs_are_encoded_as_transformers_does() {
 fn saved_truncation_and_padding_are_ignored() {
     let Some(model) = minilm() else { return };
     let saved = json_at(&model.join("tokenizer.json"));
-    assert!(saved["truncation"].is_object() && saved["padding"].is_object(), "the fixture lost its trap");
+    assert!(
+        saved["truncation"].is_object() && saved["padding"].is_object(),
+        "the fixture lost its trap"
+    );
     let tokenizer = Tokenizer::open(&model).unwrap();
-    let encoded = tokenizer.encode(&[("word ".repeat(200), None), ("word".to_owned(), None)], 256).unwrap();
+    let encoded = tokenizer
+        .encode(
+            &[("word ".repeat(200), None), ("word".to_owned(), None)],
+            256,
+        )
+        .unwrap();
     assert_eq!((encoded.ids(0).len(), encoded.ids(1).len()), (202, 3));
     let folder = tempfile::tempdir().unwrap();
     tokenizer.save(folder.path(), 256).unwrap();
@@ -121,13 +162,21 @@ fn equal_tokenizers_are_saved_as_equal_bytes() {
     let files = |tokenizer: &Tokenizer| {
         let folder = tempfile::tempdir().unwrap();
         tokenizer.save(folder.path(), 64).unwrap();
-        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
-            .map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap())
+        [
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "vocab.txt",
+        ]
+        .map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap())
     };
     let [(_, json), (_, vocab), (_, saved)] = three_routes(&model);
     assert_eq!(files(&json), files(&vocab));
     assert_eq!(files(&json), files(&saved));
-    assert_eq!(files(&json)[3], std::fs::read_to_string(model.join("vocab.txt")).unwrap());
+    assert_eq!(
+        files(&json)[3],
+        std::fs::read_to_string(model.join("vocab.txt")).unwrap()
+    );
     assert!(files(&json)[1].contains(r#""model_max_length": 512"#));
 }
 
@@ -141,9 +190,12 @@ fn a_hundred_thousand_characters_are_no_trouble() {
         "\u{301}".repeat(100_000),
         "🤷".repeat(100_000),
     ];
-    let rows: Vec<(String, Option<String>)> =
-        long.iter().flat_map(|text| [(text.clone(), None), (text.clone(), Some(text.clone()))]).collect();
-    let [json, vocab, _] = three_routes(&model).map(|(_, tokenizer)| tokenizer.encode(&rows, 32).unwrap());
+    let rows: Vec<(String, Option<String>)> = long
+        .iter()
+        .flat_map(|text| [(text.clone(), None), (text.clone(), Some(text.clone()))])
+        .collect();
+    let [json, vocab, _] =
+        three_routes(&model).map(|(_, tokenizer)| tokenizer.encode(&rows, 32).unwrap());
     assert_eq!(json, vocab);
     assert!((0..json.rows()).all(|row| json.ids(row).len() <= 32));
     assert_eq!(json.full_lengths()[2], 50_002);
@@ -166,7 +218,13 @@ proptest! {
 fn a_max_length_without_room_for_text_is_an_error() {
     let tokenizer = train::tests::small_tokenizer();
     let pair = ("a".to_owned(), Some("b".to_owned()));
-    assert!(matches!(tokenizer.encode(&[pair], 3), Err(TextError::NoRoom { max_length: 3, added: 3 })));
+    assert!(matches!(
+        tokenizer.encode(&[pair], 3),
+        Err(TextError::NoRoom {
+            max_length: 3,
+            added: 3
+        })
+    ));
 }
 
 #[test]
@@ -176,7 +234,11 @@ fn encoding_stops_when_told_to() {
     let mut calls = 0;
     let stopped = tokenizer.encode_columns(&texts, None, 8, &mut |_| {
         calls += 1;
-        if calls == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if calls == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     assert!(matches!(stopped, Err(TextError::Interrupted)));
     assert_eq!(calls, 2);
@@ -185,9 +247,14 @@ fn encoding_stops_when_told_to() {
 #[test]
 fn the_number_of_threads_does_not_change_what_is_encoded() {
     let tokenizer = train::tests::small_tokenizer();
-    let rows: Vec<_> = (0..2000).map(|row| ("red fish ".repeat(row % 9), None)).collect();
+    let rows: Vec<_> = (0..2000)
+        .map(|row| ("red fish ".repeat(row % 9), None))
+        .collect();
     let with = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| tokenizer.encode(&rows, 12).unwrap())
     };
     assert_eq!(with(1), with(4));
@@ -195,13 +262,19 @@ fn the_number_of_threads_does_not_change_what_is_encoded() {
 
 /// Sentences with many ties between pairs of characters.
 fn learnt_digest() -> String {
-    let readme: String = (0..400u32).map(|n| format!("{} {:x} {} ", n * 7919 % 1000, n * 104_729, n % 13)).collect();
-    let texts: Vec<String> =
-        readme.split(' ').map(|word| format!("{word} und {word}s über ähnliche Wörter, ßo")).collect();
+    let readme: String = (0..400u32)
+        .map(|n| format!("{} {:x} {} ", n * 7919 % 1000, n * 104_729, n % 13))
+        .collect();
+    let texts: Vec<String> = readme
+        .split(' ')
+        .map(|word| format!("{word} und {word}s über ähnliche Wörter, ßo"))
+        .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let counts = count_words(&texts, true, &mut go_on).unwrap();
     let vocabulary = learn_wordpiece(&counts, 600, 2, &mut go_on).unwrap();
-    Tokenizer::from_vocabulary(&vocabulary, true).unwrap().digest()
+    Tokenizer::from_vocabulary(&vocabulary, true)
+        .unwrap()
+        .digest()
 }
 
 #[test]
@@ -214,15 +287,24 @@ fn a_learnt_vocabulary_is_the_same_in_every_process_and_with_any_number_of_threa
     let here = learnt_digest();
     for threads in ["1", "3"] {
         let path = folder.path().join(threads);
-        let name = "a_learnt_vocabulary_is_the_same_in_every_process_and_with_any_number_of_threads";
+        let name =
+            "a_learnt_vocabulary_is_the_same_in_every_process_and_with_any_number_of_threads";
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .arg(name)
             .env(CHILD_WRITES_TO, &path)
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .unwrap();
-        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), here, "with {threads} threads");
+        assert!(
+            child.status.success(),
+            "{}",
+            String::from_utf8_lossy(&child.stdout)
+        );
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            here,
+            "with {threads} threads"
+        );
     }
 }
 
@@ -231,10 +313,18 @@ fn the_stated_normalization_overrules_the_saved_one_as_in_transformers() {
     let Some(model) = minilm() else { return };
     let folder = copy(&model, &["tokenizer.json"]);
     let config = json!({"tokenizer_class": "BertTokenizer", "do_lower_case": false});
-    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    std::fs::write(
+        folder.path().join("tokenizer_config.json"),
+        config.to_string(),
+    )
+    .unwrap();
     let tokenizer = Tokenizer::open(folder.path()).unwrap();
     let encoded = tokenizer.encode(&[("Fish".to_owned(), None)], 8).unwrap();
-    assert_eq!(encoded.ids(0), [101, 100, 102], "an uncased vocabulary does not know a capital");
+    assert_eq!(
+        encoded.ids(0),
+        [101, 100, 102],
+        "an uncased vocabulary does not know a capital"
+    );
     assert_eq!(tokenizer.notes().len(), 1, "{:?}", tokenizer.notes());
     assert_eq!(tokenizer.model_max_length(), None);
 }
@@ -242,40 +332,89 @@ fn the_stated_normalization_overrules_the_saved_one_as_in_transformers() {
 #[test]
 fn special_tokens_may_have_other_names() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("vocab.txt"), "<s>\r\n<pad>\r\n</s>\r\n<unk>\r\nfish\r\n").unwrap();
+    std::fs::write(
+        folder.path().join("vocab.txt"),
+        "<s>\r\n<pad>\r\n</s>\r\n<unk>\r\nfish\r\n",
+    )
+    .unwrap();
     let names = json!({"cls_token": "<s>", "sep_token": {"content": "</s>"}, "unk_token": "<unk>"});
-    std::fs::write(folder.path().join("tokenizer_config.json"), names.to_string()).unwrap();
-    std::fs::write(folder.path().join("special_tokens_map.json"), r#"{"pad_token": "<pad>"}"#).unwrap();
+    std::fs::write(
+        folder.path().join("tokenizer_config.json"),
+        names.to_string(),
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("special_tokens_map.json"),
+        r#"{"pad_token": "<pad>"}"#,
+    )
+    .unwrap();
     let tokenizer = Tokenizer::open(folder.path()).unwrap();
-    assert_eq!(tokenizer.encode(&[("fish bird".to_owned(), None)], 8).unwrap().ids(0), [0, 4, 3, 2]);
+    assert_eq!(
+        tokenizer
+            .encode(&[("fish bird".to_owned(), None)], 8)
+            .unwrap()
+            .ids(0),
+        [0, 4, 3, 2]
+    );
     assert_eq!((tokenizer.pad_id(), tokenizer.vocab_size()), (1, 5));
     let saved = tempfile::tempdir().unwrap();
     tokenizer.save(saved.path(), 32).unwrap();
     let config = json_at(&saved.path().join("tokenizer_config.json"));
-    assert_eq!((&config["cls_token"], &config["mask_token"]), (&json!("<s>"), &Value::Null));
+    assert_eq!(
+        (&config["cls_token"], &config["mask_token"]),
+        (&json!("<s>"), &Value::Null)
+    );
     assert_eq!(config["model_max_length"], 32);
-    assert_eq!(Tokenizer::open(saved.path()).unwrap().digest(), tokenizer.digest());
+    assert_eq!(
+        Tokenizer::open(saved.path()).unwrap().digest(),
+        tokenizer.digest()
+    );
 }
 
 #[test]
 fn a_broken_tokenizer_folder_is_an_error_that_says_what_to_do() {
     for (folder, says) in [
-        ("tokenizer_missing", "neither tokenizer.json nor vocab.txt; there is config.json"),
+        (
+            "tokenizer_missing",
+            "neither tokenizer.json nor vocab.txt; there is config.json",
+        ),
         ("tokenizer_cut_off", "EOF while parsing"),
         ("tokenizer_other_format", "is no tokenizer"),
-        ("tokenizer_template", "uses \"[SEP]\", which its special_tokens do not define"),
-        ("tokenizer_wrong_id", "claims the id 9, but the vocabulary gives it 4"),
-        ("tokenizer_no_pad", "has no padding token: \"[PAD]\" is not in its vocabulary"),
+        (
+            "tokenizer_template",
+            "uses \"[SEP]\", which its special_tokens do not define",
+        ),
+        (
+            "tokenizer_wrong_id",
+            "claims the id 9, but the vocabulary gives it 4",
+        ),
+        (
+            "tokenizer_no_pad",
+            "has no padding token: \"[PAD]\" is not in its vocabulary",
+        ),
         ("tokenizer_vocab_no_unk", "lacks [UNK], [SEP]"),
-        ("tokenizer_vocab_twice", "line 7: the token \"fish\" is already on line 5"),
+        (
+            "tokenizer_vocab_twice",
+            "line 7: the token \"fish\" is already on line 5",
+        ),
         ("tokenizer_vocab_latin1", "line 6: not UTF-8"),
-        ("tokenizer_config_broken", "is not valid JSON of the kind expected there"),
+        (
+            "tokenizer_config_broken",
+            "is not valid JSON of the kind expected there",
+        ),
         ("tokenizer_other_class", "MPNetTokenizer"),
     ] {
-        let error = Tokenizer::open(&in_repository("tests/broken_models").join(folder)).unwrap_err();
+        let error =
+            Tokenizer::open(&in_repository("tests/broken_models").join(folder)).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains(says), "{folder}: {text:?} does not say {says:?}");
-        assert!(text.contains(folder), "{folder}: {text:?} does not name the folder");
+        assert!(
+            text.contains(says),
+            "{folder}: {text:?} does not say {says:?}"
+        );
+        assert!(
+            text.contains(folder),
+            "{folder}: {text:?} does not name the folder"
+        );
         assert!(error.help().is_some());
     }
 }

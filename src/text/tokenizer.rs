@@ -15,7 +15,9 @@ use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
+use tokenizers::utils::truncation::{
+    TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
 use tokenizers::{Model, PostProcessor};
 
 use super::TextError;
@@ -132,8 +134,16 @@ impl Tokenizer {
             return Self::build(&files::read(path)?, path, &config);
         }
         let Some(path) = files.get("vocab.txt") else {
-            let folder = files.values().next().and_then(|path| path.parent()).unwrap_or(Path::new("")).to_owned();
-            return Err(TextError::NoTokenizer { folder, found: files.keys().cloned().collect() });
+            let folder = files
+                .values()
+                .next()
+                .and_then(|path| path.parent())
+                .unwrap_or(Path::new(""))
+                .to_owned();
+            return Err(TextError::NoTokenizer {
+                folder,
+                found: files.keys().cloned().collect(),
+            });
         };
         let composed = files::from_vocab_txt(path, &config)?;
         Self::build(composed.to_string().as_bytes(), path, &config)
@@ -146,14 +156,26 @@ impl Tokenizer {
     pub fn from_vocabulary(tokens: &[String], lowercase: bool) -> Result<Self, TextError> {
         let config = Config::of_case(lowercase);
         let composed = files::compose_bert(tokens, &Specials::default(), &config);
-        Self::build(composed.to_string().as_bytes(), Path::new("the learnt vocabulary"), &config)
+        Self::build(
+            composed.to_string().as_bytes(),
+            Path::new("the learnt vocabulary"),
+            &config,
+        )
     }
 
     fn build(json: &[u8], path: &Path, config: &Config) -> Result<Self, TextError> {
-        let broken = |message: String| TextError::NotATokenizer { path: path.to_owned(), message };
+        let broken = |message: String| TextError::NotATokenizer {
+            path: path.to_owned(),
+            message,
+        };
         let saved: Saved = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
-        let mut words: tokenizers::Tokenizer = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
-        for token in saved.added_tokens.iter().filter(|token| !token.content.is_empty()) {
+        let mut words: tokenizers::Tokenizer =
+            serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
+        for token in saved
+            .added_tokens
+            .iter()
+            .filter(|token| !token.content.is_empty())
+        {
             let actual = words.token_to_id(&token.content);
             if actual != Some(token.id) {
                 let actual = actual.map_or("none".to_owned(), |id| id.to_string());
@@ -164,10 +186,13 @@ impl Tokenizer {
             }
         }
 
-        let (pad_type_id, pad_name) =
-            words.get_padding().map_or((0, None), |padding| (padding.pad_type_id, Some(padding.pad_token.clone())));
+        let (pad_type_id, pad_name) = words.get_padding().map_or((0, None), |padding| {
+            (padding.pad_type_id, Some(padding.pad_token.clone()))
+        });
         words.with_padding(None);
-        words.with_truncation(None).map_err(|e| broken(e.to_string()))?;
+        words
+            .with_truncation(None)
+            .map_err(|e| broken(e.to_string()))?;
 
         let mut notes = Vec::new();
         follow_config(&mut words, config, &mut notes).map_err(broken)?;
@@ -175,11 +200,17 @@ impl Tokenizer {
         if let ModelWrapper::WordPiece(model) = words.get_model() {
             specials.unk = model.unk_token.clone();
             if model.token_to_id(&model.unk_token).is_none() {
-                return Err(TextError::TokensMissing { path: path.to_owned(), tokens: vec![specials.unk] });
+                return Err(TextError::TokensMissing {
+                    path: path.to_owned(),
+                    tokens: vec![specials.unk],
+                });
             }
         }
         let Some(pad_id) = words.token_to_id(&specials.pad) else {
-            return Err(TextError::NoPadToken { path: path.to_owned(), name: specials.pad });
+            return Err(TextError::NoPadToken {
+                path: path.to_owned(),
+                name: specials.pad,
+            });
         };
         let mut template = words.get_post_processor().cloned();
         if template.is_none() && matches!(words.get_model(), ModelWrapper::WordPiece(_)) {
@@ -191,14 +222,19 @@ impl Tokenizer {
         }
         words.with_post_processor(None::<PostProcessorWrapper>);
 
-        let vocab_size = words.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        let vocab_size = words
+            .get_vocab(true)
+            .values()
+            .max()
+            .map_or(0, |id| *id as usize + 1);
         let unknown_id = words.token_to_id(&specials.unk);
         let tokenizer = Tokenizer {
             words,
             template,
             specials,
             pad_id,
-            pad_type_id: u8::try_from(pad_type_id).map_err(|_| broken("pad_type_id is above 255".to_owned()))?,
+            pad_type_id: u8::try_from(pad_type_id)
+                .map_err(|_| broken("pad_type_id is above 255".to_owned()))?,
             unknown_id,
             vocab_size,
             model_max_length: config.model_max_length(),
@@ -210,16 +246,29 @@ impl Tokenizer {
 
     /// A template may name any id and any type; after this check, every id fits the vocabulary and every type a byte.
     fn check_special_ids(&self) -> Result<(), String> {
-        let encoding = |pair: Option<&str>| self.encoding("", pair, usize::MAX).map_err(|e| e.to_string());
+        let encoding = |pair: Option<&str>| {
+            self.encoding("", pair, usize::MAX)
+                .map_err(|e| e.to_string())
+        };
         for encoding in [encoding(None)?.0, encoding(Some(""))?.0] {
-            if let Some(id) = encoding.get_ids().iter().find(|id| **id as usize >= self.vocab_size) {
+            if let Some(id) = encoding
+                .get_ids()
+                .iter()
+                .find(|id| **id as usize >= self.vocab_size)
+            {
                 return Err(format!(
                     "its post_processor adds the id {id}, but the vocabulary ends at {}",
                     self.vocab_size
                 ));
             }
-            if let Some(type_id) = encoding.get_type_ids().iter().find(|id| **id > u32::from(u8::MAX)) {
-                return Err(format!("its post_processor gives the type id {type_id}, which is above 255"));
+            if let Some(type_id) = encoding
+                .get_type_ids()
+                .iter()
+                .find(|id| **id > u32::from(u8::MAX))
+            {
+                return Err(format!(
+                    "its post_processor gives the type id {type_id}, which is above 255"
+                ));
             }
         }
         Ok(())
@@ -252,7 +301,9 @@ impl Tokenizer {
 
     /// How many tokens are added to a row beside its text.
     pub fn added_tokens(&self, pair: bool) -> usize {
-        self.template.as_ref().map_or(0, |template| template.added_tokens(pair))
+        self.template
+            .as_ref()
+            .map_or(0, |template| template.added_tokens(pair))
     }
 
     /// The blake3 hash of the tokenizer's content, truncation and padding left out, as 64 hex digits.
@@ -264,9 +315,15 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `max_length` leaves no room beside the special tokens; a text that the tokenizer refuses.
-    pub fn encode(&self, texts: &[(String, Option<String>)], max_length: usize) -> Result<Encoded, TextError> {
+    pub fn encode(
+        &self,
+        texts: &[(String, Option<String>)],
+        max_length: usize,
+    ) -> Result<Encoded, TextError> {
         let row = |row: usize| (texts[row].0.as_str(), texts[row].1.as_deref());
-        self.encode_rows(texts.len(), row, max_length, &mut |_| ControlFlow::Continue(()))
+        self.encode_rows(texts.len(), row, max_length, &mut |_| {
+            ControlFlow::Continue(())
+        })
     }
 
     /// [`Tokenizer::encode`] for texts that lie in columns; a `text_pair` is as long as `text`. After each piece of work
@@ -281,7 +338,14 @@ impl Tokenizer {
         max_length: usize,
         on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded, TextError> {
-        let row = |row: usize| (text[row].as_str(), text_pair.and_then(|pairs| pairs.get(row)).map(String::as_str));
+        let row = |row: usize| {
+            (
+                text[row].as_str(),
+                text_pair
+                    .and_then(|pairs| pairs.get(row))
+                    .map(String::as_str),
+            )
+        };
         self.encode_rows(text.len(), row, max_length, on_rows)
     }
 
@@ -292,7 +356,10 @@ impl Tokenizer {
         max_length: usize,
         on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded, TextError> {
-        let mut encoded = Encoded { offsets: vec![0], ..Encoded::default() };
+        let mut encoded = Encoded {
+            offsets: vec![0],
+            ..Encoded::default()
+        };
         for start in (0..rows).step_by(ROWS_AT_A_TIME) {
             let end = rows.min(start + ROWS_AT_A_TIME);
             let piece: Vec<Result<Row, TextError>> = (start..end)
@@ -305,8 +372,14 @@ impl Tokenizer {
             for row in piece {
                 let row = row?;
                 encoded.truncated += usize::from(row.full_length > row.ids.len());
-                encoded.unknown += row.ids.iter().filter(|id| Some(**id) == self.unknown_id).count();
-                encoded.full_lengths.push(u32::try_from(row.full_length).unwrap_or(u32::MAX));
+                encoded.unknown += row
+                    .ids
+                    .iter()
+                    .filter(|id| Some(**id) == self.unknown_id)
+                    .count();
+                encoded
+                    .full_lengths
+                    .push(u32::try_from(row.full_length).unwrap_or(u32::MAX));
                 encoded.ids.extend_from_slice(&row.ids);
                 encoded.type_ids.extend_from_slice(&row.type_ids);
                 encoded.offsets.push(encoded.ids.len() as u64);
@@ -318,13 +391,23 @@ impl Tokenizer {
         Ok(encoded)
     }
 
-    fn encode_row(&self, row: usize, text: &str, pair: Option<&str>, max_length: usize) -> Result<Row, TextError> {
+    fn encode_row(
+        &self,
+        row: usize,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+    ) -> Result<Row, TextError> {
         let added = self.added_tokens(pair.is_some());
         if max_length <= added {
             return Err(TextError::NoRoom { max_length, added });
         }
         let (encoding, full_length) =
-            self.encoding(text, pair, max_length).map_err(|e| TextError::Row { row, message: e.to_string() })?;
+            self.encoding(text, pair, max_length)
+                .map_err(|e| TextError::Row {
+                    row,
+                    message: e.to_string(),
+                })?;
         Ok(Row {
             ids: encoding.get_ids().to_vec(),
             // `check_special_ids` has seen that every type id is a byte.
@@ -344,7 +427,9 @@ impl Tokenizer {
         max_length: usize,
     ) -> Result<(tokenizers::Encoding, usize), tokenizers::Error> {
         let text = self.words.encode_fast(text, false)?;
-        let pair = pair.map(|pair| self.words.encode_fast(pair, false)).transpose()?;
+        let pair = pair
+            .map(|pair| self.words.encode_fast(pair, false))
+            .transpose()?;
         let added = self.added_tokens(pair.is_some());
         let full_length = added + text.len() + pair.as_ref().map_or(0, tokenizers::Encoding::len);
         let truncation = TruncationParams {
@@ -371,19 +456,29 @@ impl Tokenizer {
 }
 
 /// transformers lets the normalization stated in `tokenizer_config.json` overrule that in `tokenizer.json`.
-fn follow_config(words: &mut tokenizers::Tokenizer, config: &Config, notes: &mut Vec<String>) -> Result<(), String> {
+fn follow_config(
+    words: &mut tokenizers::Tokenizer,
+    config: &Config,
+    notes: &mut Vec<String>,
+) -> Result<(), String> {
     if config.truncation_side.as_deref() == Some("left") {
         notes.push("tokenizer_config.json asks to truncate on the left; the beginning is kept all the same".to_owned());
     }
-    let Some(NormalizerWrapper::BertNormalizer(found)) = words.get_normalizer() else { return Ok(()) };
+    let Some(NormalizerWrapper::BertNormalizer(found)) = words.get_normalizer() else {
+        return Ok(());
+    };
     if !config.is_bert() {
         return Ok(());
     }
     let (found, mut wanted) = (*found, *found);
     wanted.lowercase = config.do_lower_case.unwrap_or(found.lowercase);
     wanted.strip_accents = config.strip_accents.or(found.strip_accents);
-    wanted.handle_chinese_chars = config.tokenize_chinese_chars.unwrap_or(found.handle_chinese_chars);
-    let says = |n: &tokenizers::normalizers::BertNormalizer| (n.lowercase, n.strip_accents, n.handle_chinese_chars);
+    wanted.handle_chinese_chars = config
+        .tokenize_chinese_chars
+        .unwrap_or(found.handle_chinese_chars);
+    let says = |n: &tokenizers::normalizers::BertNormalizer| {
+        (n.lowercase, n.strip_accents, n.handle_chinese_chars)
+    };
     if says(&found) != says(&wanted) {
         notes.push(format!(
             "tokenizer.json and tokenizer_config.json disagree on normalization; as in transformers, the latter is followed: \
@@ -392,31 +487,59 @@ fn follow_config(words: &mut tokenizers::Tokenizer, config: &Config, notes: &mut
             wanted.strip_accents.map_or("unset".to_owned(), |strip| strip.to_string()),
             wanted.handle_chinese_chars
         ));
-        words.with_normalizer(Some(wanted)).map_err(|e| e.to_string())?;
+        words
+            .with_normalizer(Some(wanted))
+            .map_err(|e| e.to_string())?;
     }
     Ok(())
 }
 
-fn bert_template(words: &tokenizers::Tokenizer, specials: &Specials) -> Option<PostProcessorWrapper> {
-    let (cls, sep) = (words.token_to_id(&specials.cls)?, words.token_to_id(&specials.sep)?);
-    serde_json::from_value(files::bert_template(&specials.cls, cls as usize, &specials.sep, sep as usize)).ok()
+fn bert_template(
+    words: &tokenizers::Tokenizer,
+    specials: &Specials,
+) -> Option<PostProcessorWrapper> {
+    let (cls, sep) = (
+        words.token_to_id(&specials.cls)?,
+        words.token_to_id(&specials.sep)?,
+    );
+    serde_json::from_value(files::bert_template(
+        &specials.cls,
+        cls as usize,
+        &specials.sep,
+        sep as usize,
+    ))
+    .ok()
 }
 
 /// tokenizers takes a template from JSON unchecked and panics when it is used.
 fn check_template(processor: &Value) -> Result<(), String> {
-    let parts = processor.get("processors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let parts = processor
+        .get("processors")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     parts.iter().try_for_each(check_template)?;
-    if parts.iter().filter(|part| part.get("single").is_some()).count() > 1 {
+    if parts
+        .iter()
+        .filter(|part| part.get("single").is_some())
+        .count()
+        > 1
+    {
         return Err("its post_processor applies more than one template".to_owned());
     }
     for (name, texts) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
-        let Some(pieces) = processor.get(name).and_then(Value::as_array) else { continue };
+        let Some(pieces) = processor.get(name).and_then(Value::as_array) else {
+            continue;
+        };
         let mut used = Vec::new();
         for piece in pieces {
             if let Some(id) = piece.pointer("/SpecialToken/id").and_then(Value::as_str)
-                && processor.get("special_tokens").is_none_or(|tokens| tokens.get(id).is_none())
+                && processor
+                    .get("special_tokens")
+                    .is_none_or(|tokens| tokens.get(id).is_none())
             {
-                return Err(format!("its post_processor uses {id:?}, which its special_tokens do not define"));
+                return Err(format!(
+                    "its post_processor uses {id:?}, which its special_tokens do not define"
+                ));
             }
             used.extend(piece.pointer("/Sequence/id").and_then(Value::as_str));
         }

@@ -26,8 +26,10 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use super::{Encoded, TextError, Tokenizer};
 
-const _: () =
-    assert!(cfg!(target_endian = "little"), "safetensors files are mapped as they are, which is little-endian");
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "safetensors files are mapped as they are, which is little-endian"
+);
 
 /// What `tokens.json` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +87,18 @@ impl Lengths {
         sorted.sort_unstable();
         let at = |percent: usize| {
             let rank = (sorted.len() * percent).div_ceil(100);
-            rank.checked_sub(1).and_then(|index| sorted.get(index)).copied().unwrap_or_default()
+            rank.checked_sub(1)
+                .and_then(|index| sorted.get(index))
+                .copied()
+                .unwrap_or_default()
         };
-        Lengths { p50: at(50), p90: at(90), p95: at(95), p99: at(99), max: at(100) }
+        Lengths {
+            p50: at(50),
+            p90: at(90),
+            p95: at(95),
+            p99: at(99),
+            max: at(100),
+        }
     }
 }
 
@@ -105,18 +116,38 @@ pub fn write_split(
     let path = split_path(folder, name);
     let rows = encoded.rows();
     let columns: [(&str, Dtype, usize, Option<&[u8]>); 5] = [
-        ("input_ids", Dtype::U32, encoded.ids.len(), Some(bytemuck::cast_slice(&encoded.ids))),
-        ("type_ids", Dtype::U8, encoded.type_ids.len(), Some(&encoded.type_ids)),
-        ("offsets", Dtype::U64, rows + 1, Some(bytemuck::cast_slice(&encoded.offsets))),
+        (
+            "input_ids",
+            Dtype::U32,
+            encoded.ids.len(),
+            Some(bytemuck::cast_slice(&encoded.ids)),
+        ),
+        (
+            "type_ids",
+            Dtype::U8,
+            encoded.type_ids.len(),
+            Some(&encoded.type_ids),
+        ),
+        (
+            "offsets",
+            Dtype::U64,
+            rows + 1,
+            Some(bytemuck::cast_slice(&encoded.offsets)),
+        ),
         ("id", Dtype::U64, rows, Some(bytemuck::cast_slice(id))),
         ("label", Dtype::U32, rows, label.map(bytemuck::cast_slice)),
     ];
-    let unwritten = |source: std::io::Error| TextError::Write { path: path.clone(), source };
+    let unwritten = |source: std::io::Error| TextError::Write {
+        path: path.clone(),
+        source,
+    };
     let mut views = Vec::new();
     for (column, dtype, length, bytes) in columns {
         let Some(bytes) = bytes else { continue };
         let view = TensorView::new(dtype, vec![length], bytes).map_err(|e| {
-            unwritten(std::io::Error::other(format!("{column} does not have one entry for each row: {e}")))
+            unwritten(std::io::Error::other(format!(
+                "{column} does not have one entry for each row: {e}"
+            )))
         })?;
         views.push((column, view));
     }
@@ -138,11 +169,17 @@ pub fn write_split(
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write_card(folder: &Path, card: &TokensCard, tokenizer: &Tokenizer) -> Result<(), TextError> {
+pub fn write_card(
+    folder: &Path,
+    card: &TokensCard,
+    tokenizer: &Tokenizer,
+) -> Result<(), TextError> {
     tokenizer.save(&folder.join("tokenizer"), card.max_length)?;
     let path = folder.join("tokens.json");
-    let mut text = serde_json::to_string_pretty(card)
-        .map_err(|e| TextError::Write { path: path.clone(), source: std::io::Error::other(e) })?;
+    let mut text = serde_json::to_string_pretty(card).map_err(|e| TextError::Write {
+        path: path.clone(),
+        source: std::io::Error::other(e),
+    })?;
     text.push('\n');
     files::write(&path, text.as_bytes())
 }
@@ -167,14 +204,26 @@ impl Tokens {
     /// vocabulary, labels without a name, rows longer than `max_length`.
     pub fn open(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("tokens.json");
-        let card: TokensCard = serde_json::from_slice(&files::read(&path)?)
-            .map_err(|e| TextError::Damaged { path, problem: e.to_string() })?;
+        let card: TokensCard =
+            serde_json::from_slice(&files::read(&path)?).map_err(|e| TextError::Damaged {
+                path,
+                problem: e.to_string(),
+            })?;
         let splits = card
             .splits
             .iter()
-            .map(|(name, split)| Ok((name.clone(), TokenSplit::open(&split_path(folder, name), split, &card)?)))
+            .map(|(name, split)| {
+                Ok((
+                    name.clone(),
+                    TokenSplit::open(&split_path(folder, name), split, &card)?,
+                ))
+            })
             .collect::<Result<_, TextError>>()?;
-        Ok(Tokens { card, splits, tokenizer_folder: folder.join("tokenizer") })
+        Ok(Tokens {
+            card,
+            splits,
+            tokenizer_folder: folder.join("tokenizer"),
+        })
     }
 
     /// A split by its name: `train`, `validation`, `test`, `more.NAME`.
@@ -242,8 +291,14 @@ pub struct TokenSplit {
 
 impl TokenSplit {
     fn open(path: &Path, split: &SplitCard, card: &TokensCard) -> Result<Self, TextError> {
-        let unreadable = |source| TextError::Read { path: path.to_owned(), source };
-        let damaged = |problem: String| TextError::Damaged { path: path.to_owned(), problem };
+        let unreadable = |source| TextError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let damaged = |problem: String| TextError::Damaged {
+            path: path.to_owned(),
+            problem,
+        };
         let file = File::open(path).map_err(unreadable)?;
         if file.metadata().map_err(unreadable)?.len() == 0 {
             return Err(damaged("it is empty".to_owned()));
@@ -261,7 +316,12 @@ impl TokenSplit {
                 )));
             }
             let start = view.data().as_ptr() as usize - map.as_ptr() as usize;
-            if !view.data().as_ptr().addr().is_multiple_of(dtype.bitsize() / 8) {
+            if !view
+                .data()
+                .as_ptr()
+                .addr()
+                .is_multiple_of(dtype.bitsize() / 8)
+            {
                 return Err(damaged(format!("{name} is not aligned")));
             }
             Ok(start..start + view.data().len())
@@ -271,8 +331,17 @@ impl TokenSplit {
         let offsets = place("offsets", Dtype::U64, split.rows.saturating_add(1))?;
         let row_ids = place("id", Dtype::U64, split.rows)?;
         let has_labels = tensors.names().contains(&"label");
-        let labels = has_labels.then(|| place("label", Dtype::U32, split.rows)).transpose()?;
-        let split = TokenSplit { map, ids, type_ids, offsets, row_ids, labels };
+        let labels = has_labels
+            .then(|| place("label", Dtype::U32, split.rows))
+            .transpose()?;
+        let split = TokenSplit {
+            map,
+            ids,
+            type_ids,
+            offsets,
+            row_ids,
+            labels,
+        };
         split.check(card).map_err(damaged)?;
         Ok(split)
     }
@@ -287,18 +356,35 @@ impl TokenSplit {
             match bounds[1].checked_sub(bounds[0]) {
                 None => return Err(format!("offsets run backwards at row {row}")),
                 Some(length) if length > card.max_length as u64 => {
-                    return Err(format!("row {row} has {length} tokens, more than max_length = {}", card.max_length));
+                    return Err(format!(
+                        "row {row} has {length} tokens, more than max_length = {}",
+                        card.max_length
+                    ));
                 }
                 Some(_) => {}
             }
         }
-        if let Some(id) = ids.iter().max().filter(|id| **id as usize >= card.vocab_size) {
-            return Err(format!("the id {id} is outside the vocabulary of {}", card.vocab_size));
+        if let Some(id) = ids
+            .iter()
+            .max()
+            .filter(|id| **id as usize >= card.vocab_size)
+        {
+            return Err(format!(
+                "the id {id} is outside the vocabulary of {}",
+                card.vocab_size
+            ));
         }
         if let (Some(labels), Some(names)) = (&self.labels, &card.label_names) {
             let labels: &[u32] = self.column(labels);
-            if let Some(label) = labels.iter().max().filter(|label| **label as usize >= names.len()) {
-                return Err(format!("the label {label} has no name among {}", names.len()));
+            if let Some(label) = labels
+                .iter()
+                .max()
+                .filter(|label| **label as usize >= names.len())
+            {
+                return Err(format!(
+                    "the label {label} has no name among {}",
+                    names.len()
+                ));
             }
         }
         Ok(())
@@ -363,13 +449,19 @@ mod tests {
     fn written(label: Option<&[u32]>) -> (tempfile::TempDir, Encoded) {
         let folder = tempfile::tempdir().unwrap();
         let tokenizer = small_tokenizer();
-        let texts = [("red fish", Some("blue fish")), ("", None), ("one fish two fish", None)]
-            .map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned)));
+        let texts = [
+            ("red fish", Some("blue fish")),
+            ("", None),
+            ("one fish two fish", None),
+        ]
+        .map(|(text, pair)| (text.to_owned(), pair.map(str::to_owned)));
         let encoded = tokenizer.encode(&texts, 5).unwrap();
         let names = vec!["no".to_owned(), "yes".to_owned()];
         let mut card = TokensCard::new(&tokenizer, 5, Some(names));
-        card.splits
-            .insert("train".to_owned(), write_split(folder.path(), "train", &encoded, &[7, 8, 9], label).unwrap());
+        card.splits.insert(
+            "train".to_owned(),
+            write_split(folder.path(), "train", &encoded, &[7, 8, 9], label).unwrap(),
+        );
         write_card(folder.path(), &card, &tokenizer).unwrap();
         (folder, encoded)
     }
@@ -397,7 +489,14 @@ mod tests {
     #[test]
     fn rows_without_labels_have_none() {
         let (folder, _) = written(None);
-        assert_eq!(Tokens::open(folder.path()).unwrap().split("train").unwrap().label(0), None);
+        assert_eq!(
+            Tokens::open(folder.path())
+                .unwrap()
+                .split("train")
+                .unwrap()
+                .label(0),
+            None
+        );
     }
 
     #[test]
@@ -406,9 +505,19 @@ mod tests {
         let tokenizer = small_tokenizer();
         let encoded = tokenizer.encode(&[], 8).unwrap();
         let mut card = TokensCard::new(&tokenizer, 8, None);
-        card.splits.insert("test".to_owned(), write_split(folder.path(), "test", &encoded, &[], None).unwrap());
+        card.splits.insert(
+            "test".to_owned(),
+            write_split(folder.path(), "test", &encoded, &[], None).unwrap(),
+        );
         write_card(folder.path(), &card, &tokenizer).unwrap();
-        assert_eq!(Tokens::open(folder.path()).unwrap().split("test").unwrap().rows(), 0);
+        assert_eq!(
+            Tokens::open(folder.path())
+                .unwrap()
+                .split("test")
+                .unwrap()
+                .rows(),
+            0
+        );
     }
 
     #[test]
@@ -420,8 +529,12 @@ mod tests {
             ("offsets do not run from 0", |e, _, _| e.offsets[3] += 1),
             ("outside the vocabulary", |e, _, _| e.ids[2] = 1 << 30),
             ("the label 2 has no name", |_, _, labels| labels[0] = 2),
-            ("type_ids is U8 [11], expected U8 [12]", |e, _, _| e.type_ids.truncate(11)),
-            ("more than max_length = 5", |e, _, _| e.offsets[1..3].copy_from_slice(&[5, 6])),
+            ("type_ids is U8 [11], expected U8 [12]", |e, _, _| {
+                e.type_ids.truncate(11)
+            }),
+            ("more than max_length = 5", |e, _, _| {
+                e.offsets[1..3].copy_from_slice(&[5, 6])
+            }),
         ];
         for (problem, harm) in harms {
             let (folder, mut encoded) = written(Some(&[0, 1, 0]));
@@ -439,7 +552,9 @@ mod tests {
             let (folder, _) = written(None);
             let path = folder.path().join("train.safetensors");
             match keep {
-                Some(keep) => std::fs::write(&path, &std::fs::read(&path).unwrap()[..keep]).unwrap(),
+                Some(keep) => {
+                    std::fs::write(&path, &std::fs::read(&path).unwrap()[..keep]).unwrap()
+                }
                 None => std::fs::remove_file(&path).unwrap(),
             }
             Tokens::open(folder.path()).unwrap_err();
@@ -464,8 +579,26 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let lengths: Vec<u32> = (1..=200).rev().collect();
-        assert_eq!(Lengths::of(&lengths), Lengths { p50: 100, p90: 180, p95: 190, p99: 198, max: 200 });
+        assert_eq!(
+            Lengths::of(&lengths),
+            Lengths {
+                p50: 100,
+                p90: 180,
+                p95: 190,
+                p99: 198,
+                max: 200
+            }
+        );
         assert_eq!(Lengths::of(&[]), Lengths::default());
-        assert_eq!(Lengths::of(&[3]), Lengths { p50: 3, p90: 3, p95: 3, p99: 3, max: 3 });
+        assert_eq!(
+            Lengths::of(&[3]),
+            Lengths {
+                p50: 3,
+                p90: 3,
+                p95: 3,
+                p99: 3,
+                max: 3
+            }
+        );
     }
 }

@@ -16,7 +16,9 @@ use std::ops::ControlFlow;
 use rayon::prelude::*;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::{NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+use tokenizers::{
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+};
 
 use super::TextError;
 use super::tokenizer::ROWS_AT_A_TIME;
@@ -60,7 +62,10 @@ pub fn count_words(
         let counted: Vec<_> = texts.par_iter().map(|text| count(text)).collect();
         for (row, counts) in counted.into_iter().enumerate() {
             let row = piece * ROWS_AT_A_TIME + row;
-            for (word, count) in counts.map_err(|e| TextError::Row { row, message: e.to_string() })? {
+            for (word, count) in counts.map_err(|e| TextError::Row {
+                row,
+                message: e.to_string(),
+            })? {
                 *all.entry(word).or_default() += count;
             }
         }
@@ -103,20 +108,35 @@ pub fn learn_wordpiece(
         return Err(TextError::NothingToLearnFrom);
     }
     let alphabet = alphabet(&words, min_frequency);
-    let words: Vec<(&str, u64)> =
-        words.into_iter().filter(|(word, _)| word.chars().all(|c| alphabet.contains(&c))).collect();
-    let inner: BTreeSet<char> = words.iter().flat_map(|(word, _)| word.chars().skip(1)).collect();
+    let words: Vec<(&str, u64)> = words
+        .into_iter()
+        .filter(|(word, _)| word.chars().all(|c| alphabet.contains(&c)))
+        .collect();
+    let inner: BTreeSet<char> = words
+        .iter()
+        .flat_map(|(word, _)| word.chars().skip(1))
+        .collect();
 
     let mut vocabulary: Vec<String> = SPECIALS.map(str::to_owned).into();
     vocabulary.extend(alphabet.iter().map(char::to_string));
     vocabulary.extend(inner.iter().map(|c| format!("##{c}")));
     if vocabulary.len() > vocab_size {
-        return Err(TextError::VocabularyTooSmall { vocab_size, needed: vocabulary.len(), characters: alphabet.len() });
+        return Err(TextError::VocabularyTooSmall {
+            vocab_size,
+            needed: vocabulary.len(),
+            characters: alphabet.len(),
+        });
     }
-    let mut ids: HashMap<String, u32> =
-        vocabulary.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+    let mut ids: HashMap<String, u32> = vocabulary
+        .iter()
+        .enumerate()
+        .map(|(id, token)| (token.clone(), id as u32))
+        .collect();
 
-    let mut pieces: Vec<Vec<u32>> = words.iter().map(|(word, _)| characters(word, &ids)).collect();
+    let mut pieces: Vec<Vec<u32>> = words
+        .iter()
+        .map(|(word, _)| characters(word, &ids))
+        .collect();
     let mut pairs: HashMap<Pair, Seen> = HashMap::new();
     for (word, (pieces, (_, count))) in pieces.iter().zip(&words).enumerate() {
         for pair in pieces.windows(2) {
@@ -126,12 +146,16 @@ pub fn learn_wordpiece(
         }
     }
     // An entry whose count is no longer true is corrected when it comes up; every rise pushes a new entry.
-    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> =
-        pairs.iter().map(|(pair, seen)| (seen.count, Reverse(*pair))).collect();
+    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> = pairs
+        .iter()
+        .map(|(pair, seen)| (seen.count, Reverse(*pair)))
+        .collect();
 
     let mut reported = 0;
     while vocabulary.len() < vocab_size {
-        let Some((count, Reverse(pair))) = queue.pop() else { break };
+        let Some((count, Reverse(pair))) = queue.pop() else {
+            break;
+        };
         if count < min_frequency {
             break;
         }
@@ -206,12 +230,25 @@ fn alphabet(words: &BTreeMap<&str, u64>, min_frequency: u64) -> BTreeSet<char> {
             *counts.entry(c).or_default() += count;
         }
     }
-    counts.into_iter().filter(|(_, count)| *count >= min_frequency).map(|(c, _)| c).collect()
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count >= min_frequency)
+        .map(|(c, _)| c)
+        .collect()
 }
 
 fn characters(word: &str, ids: &HashMap<String, u32>) -> Vec<u32> {
-    let token = |(place, c): (usize, char)| if place == 0 { c.to_string() } else { format!("##{c}") };
-    word.chars().enumerate().filter_map(|character| ids.get(&token(character)).copied()).collect()
+    let token = |(place, c): (usize, char)| {
+        if place == 0 {
+            c.to_string()
+        } else {
+            format!("##{c}")
+        }
+    };
+    word.chars()
+        .enumerate()
+        .filter_map(|character| ids.get(&token(character)).copied())
+        .collect()
 }
 
 fn merge(pieces: &[u32], pair: Pair, new: u32) -> Vec<u32> {
@@ -241,8 +278,17 @@ pub(super) mod tests {
         ControlFlow::Continue(())
     }
 
-    fn learn(texts: &[&str], vocab_size: usize, min_frequency: u64) -> Result<Vec<String>, TextError> {
-        learn_wordpiece(&count_words(texts, true, &mut go_on)?, vocab_size, min_frequency, &mut go_on)
+    fn learn(
+        texts: &[&str],
+        vocab_size: usize,
+        min_frequency: u64,
+    ) -> Result<Vec<String>, TextError> {
+        learn_wordpiece(
+            &count_words(texts, true, &mut go_on)?,
+            vocab_size,
+            min_frequency,
+            &mut go_on,
+        )
     }
 
     pub(in crate::text) fn small_tokenizer() -> Tokenizer {
@@ -253,7 +299,13 @@ pub(super) mod tests {
     #[test]
     fn the_most_frequent_pair_is_merged_first() {
         let vocabulary = learn(&["aab aab aab cd cd"], 12, 1).unwrap();
-        assert_eq!(vocabulary, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "##a", "##b", "##d"]);
+        assert_eq!(
+            vocabulary,
+            [
+                "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "##a", "##b",
+                "##d"
+            ]
+        );
         let vocabulary = learn(&["aab aab aab cd cd"], 15, 1).unwrap();
         assert_eq!(vocabulary[12..], ["aa", "aab", "cd"]);
     }
@@ -275,7 +327,10 @@ pub(super) mod tests {
     #[test]
     fn texts_without_words_are_an_error() {
         for texts in [&[][..], &["", "  \u{0}\t"]] {
-            assert!(matches!(learn(texts, 100, 1), Err(TextError::NothingToLearnFrom)));
+            assert!(matches!(
+                learn(texts, 100, 1),
+                Err(TextError::NothingToLearnFrom)
+            ));
         }
     }
 
@@ -284,22 +339,39 @@ pub(super) mod tests {
         // A wrong count would merge a pair that is not there, or never end.
         let vocabulary = learn(&["aaaa aaaaaaa aaaaaaaaaa banana bananana"], 200, 1).unwrap();
         for word in ["aaaa", "aaaaaaa", "aaaaaaaaaa", "banana", "bananana"] {
-            assert!(vocabulary.contains(&word.to_owned()), "{word} is not in {vocabulary:?}");
+            assert!(
+                vocabulary.contains(&word.to_owned()),
+                "{word} is not in {vocabulary:?}"
+            );
         }
     }
 
     #[test]
     fn counting_and_learning_stop_when_told_to() {
         let stop = &mut |_| ControlFlow::Break(());
-        assert!(matches!(count_words(&["a"], true, stop), Err(TextError::Interrupted)));
+        assert!(matches!(
+            count_words(&["a"], true, stop),
+            Err(TextError::Interrupted)
+        ));
         let counts = count_words(&["a"], true, &mut go_on).unwrap();
-        assert!(matches!(learn_wordpiece(&counts, 100, 1, stop), Err(TextError::Interrupted)));
+        assert!(matches!(
+            learn_wordpiece(&counts, 100, 1, stop),
+            Err(TextError::Interrupted)
+        ));
     }
 
     #[test]
     fn the_order_of_the_texts_does_not_matter() {
-        let texts = ["der rote Fisch", "the red fish", "le poisson rouge", "红鱼 red"];
+        let texts = [
+            "der rote Fisch",
+            "the red fish",
+            "le poisson rouge",
+            "红鱼 red",
+        ];
         let reversed: Vec<&str> = texts.into_iter().rev().collect();
-        assert_eq!(learn(&texts, 60, 1).unwrap(), learn(&reversed, 60, 1).unwrap());
+        assert_eq!(
+            learn(&texts, 60, 1).unwrap(),
+            learn(&reversed, 60, 1).unwrap()
+        );
     }
 }

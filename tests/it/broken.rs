@@ -36,9 +36,14 @@ fn stable(text: &str, project: &Project) -> String {
     let canonical = root.canonicalize().unwrap();
     let mut text = text.replace("\r\n", "\n");
     for path in [canonical, root] {
-        text = text.replace(&format!("{}/", path.display()).replace("//", "/"), "").replace(path.to_str().unwrap(), ".");
+        text = text
+            .replace(&format!("{}/", path.display()).replace("//", "/"), "")
+            .replace(path.to_str().unwrap(), ".");
     }
-    let lines = text.lines().map(str::trim_end).filter(|line| !line.contains(" in ") || !line.ends_with(" s") && !line.ends_with(" ms"));
+    let lines = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.contains(" in ") || !line.ends_with(" s") && !line.ends_with(" ms"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -55,7 +60,10 @@ fn every_broken_spec_gets_a_clear_error() {
     let specs = files("broken_specs", "toml");
     assert!(specs.len() >= 30, "{} broken specs", specs.len());
     let project = Project::empty();
-    copy_folder(&repository().join("tests/broken_specs"), &project.path("specs"));
+    copy_folder(
+        &repository().join("tests/broken_specs"),
+        &project.path("specs"),
+    );
     settings("broken_specs").bind(|| {
         for spec in specs {
             let name = spec.file_stem().unwrap().to_string_lossy().into_owned();
@@ -70,7 +78,10 @@ fn every_broken_spec_gets_a_clear_error() {
 #[test]
 fn every_good_spec_passes() {
     let project = Project::empty();
-    copy_folder(&repository().join("tests/good_specs"), &project.path("specs"));
+    copy_folder(
+        &repository().join("tests/good_specs"),
+        &project.path("specs"),
+    );
     let specs = files("good_specs", "toml");
     assert!(specs.len() >= 5);
     for spec in specs {
@@ -85,13 +96,20 @@ fn every_broken_data_file_gets_a_clear_error() {
     let specs = files("broken_data", "toml");
     assert!(specs.len() >= 12, "{} broken data files", specs.len());
     let project = Project::empty();
-    copy_folder(&repository().join("tests/broken_data"), &project.path("data"));
+    copy_folder(
+        &repository().join("tests/broken_data"),
+        &project.path("data"),
+    );
     settings("broken_data").bind(|| {
         for spec in specs {
             let name = spec.file_stem().unwrap().to_string_lossy().into_owned();
             let said = project.refit(&["run", &format!("data/{name}.toml")]);
             assert_eq!(said.code, Some(1), "{name}: {}", said.stderr);
-            assert!(!said.stderr.contains("panicked") && !said.stderr.contains("fault of refit"), "{name}: {}", said.stderr);
+            assert!(
+                !said.stderr.contains("panicked") && !said.stderr.contains("fault of refit"),
+                "{name}: {}",
+                said.stderr
+            );
             insta::assert_snapshot!(name, stable(&said.stderr, &project));
         }
     });
@@ -102,13 +120,20 @@ fn every_broken_model_or_tokenizer_gets_a_clear_error() {
     let specs = files("broken_models", "toml");
     assert!(specs.len() >= 8, "{} broken models", specs.len());
     let project = Project::tiny();
-    copy_folder(&repository().join("tests/broken_models"), &project.path("models"));
+    copy_folder(
+        &repository().join("tests/broken_models"),
+        &project.path("models"),
+    );
     settings("broken_models").bind(|| {
         for spec in specs {
             let name = spec.file_stem().unwrap().to_string_lossy().into_owned();
             let said = project.refit(&["run", &format!("models/{name}.toml")]);
             assert!(matches!(said.code, Some(1 | 2)), "{name}: {}", said.stderr);
-            assert!(!said.stderr.contains("panicked") && !said.stderr.contains("fault of refit"), "{name}: {}", said.stderr);
+            assert!(
+                !said.stderr.contains("panicked") && !said.stderr.contains("fault of refit"),
+                "{name}: {}",
+                said.stderr
+            );
             insta::assert_snapshot!(name, stable(&said.stderr, &project));
         }
     });
@@ -117,10 +142,21 @@ fn every_broken_model_or_tokenizer_gets_a_clear_error() {
 #[test]
 fn a_broken_run_leaves_nothing_behind() {
     let project = Project::empty();
-    copy_folder(&repository().join("tests/broken_data"), &project.path("data"));
+    copy_folder(
+        &repository().join("tests/broken_data"),
+        &project.path("data"),
+    );
     for spec in files("broken_data", "toml") {
         let name = spec.file_name().unwrap().to_string_lossy().into_owned();
         project.refit(&["run", &format!("data/{name}")]).exits(1);
     }
-    assert!(project.refit(&["cache", "list", "--json"]).success().json().as_array().unwrap().is_empty());
+    assert!(
+        project
+            .refit(&["cache", "list", "--json"])
+            .success()
+            .json()
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -68,8 +68,13 @@ impl Golden {
         let assets = env::var_os("REFIT_TEST_ASSETS").map(PathBuf::from);
         let named = env::var_os("REFIT_GOLDEN").map(PathBuf::from);
         let Some(assets) = assets else {
-            assert!(named.is_none(), "REFIT_GOLDEN needs its model from REFIT_TEST_ASSETS/models");
-            return skipped("golden needs REFIT_TEST_ASSETS, the folder of models, data and reference numbers");
+            assert!(
+                named.is_none(),
+                "REFIT_GOLDEN needs its model from REFIT_TEST_ASSETS/models"
+            );
+            return skipped(
+                "golden needs REFIT_TEST_ASSETS, the folder of models, data and reference numbers",
+            );
         };
         let folder = named.unwrap_or_else(|| assets.join("golden/minilm-l6-ag-news"));
         let rows = env::var_os("REFIT_GOLDEN_ROWS").map(PathBuf::from);
@@ -79,12 +84,21 @@ impl Golden {
         let reference: Reference = serde_json::from_str(&text).unwrap();
         let model = assets.join("models").join(&reference.model);
         let tokenizer = Tokenizer::open(&model).unwrap();
-        Some(Golden { folder, rows, model, reference, tokenizer })
+        Some(Golden {
+            folder,
+            rows,
+            model,
+            reference,
+            tokenizer,
+        })
     }
 
     /// The classifier with the head and the pooler that the reference began with.
     fn classifier(&self, device: &Device) -> Classifier {
-        let head = HeadSettings { pooling: Pooling::Pooler, dropout: Some(0.0) };
+        let head = HeadSettings {
+            pooling: Pooling::Pooler,
+            dropout: Some(0.0),
+        };
         let files = EncoderFiles::in_folder(&self.model);
         let labels = self.reference.labels.len();
         let (classifier, _, _) = Classifier::pretrained(&files, &head, labels, 0, device).unwrap();
@@ -103,15 +117,27 @@ impl Golden {
         let bytes = fs::read(self.folder.join("reference.safetensors")).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let view = file.tensor(name).unwrap();
-        let values = view.data().as_chunks::<4>().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        let values = view
+            .data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&value| f32::from_le_bytes(value))
+            .collect();
         (view.shape().to_owned(), values)
     }
 
     /// Token ids of each text, cut but not padded.
     fn ids(&self, texts: &[String]) -> Vec<Vec<i32>> {
-        let texts: Vec<(String, Option<String>)> = texts.iter().map(|text| (text.clone(), None)).collect();
-        let encoded = self.tokenizer.encode(&texts, self.reference.max_length).unwrap();
-        (0..texts.len()).map(|row| encoded.ids(row).iter().map(|&id| id as i32).collect()).collect()
+        let texts: Vec<(String, Option<String>)> =
+            texts.iter().map(|text| (text.clone(), None)).collect();
+        let encoded = self
+            .tokenizer
+            .encode(&texts, self.reference.max_length)
+            .unwrap();
+        (0..texts.len())
+            .map(|row| encoded.ids(row).iter().map(|&id| id as i32).collect())
+            .collect()
     }
 
     /// Texts padded to the longest of them.
@@ -121,10 +147,20 @@ impl Golden {
         let pad = self.tokenizer.pad_id() as i32;
         let cells = |row: &Vec<i32>| {
             let padding = length - row.len();
-            row.iter().map(|&id| (id, true)).chain((0..padding).map(|_| (pad, false))).collect::<Vec<_>>()
+            row.iter()
+                .map(|&id| (id, true))
+                .chain((0..padding).map(|_| (pad, false)))
+                .collect::<Vec<_>>()
         };
         let (ids, mask): (Vec<i32>, Vec<bool>) = rows.iter().flat_map(cells).unzip();
-        Batch::new(ids, vec![0; rows.len() * length], mask, rows.len(), length, device)
+        Batch::new(
+            ids,
+            vec![0; rows.len() * length],
+            mask,
+            rows.len(),
+            length,
+            device,
+        )
     }
 
     /// The first `count` texts and targets of the rows, numbered as `make_golden.py` numbers them.
@@ -133,19 +169,41 @@ impl Golden {
             .with_columns(Some(vec!["text".to_owned(), "label".to_owned()]))
             .finish()
             .unwrap();
-        let texts = frame.column("text").unwrap().cast(&DataType::String).unwrap();
-        let labels = frame.column("label").unwrap().cast(&DataType::String).unwrap();
+        let texts = frame
+            .column("text")
+            .unwrap()
+            .cast(&DataType::String)
+            .unwrap();
+        let labels = frame
+            .column("label")
+            .unwrap()
+            .cast(&DataType::String)
+            .unwrap();
         let names: Vec<String> = self.reference.labels.iter().map(plain).collect();
         let number = |label: &str| names.iter().position(|name| name == label).unwrap() as i32;
-        let texts = texts.str().unwrap().iter().take(count).map(|text| text.unwrap().to_owned()).collect();
-        let targets = labels.str().unwrap().iter().take(count).map(|label| number(label.unwrap())).collect();
+        let texts = texts
+            .str()
+            .unwrap()
+            .iter()
+            .take(count)
+            .map(|text| text.unwrap().to_owned())
+            .collect();
+        let targets = labels
+            .str()
+            .unwrap()
+            .iter()
+            .take(count)
+            .map(|label| number(label.unwrap()))
+            .collect();
         (texts, targets)
     }
 }
 
 /// A label as text: names as they are, numbers in digits.
 fn plain(label: &Value) -> String {
-    label.as_str().map_or_else(|| label.to_string(), str::to_owned)
+    label
+        .as_str()
+        .map_or_else(|| label.to_string(), str::to_owned)
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -156,15 +214,27 @@ fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn worst(found: &[f32], wanted: impl IntoIterator<Item = f64>) -> f64 {
     let wanted: Vec<f64> = wanted.into_iter().collect();
     assert_eq!(found.len(), wanted.len());
-    let differences = found.iter().zip(wanted).map(|(&found, wanted)| (f64::from(found) - wanted).abs());
+    let differences = found
+        .iter()
+        .zip(wanted)
+        .map(|(&found, wanted)| (f64::from(found) - wanted).abs());
     // `max` would pass over a NaN.
-    differences.fold(0.0, |worst, difference| if difference <= worst { worst } else { difference })
+    differences.fold(0.0, |worst, difference| {
+        if difference <= worst {
+            worst
+        } else {
+            difference
+        }
+    })
 }
 
 /// Fails unless `found` is within `tolerance`, and says how near it is.
 fn near(what: &str, found: f64, tolerance: f64) {
     eprintln!("{what}: off by {found:.2e} of {tolerance:.0e}");
-    assert!(found <= tolerance, "{what}: off by {found:e}, at most {tolerance:e} is right");
+    assert!(
+        found <= tolerance,
+        "{what}: off by {found:e}, at most {tolerance:e} is right"
+    );
 }
 
 /// The device, or `None` when this build has none of that name.
@@ -182,7 +252,9 @@ fn skipped<T>(why: &str) -> Option<T> {
 }
 
 fn encoder_outputs(name: &str) {
-    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else { return };
+    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else {
+        return;
+    };
     let classifier = golden.classifier(&device);
     let reference = &golden.reference;
     let batch = golden.batch(&reference.texts, &device);
@@ -192,18 +264,35 @@ fn encoder_outputs(name: &str) {
     let pooled = classifier.pooled(hidden.clone(), &batch.mask);
     let logits = classifier.forward(&batch, &Mode::Evaluate);
     assert_eq!(hidden.dims().to_vec(), golden.tensor("last_hidden_state").0);
-    near("last hidden state", worst(&numbers(hidden), floats("last_hidden_state")), HIDDEN);
+    near(
+        "last hidden state",
+        worst(&numbers(hidden), floats("last_hidden_state")),
+        HIDDEN,
+    );
     near("pooled", worst(&numbers(pooled), floats("pooled")), HIDDEN);
-    near("logits", worst(&numbers(logits), reference.logits.concat()), HIDDEN);
+    near(
+        "logits",
+        worst(&numbers(logits), reference.logits.concat()),
+        HIDDEN,
+    );
 
     let (shape, attention) = golden.tensor("attention_first");
-    let found = classifier.attention(&batch, 0).unwrap().narrow(0, 0, shape[0]);
+    let found = classifier
+        .attention(&batch, 0)
+        .unwrap()
+        .narrow(0, 0, shape[0]);
     assert_eq!(found.dims().to_vec(), shape);
-    near("attention", worst(&numbers(found), attention.into_iter().map(f64::from)), HIDDEN);
+    near(
+        "attention",
+        worst(&numbers(found), attention.into_iter().map(f64::from)),
+        HIDDEN,
+    );
 }
 
 fn loss_and_gradients(name: &str) {
-    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else { return };
+    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else {
+        return;
+    };
     let classifier = golden.classifier(&device).train();
     let device = model::device_of(&classifier);
     let reference = &golden.reference;
@@ -213,31 +302,52 @@ fn loss_and_gradients(name: &str) {
     let found = Gradients::of(&loss, &classifier).norms().unwrap();
     near("loss", worst(&numbers(loss), [reference.loss]), HIDDEN);
 
-    assert!(found.keys().eq(reference.gradient_norms.keys()), "other parameters than in transformers");
+    assert!(
+        found.keys().eq(reference.gradient_norms.keys()),
+        "other parameters than in transformers"
+    );
     let off = |name: &str, found: f32| {
         let wanted = reference.gradient_norms[name];
         let difference = (f64::from(found) - wanted).abs();
-        if difference <= NO_GRADIENT { 0.0 } else { difference / wanted }
+        if difference <= NO_GRADIENT {
+            0.0
+        } else {
+            difference / wanted
+        }
     };
     let (name, share) = found
         .iter()
         .map(|(name, &norm)| (name, off(name, norm)))
         .reduce(|worst, other| if other.1 <= worst.1 { worst } else { other })
         .unwrap();
-    near(&format!("gradient norms, the worst that of {name}"), share, NORM);
+    near(
+        &format!("gradient norms, the worst that of {name}"),
+        share,
+        NORM,
+    );
 }
 
 fn thirty_steps(name: &str) {
-    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else { return };
+    let (Some(golden), Some(device)) = (Golden::find(), on(name)) else {
+        return;
+    };
     let mut classifier = golden.classifier(&device).train();
     let autodiff = model::device_of(&classifier);
     let reference = &golden.reference;
     let steps = reference.trajectory.len();
     let (texts, targets) = golden.rows(BATCH * steps);
-    assert_eq!(texts[..BATCH], reference.texts, "REFIT_GOLDEN_ROWS is not the file that REFIT_GOLDEN was made from");
+    assert_eq!(
+        texts[..BATCH],
+        reference.texts,
+        "REFIT_GOLDEN_ROWS is not the file that REFIT_GOLDEN was made from"
+    );
 
     let settings = OptimizerSettings::default();
-    let schedule = Schedule::new(&ScheduleSettings::default(), settings.learning_rate, steps as u64);
+    let schedule = Schedule::new(
+        &ScheduleSettings::default(),
+        settings.learning_rate,
+        steps as u64,
+    );
     let mut optimizer = AdamW::new(&settings);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (step, (texts, targets)) in texts.chunks(BATCH).zip(targets.chunks(BATCH)).enumerate() {
@@ -247,17 +357,37 @@ fn thirty_steps(name: &str) {
         let (gradients, norm) = Gradients::of(&loss, &classifier).clip(settings.max_grad_norm);
         let rate = schedule.rate(step as u64);
         let wanted = &reference.trajectory[step];
-        assert!((rate - wanted.learning_rate).abs() < 1e-12, "step {step}: rate {rate}, {}", wanted.learning_rate);
+        assert!(
+            (rate - wanted.learning_rate).abs() < 1e-12,
+            "step {step}: rate {rate}, {}",
+            wanted.learning_rate
+        );
         losses.extend(numbers(loss));
         norms.extend(numbers(norm.unwrap()));
         classifier = optimizer.step(classifier, gradients, rate);
     }
-    near("losses of all steps", worst(&losses, reference.trajectory.iter().map(|step| step.loss)), LOSS);
-    let shares: Vec<f32> = norms.iter().zip(&reference.trajectory).map(|(n, r)| n / r.gradient_norm as f32).collect();
-    near("gradient norms of all steps", worst(&shares, vec![1.0; steps]), NORM);
+    near(
+        "losses of all steps",
+        worst(&losses, reference.trajectory.iter().map(|step| step.loss)),
+        LOSS,
+    );
+    let shares: Vec<f32> = norms
+        .iter()
+        .zip(&reference.trajectory)
+        .map(|(n, r)| n / r.gradient_norm as f32)
+        .collect();
+    near(
+        "gradient norms of all steps",
+        worst(&shares, vec![1.0; steps]),
+        NORM,
+    );
     let batch = golden.batch(&reference.texts, &device);
     let logits = numbers(classifier.valid().forward(&batch, &Mode::Evaluate));
-    near("logits afterwards", worst(&logits, reference.eval_logits.concat()), LOSS);
+    near(
+        "logits afterwards",
+        worst(&logits, reference.eval_logits.concat()),
+        LOSS,
+    );
 }
 
 #[test]
@@ -266,7 +396,9 @@ fn the_tokenizer_gives_the_ids_of_the_reference() {
     let reference = &golden.reference;
     let length = reference.input_ids.iter().map(Vec::len).max().unwrap();
     let mut found = golden.ids(&reference.texts);
-    found.iter_mut().for_each(|row| row.resize(length, golden.tokenizer.pad_id() as i32));
+    found
+        .iter_mut()
+        .for_each(|row| row.resize(length, golden.tokenizer.pad_id() as i32));
     assert_eq!(found, reference.input_ids);
 }
 

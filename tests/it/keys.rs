@@ -33,7 +33,11 @@ fn a_changed_seed_retrains() {
 fn the_seed_of_a_stage_of_its_own_is_not_the_pipelines() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    project.replace(SPEC, "[train.classifier]\n", "[train.classifier]\nseed = 6\n");
+    project.replace(
+        SPEC,
+        "[train.classifier]\n",
+        "[train.classifier]\nseed = 6\n",
+    );
     assert_eq!(project.built(&[SPEC]), ["classifier", "scores", "bundle"]);
 }
 
@@ -43,8 +47,16 @@ fn a_comment_key_order_and_spelled_out_defaults_change_nothing() {
     project.run(&[SPEC]);
     project.replace(SPEC, "version = 1\n", "# a comment\nversion = 1\n");
     project.replace(SPEC, "input = \"more\"\n", "");
-    project.replace(SPEC, "max_length = 24", "max_length = 24\ninput = 'more' # moved");
-    project.replace(SPEC, "epochs = 2\nbatch = { size = 8 }", "batch = { padding = \"longest\", size = 8, group_by_length = true }\nepochs = 2");
+    project.replace(
+        SPEC,
+        "max_length = 24",
+        "max_length = 24\ninput = 'more' # moved",
+    );
+    project.replace(
+        SPEC,
+        "epochs = 2\nbatch = { size = 8 }",
+        "batch = { padding = \"longest\", size = 8, group_by_length = true }\nepochs = 2",
+    );
     assert!(project.built(&[SPEC]).is_empty());
 }
 
@@ -71,7 +83,11 @@ fn a_renamed_folder_changes_nothing() {
 fn a_renamed_stage_changes_nothing() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    let text = project.read(SPEC).replace("classifier", "model_b").replace("\"tokens\"", "\"pieces\"").replace("tokenize.tokens", "tokenize.pieces");
+    let text = project
+        .read(SPEC)
+        .replace("classifier", "model_b")
+        .replace("\"tokens\"", "\"pieces\"")
+        .replace("tokenize.tokens", "tokenize.pieces");
     project.write(SPEC, &text);
     assert!(project.built(&[SPEC]).is_empty());
 }
@@ -107,8 +123,15 @@ fn another_place_of_the_export_only_places_it_there() {
 fn other_jobs_and_another_device_name_change_nothing() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    assert!(project.built(&[SPEC, "--jobs", "3", "--device", "flex"]).is_empty());
-    project.write(SPEC, &(project.read(SPEC) + "\n[run]\njobs = 2\ndevice = \"flex\"\n"));
+    assert!(
+        project
+            .built(&[SPEC, "--jobs", "3", "--device", "flex"])
+            .is_empty()
+    );
+    project.write(
+        SPEC,
+        &(project.read(SPEC) + "\n[run]\njobs = 2\ndevice = \"flex\"\n"),
+    );
     assert!(project.built(&[SPEC]).is_empty());
 }
 
@@ -126,7 +149,10 @@ fn one_byte_in_the_test_file_reruns_what_reads_the_tests() {
     project.run(&[SPEC]);
     project.replace("data/test.csv", "garden", "gardex");
     let built = project.built(&[SPEC]);
-    assert!(built.contains(&"data".to_owned()) && built.contains(&"scores".to_owned()), "{built:?}");
+    assert!(
+        built.contains(&"data".to_owned()) && built.contains(&"scores".to_owned()),
+        "{built:?}"
+    );
 }
 
 #[test]
@@ -138,12 +164,23 @@ fn one_byte_in_a_tokenizer_file_reruns_exactly_its_consumers() {
     std::fs::create_dir(project.path("tokenizer")).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        std::fs::copy(entry.path(), project.path("tokenizer").join(entry.file_name())).unwrap();
+        std::fs::copy(
+            entry.path(),
+            project.path("tokenizer").join(entry.file_name()),
+        )
+        .unwrap();
     }
-    project.replace(SPEC, "train_tokenizer = { model = \"wordpiece\", vocab_size = 150, min_frequency = 1 }", "tokenizer = \"tokenizer\"");
+    project.replace(
+        SPEC,
+        "train_tokenizer = { model = \"wordpiece\", vocab_size = 150, min_frequency = 1 }",
+        "tokenizer = \"tokenizer\"",
+    );
     project.run(&[SPEC]);
     project.replace("tokenizer/tokenizer.json", "garden", "gardex");
-    assert_eq!(project.built(&[SPEC]), ["tokens", "classifier", "scores", "bundle"]);
+    assert_eq!(
+        project.built(&[SPEC]),
+        ["tokens", "classifier", "scores", "bundle"]
+    );
 }
 
 #[test]
@@ -180,7 +217,11 @@ fn a_corrupted_artifact_is_found_by_verify_and_rebuilt_by_run() {
     std::fs::write(&file, bytes).unwrap();
 
     let verified = project.refit(&["cache", "verify"]).exits(1);
-    assert!(verified.stdout.contains("train.safetensors"), "{}", verified.stdout);
+    assert!(
+        verified.stdout.contains("train.safetensors"),
+        "{}",
+        verified.stdout
+    );
     let after = project.run(&[SPEC]);
     project.refit(&["cache", "verify"]).success();
     assert_eq!(digests(&before), digests(&after));
@@ -192,7 +233,11 @@ fn a_corrupted_artifact_is_noticed_by_run_itself() {
     let project = Project::tiny();
     project.run(&[SPEC]);
     let tokens = project.refit(&["path", SPEC, "tokens"]).success().stdout;
-    std::fs::write(std::path::Path::new(tokens.trim()).join("train.safetensors"), "garbage").unwrap();
+    std::fs::write(
+        std::path::Path::new(tokens.trim()).join("train.safetensors"),
+        "garbage",
+    )
+    .unwrap();
     assert_eq!(project.built(&[SPEC]), ["tokens"]);
     project.refit(&["cache", "verify"]).success();
 }
@@ -201,7 +246,9 @@ fn a_corrupted_artifact_is_noticed_by_run_itself() {
 fn a_collected_object_leaves_its_step_fresh_until_a_consumer_runs() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    let collected = project.refit(&["cache", "gc", "--older-than", "0s"]).success();
+    let collected = project
+        .refit(&["cache", "gc", "--older-than", "0s"])
+        .success();
     assert!(collected.stdout.contains("removed"));
     assert!(project.built(&[SPEC]).is_empty());
     project.replace(SPEC, "learning_rate = 1e-3", "learning_rate = 2e-3");
@@ -214,9 +261,13 @@ fn gc_keeps_what_a_spec_uses() {
     project.run(&[SPEC]);
     project.run(&[SPEC, "--set", "train.classifier.epochs=1"]);
     project.run(&[SPEC]);
-    let dry = project.refit(&["cache", "gc", "--unused-by", SPEC, "--dry-run"]).success();
+    let dry = project
+        .refit(&["cache", "gc", "--unused-by", SPEC, "--dry-run"])
+        .success();
     assert_eq!(dry.stdout.lines().count(), 3, "{}", dry.stdout);
-    project.refit(&["cache", "gc", "--unused-by", SPEC]).success();
+    project
+        .refit(&["cache", "gc", "--unused-by", SPEC])
+        .success();
     for stage in ALL {
         project.refit(&["path", SPEC, stage]).success();
     }
@@ -226,7 +277,10 @@ fn gc_keeps_what_a_spec_uses() {
 #[test]
 fn two_runs_from_empty_stores_give_the_same_digests() {
     let (first, second) = (Project::tiny(), Project::tiny());
-    assert_eq!(digests(&first.run(&[SPEC])), digests(&second.run(&[SPEC, "--jobs", "2"])));
+    assert_eq!(
+        digests(&first.run(&[SPEC])),
+        digests(&second.run(&[SPEC, "--jobs", "2"]))
+    );
 }
 
 #[test]
@@ -234,8 +288,14 @@ fn one_and_two_threads_give_the_same_digests() {
     let with_threads = |count: &str| {
         let project = Project::tiny();
         let mut command = project.command(&["run", SPEC, "--json"]);
-        command.env("RAYON_NUM_THREADS", count).env("POLARS_MAX_THREADS", count);
-        digests(&crate::project::Said::from(command.output().unwrap()).success().json())
+        command
+            .env("RAYON_NUM_THREADS", count)
+            .env("POLARS_MAX_THREADS", count);
+        digests(
+            &crate::project::Said::from(command.output().unwrap())
+                .success()
+                .json(),
+        )
     };
     assert_eq!(with_threads("1"), with_threads("2"));
 }
@@ -255,9 +315,14 @@ fn a_deleted_export_is_placed_again() {
 fn a_deleted_export_is_placed_again_from_a_collected_object() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    project.refit(&["cache", "gc", "--older-than", "0s"]).success();
+    project
+        .refit(&["cache", "gc", "--older-than", "0s"])
+        .success();
     std::fs::remove_dir_all(project.path("dist")).unwrap();
-    assert_eq!(project.built(&[SPEC]).last().map(String::as_str), Some("bundle"));
+    assert_eq!(
+        project.built(&[SPEC]).last().map(String::as_str),
+        Some("bundle")
+    );
     assert!(project.path("dist/model.safetensors").is_file());
 }
 
@@ -268,7 +333,11 @@ fn an_edited_export_is_refused_without_force() {
     project.write("dist/README.md", "mine now");
     project.replace(SPEC, "learning_rate = 1e-3", "learning_rate = 2e-3");
     let refused = project.refit(&["run", SPEC]).exits(1);
-    assert!(refused.stderr.contains("README.md") && refused.stderr.contains("--force bundle"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("README.md") && refused.stderr.contains("--force bundle"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(project.read("dist/README.md"), "mine now");
     project.refit(&["run", SPEC, "--force", "bundle"]).success();
     assert_ne!(project.read("dist/README.md"), "mine now");
@@ -279,7 +348,11 @@ fn a_foreign_folder_is_refused_without_force() {
     let project = Project::tiny();
     project.write("dist/thesis.txt", "years of work");
     let refused = project.refit(&["run", SPEC]).exits(1);
-    assert!(refused.stderr.contains("did not place"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("did not place"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(project.read("dist/thesis.txt"), "years of work");
 }
 
@@ -287,7 +360,11 @@ fn a_foreign_folder_is_refused_without_force() {
 fn an_option_at_its_default_is_not_in_the_key() {
     let project = Project::tiny();
     let before = project.run(&[SPEC, "tokens"]);
-    project.replace(SPEC, "vocab_size = 150, min_frequency = 1", "vocab_size = 150, min_frequency = 1, lowercase = true");
+    project.replace(
+        SPEC,
+        "vocab_size = 150, min_frequency = 1",
+        "vocab_size = 150, min_frequency = 1, lowercase = true",
+    );
     let after = project.run(&[SPEC, "tokens"]);
     assert_eq!(before["steps"][2]["key"], after["steps"][2]["key"]);
 }

@@ -18,10 +18,25 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("model", &["device"]),
     ("learn", &["model", "text", "metrics", "device"]),
-    ("stage", &["artifact", "table", "text", "model", "learn", "metrics", "device"]),
+    (
+        "stage",
+        &[
+            "artifact", "table", "text", "model", "learn", "metrics", "device",
+        ],
+    ),
     ("spec", &["artifact", "stage"]),
     ("plan", &["spec", "stage", "fingerprint", "artifact"]),
-    ("run", &["plan", "store", "outcome", "stage", "fingerprint", "artifact"]),
+    (
+        "run",
+        &[
+            "plan",
+            "store",
+            "outcome",
+            "stage",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
 ];
 
 /// Crate → the modules that may name it.
@@ -50,9 +65,22 @@ fn sources() -> Vec<Source> {
             if path.is_dir() {
                 pending.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let first = path.strip_prefix(&root).unwrap().components().next().unwrap();
-                let module = Path::new(first.as_os_str()).file_stem().unwrap().to_string_lossy().into_owned();
-                found.push(Source { text: std::fs::read_to_string(&path).unwrap(), path, module });
+                let first = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .components()
+                    .next()
+                    .unwrap();
+                let module = Path::new(first.as_os_str())
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                found.push(Source {
+                    text: std::fs::read_to_string(&path).unwrap(),
+                    path,
+                    module,
+                });
             }
         }
     }
@@ -63,18 +91,25 @@ fn sources() -> Vec<Source> {
 /// The lines of code, without comments and without the tests at the foot.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    code.lines().filter(|line| !line.trim_start().starts_with("//"))
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 /// The modules that a line names: `crate::table::…`, `use crate::{artifact, …}`.
 fn named(line: &str) -> Vec<String> {
     let mut names = Vec::new();
     for rest in line.split("crate::").skip(1) {
-        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let word: String = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect();
         if !word.is_empty() {
             names.push(word);
         }
-        assert!(!rest.starts_with('{'), "write one `use crate::…` per module, so that this test can read it: {line}");
+        assert!(
+            !rest.starts_with('{'),
+            "write one `use crate::…` per module, so that this test can read it: {line}"
+        );
     }
     names
 }
@@ -84,7 +119,9 @@ fn every_module_names_only_those_below_it() {
     let allowed: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
     let mut broken = Vec::new();
     for source in sources() {
-        let Some(allowed) = allowed.get(source.module.as_str()) else { continue };
+        let Some(allowed) = allowed.get(source.module.as_str()) else {
+            continue;
+        };
         for line in code(&source.text) {
             for name in named(line) {
                 if name != source.module && !allowed.contains(&name.as_str()) {
@@ -98,9 +135,17 @@ fn every_module_names_only_those_below_it() {
 
 #[test]
 fn every_module_has_a_place_in_the_layers() {
-    let known: Vec<&str> = MAY_NAME.iter().map(|(name, _)| *name).chain(["lib", "main", "cli"]).collect();
+    let known: Vec<&str> = MAY_NAME
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["lib", "main", "cli"])
+        .collect();
     for source in sources() {
-        assert!(known.contains(&source.module.as_str()), "{} is in no layer", source.path.display());
+        assert!(
+            known.contains(&source.module.as_str()),
+            "{} is in no layer",
+            source.path.display()
+        );
     }
 }
 
@@ -109,9 +154,15 @@ fn every_crate_stays_where_it_belongs() {
     let mut broken = Vec::new();
     for source in sources() {
         for (name, modules) in ONLY_IN {
-            let uses = |line: &str| line.contains(&format!("{name}::")) || line.contains(&format!("use {name};"));
+            let uses = |line: &str| {
+                line.contains(&format!("{name}::")) || line.contains(&format!("use {name};"))
+            };
             let inside = modules.contains(&source.module.as_str());
-            broken.extend(code(&source.text).filter(|line| !inside && uses(line)).map(|line| format!("{}: {line}", source.path.display())));
+            broken.extend(
+                code(&source.text)
+                    .filter(|line| !inside && uses(line))
+                    .map(|line| format!("{}: {line}", source.path.display())),
+            );
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
@@ -119,9 +170,16 @@ fn every_crate_stays_where_it_belongs() {
 
 #[test]
 fn backends_are_chosen_in_one_place() {
-    for source in sources().iter().filter(|source| source.module != "device" && source.module != "kernels") {
+    for source in sources()
+        .iter()
+        .filter(|source| source.module != "device" && source.module != "kernels")
+    {
         for line in source.text.lines() {
-            assert!(!(line.contains("cfg(") && line.contains("feature")), "{}: {line}", source.path.display());
+            assert!(
+                !(line.contains("cfg(") && line.contains("feature")),
+                "{}: {line}",
+                source.path.display()
+            );
         }
     }
 }
@@ -129,11 +187,31 @@ fn backends_are_chosen_in_one_place() {
 #[test]
 fn stage_files_never_import_each_other() {
     for source in sources().iter().filter(|source| source.module == "stage") {
-        let own = source.path.file_stem().unwrap().to_string_lossy().into_owned();
-        let folder = source.path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
-        for kind in ["load", "augment", "tokenize", "train", "evaluate", "export"].iter().filter(|kind| **kind != own && **kind != folder && own != "stage") {
+        let own = source
+            .path
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let folder = source
+            .path
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        for kind in ["load", "augment", "tokenize", "train", "evaluate", "export"]
+            .iter()
+            .filter(|kind| **kind != own && **kind != folder && own != "stage")
+        {
             for line in code(&source.text) {
-                assert!(!line.contains(&format!("stage::{kind}::")) && !line.contains(&format!("super::{kind}::")), "{}: {line}", source.path.display());
+                assert!(
+                    !line.contains(&format!("stage::{kind}::"))
+                        && !line.contains(&format!("super::{kind}::")),
+                    "{}: {line}",
+                    source.path.display()
+                );
             }
         }
     }
@@ -142,19 +220,39 @@ fn stage_files_never_import_each_other() {
 #[test]
 fn every_file_says_what_it_is_for() {
     for source in sources() {
-        assert!(source.text.starts_with("//! "), "{} has no module doc", source.path.display());
+        assert!(
+            source.text.starts_with("//! "),
+            "{} has no module doc",
+            source.path.display()
+        );
     }
 }
 
 #[test]
 fn the_top_level_is_fixed() {
     let allowed = [
-        ".ci", ".git", ".gitignore", ".refit", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "dist", "examples", "pipelines", "schemas", "src",
-        "target", "tests",
+        ".ci",
+        ".git",
+        ".gitignore",
+        ".refit",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "dist",
+        "examples",
+        "pipelines",
+        "schemas",
+        "src",
+        "target",
+        "tests",
     ];
     for entry in std::fs::read_dir(repository()).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        assert!(allowed.contains(&name.as_str()), "{name} has no place at the top level");
+        assert!(
+            allowed.contains(&name.as_str()),
+            "{name} has no place at the top level"
+        );
     }
 }
 
@@ -162,7 +260,11 @@ fn the_top_level_is_fixed() {
 fn nothing_unfinished_is_in_the_source() {
     for source in sources() {
         for word in ["TODO", "FIXME", "XXX", "unimplemented!", "todo!", "dbg!"] {
-            assert!(!source.text.contains(word), "{} holds {word}", source.path.display());
+            assert!(
+                !source.text.contains(word),
+                "{} holds {word}",
+                source.path.display()
+            );
         }
     }
 }

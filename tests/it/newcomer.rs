@@ -14,7 +14,10 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if let Some(info) = line.strip_prefix("```") {
-            let body: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+            let body: Vec<&str> = lines
+                .by_ref()
+                .take_while(|line| !line.starts_with("```"))
+                .collect();
             found.push((info.trim().to_owned(), body.join("\n")));
         }
     }
@@ -24,7 +27,12 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 /// A folder with whatever a README block may read.
 fn furnished() -> Project {
     let project = Project::empty();
-    for name in ["reviews.csv", "train.csv", "data/train.csv", "data/reviews.csv"] {
+    for name in [
+        "reviews.csv",
+        "train.csv",
+        "data/train.csv",
+        "data/reviews.csv",
+    ] {
         project.write(name, &rows(60, 0));
     }
     for name in ["test.csv", "data/test.csv"] {
@@ -51,7 +59,11 @@ fn every_toml_block_of_the_readme_passes_check() {
 
 #[test]
 fn the_first_toml_block_of_the_readme_runs() {
-    let body = blocks(&readme()).into_iter().find(|(info, _)| info == "toml").unwrap().1;
+    let body = blocks(&readme())
+        .into_iter()
+        .find(|(info, _)| info == "toml")
+        .unwrap()
+        .1;
     let project = furnished();
     project.write("pipeline.toml", &body);
     project.run(&["pipeline.toml"]);
@@ -66,8 +78,13 @@ fn every_command_of_the_readme_is_one_that_exists() {
         }
         for line in body.lines().map(|line| line.trim_start_matches("$ ")) {
             let line = line.split(" #").next().unwrap_or_default();
-            let words = line.strip_prefix("refit ").or_else(|| line.split_once("cargo run --release -- ").map(|(_, rest)| rest));
-            let Some(command) = words.and_then(|words| words.split_whitespace().next()) else { continue };
+            let words = line.strip_prefix("refit ").or_else(|| {
+                line.split_once("cargo run --release -- ")
+                    .map(|(_, rest)| rest)
+            });
+            let Some(command) = words.and_then(|words| words.split_whitespace().next()) else {
+                continue;
+            };
             let said = Project::empty().refit(&[command, "--help"]);
             assert_eq!(said.code, Some(0), "{line}");
             seen += 1;
@@ -79,7 +96,9 @@ fn every_command_of_the_readme_is_one_that_exists() {
 #[test]
 fn the_readme_names_only_files_that_exist() {
     for part in readme().split(['`', '(', ')', ' ', '\n']) {
-        let here = ["pipelines/", "examples/", "schemas/", "tests/", "src/"].iter().any(|folder| part.starts_with(folder));
+        let here = ["pipelines/", "examples/", "schemas/", "tests/", "src/"]
+            .iter()
+            .any(|folder| part.starts_with(folder));
         if here && !part.contains(['*', '…', '$', '<']) {
             let path = part.trim_end_matches(['.', ',', ':', ';']);
             assert!(repository().join(path).exists(), "the README names {path}");
@@ -91,21 +110,37 @@ fn the_readme_names_only_files_that_exist() {
 fn the_quickstart_needs_no_network_and_beats_chance_clearly() {
     let project = Project::empty();
     let spec = repository().join("pipelines/quickstart.toml");
-    let to = format!("export.{}.to={}", export_of(&spec), project.path("dist").display());
+    let to = format!(
+        "export.{}.to={}",
+        export_of(&spec),
+        project.path("dist").display()
+    );
     let spec = spec.display().to_string();
     let store = project.path("store").display().to_string();
     let run = project.run(&[&spec, "--set", &to, "--store", &store]);
-    let scores = run["scores"].as_object().unwrap().values().find(|scores| scores.get("per_class").is_some()).unwrap();
+    let scores = run["scores"]
+        .as_object()
+        .unwrap()
+        .values()
+        .find(|scores| scores.get("per_class").is_some())
+        .unwrap();
     let accuracy = scores["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.6, "four classes, accuracy {accuracy}");
     assert!(project.path("dist/config.json").is_file());
-    assert!(project.built(&[&spec, "--set", &to, "--store", &store]).is_empty());
+    assert!(
+        project
+            .built(&[&spec, "--set", &to, "--store", &store])
+            .is_empty()
+    );
 }
 
 /// The name of a spec's export stage.
 fn export_of(spec: &Path) -> String {
     let text = std::fs::read_to_string(spec).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("[export.")).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("[export."))
+        .unwrap();
     line.trim_end_matches(']').to_owned()
 }
 
@@ -113,15 +148,37 @@ fn export_of(spec: &Path) -> String {
 fn the_library_example_classifies_with_a_trained_model() {
     let project = Project::tiny();
     project.run(&["pipeline.toml", "classifier"]);
-    let model = project.refit(&["path", "pipeline.toml", "classifier"]).success().stdout;
+    let model = project
+        .refit(&["path", "pipeline.toml", "classifier"])
+        .success()
+        .stdout;
     // Cargo builds examples beside the binary when it builds the tests.
-    let example = Path::new(env!("CARGO_BIN_EXE_refit")).parent().unwrap().join("examples/classify");
-    assert!(example.is_file(), "{} is built by `cargo test`", example.display());
-    let output = std::process::Command::new(example).arg(model.trim()).args(["the room was bright", "the train was cold"]).output().unwrap();
+    let example = Path::new(env!("CARGO_BIN_EXE_refit"))
+        .parent()
+        .unwrap()
+        .join("examples/classify");
+    assert!(
+        example.is_file(),
+        "{} is built by `cargo test`",
+        example.display()
+    );
+    let output = std::process::Command::new(example)
+        .arg(model.trim())
+        .args(["the room was bright", "the train was cold"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.lines().all(|line| line.contains("good") || line.contains("bad")), "{text}");
+    assert!(
+        text.lines()
+            .all(|line| line.contains("good") || line.contains("bad")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -129,6 +186,10 @@ fn every_pipeline_starts_with_its_schema() {
     for entry in std::fs::read_dir(repository().join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("#:schema ../schemas/pipeline.schema.json\n"), "{}", path.display());
+        assert!(
+            text.starts_with("#:schema ../schemas/pipeline.schema.json\n"),
+            "{}",
+            path.display()
+        );
     }
 }

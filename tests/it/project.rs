@@ -22,7 +22,10 @@ pub(crate) struct Said {
 
 impl Project {
     pub(crate) fn empty() -> Self {
-        let folder = tempfile::Builder::new().prefix("refit-test-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("refit-test-")
+            .tempdir()
+            .expect("a temporary folder");
         std::fs::create_dir(folder.path().join(".refit")).expect("a store");
         Project { folder }
     }
@@ -59,18 +62,31 @@ impl Project {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_refit"));
-        command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
-        command.env_remove("REFIT_STORE").env_remove("REFIT_LOG").env("NO_COLOR", "1");
+        command
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+            .env_remove("REFIT_STORE")
+            .env_remove("REFIT_LOG")
+            .env("NO_COLOR", "1");
         command
     }
 
     pub(crate) fn refit(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().expect("the binary starts").into()
+        self.command(arguments)
+            .output()
+            .expect("the binary starts")
+            .into()
     }
 
     /// Runs a pipeline, which must succeed; the result is its JSON.
     pub(crate) fn run(&self, arguments: &[&str]) -> Value {
-        let all: Vec<&str> = ["run"].into_iter().chain(arguments.iter().copied()).chain(["--json"]).collect();
+        let all: Vec<&str> = ["run"]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .chain(["--json"])
+            .collect();
         self.refit(&all).success().json()
     }
 
@@ -98,14 +114,21 @@ impl Said {
 
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self
     }
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }
 
@@ -117,22 +140,31 @@ pub(crate) fn built(run: &Value) -> Vec<String> {
 pub(crate) fn with_outcome(run: &Value, outcome: &str) -> Vec<String> {
     let steps = run["steps"].as_array().expect("steps");
     let wanted = steps.iter().filter(|step| step["outcome"] == outcome);
-    wanted.map(|step| step["stage"].as_str().expect("a name").to_owned()).collect()
+    wanted
+        .map(|step| step["stage"].as_str().expect("a name").to_owned())
+        .collect()
 }
 
 /// Stage → digest.
 pub(crate) fn digests(run: &Value) -> BTreeMap<String, String> {
     let steps = run["steps"].as_array().expect("steps");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    steps.iter().map(|step| (text(&step["stage"]), text(&step["digest"]))).collect()
+    steps
+        .iter()
+        .map(|step| (text(&step["stage"]), text(&step["digest"])))
+        .collect()
 }
 
 /// Where the real models and data are. Says so, loudly, when they are nowhere.
 pub(crate) fn assets(test: &str) -> Option<PathBuf> {
     match std::env::var_os("REFIT_TEST_ASSETS") {
-        Some(folder) if Path::new(&folder).join("models").is_dir() => Some(PathBuf::from(folder).canonicalize().expect("a folder")),
+        Some(folder) if Path::new(&folder).join("models").is_dir() => {
+            Some(PathBuf::from(folder).canonicalize().expect("a folder"))
+        }
         _ => {
-            eprintln!("\n*** SKIPPED: {test} needs REFIT_TEST_ASSETS, a folder with `models` and `data` ***\n");
+            eprintln!(
+                "\n*** SKIPPED: {test} needs REFIT_TEST_ASSETS, a folder with `models` and `data` ***\n"
+            );
             None
         }
     }
@@ -145,15 +177,26 @@ pub(crate) fn repository() -> &'static Path {
 
 /// Rows of two classes that share half their words. `offset` makes rows of two files differ.
 pub(crate) fn rows(count: usize, offset: usize) -> String {
-    let (good, bad) = (["bright", "warm", "kind", "calm", "fresh"], ["dull", "cold", "rude", "loud", "stale"]);
-    let common = ["room", "train", "garden", "letter", "morning", "window", "street"];
+    let (good, bad) = (
+        ["bright", "warm", "kind", "calm", "fresh"],
+        ["dull", "cold", "rude", "loud", "stale"],
+    );
+    let common = [
+        "room", "train", "garden", "letter", "morning", "window", "street",
+    ];
     let mut text = "text,label\n".to_owned();
     for index in 0..count {
         let number = index + offset;
-        let (words, label) = if index % 2 == 0 { (good, "good") } else { (bad, "bad") };
+        let (words, label) = if index % 2 == 0 {
+            (good, "good")
+        } else {
+            (bad, "bad")
+        };
         let (first, second) = (words[number % 5], words[(number / 5 + 2) % 5]);
         let (third, fourth) = (common[number % 7], common[(number / 7 + 3) % 7]);
-        text.push_str(&format!("the {third} was {first} and the {fourth} {second} {number},{label}\n"));
+        text.push_str(&format!(
+            "the {third} was {first} and the {fourth} {second} {number},{label}\n"
+        ));
     }
     text
 }

@@ -21,27 +21,41 @@ fn sentence_pairs_go_from_load_to_export() {
     let mut text = "first,second,label\n".to_owned();
     for index in 0..40 {
         let other = if index % 2 == 0 { index } else { index + 1 };
-        text.push_str(&format!("number {index} is here,number {other} is there,{}\n", index % 2));
+        text.push_str(&format!(
+            "number {index} is here,number {other} is there,{}\n",
+            index % 2
+        ));
     }
     project.write("data/train.csv", &text);
     project.replace(SPEC, "test = \"data/test.csv\"\n", "");
     project.replace(SPEC, "split = { validation = 0.2, stratify = true }", "split = { validation = 0.2, test = 0.2, stratify = true }\ncolumns = { text = \"first\", text_pair = \"second\" }\nlabel_names = [\"same\", \"other\"]");
     let run = project.run(&[SPEC]);
-    assert_eq!(run["scores"]["scores"]["labels"], serde_json::json!(["same", "other"]));
-    let config: serde_json::Value = serde_json::from_str(&project.read("dist/config.json")).unwrap();
+    assert_eq!(
+        run["scores"]["scores"]["labels"],
+        serde_json::json!(["same", "other"])
+    );
+    let config: serde_json::Value =
+        serde_json::from_str(&project.read("dist/config.json")).unwrap();
     assert_eq!(config["id2label"]["1"], "other");
 }
 
 #[test]
 fn a_head_that_transformers_has_not_brings_its_own_modelling_file() {
     let project = Project::tiny();
-    project.replace(SPEC, "epochs = 2", "epochs = 1\nhead = { pooling = \"mean\" }");
+    project.replace(
+        SPEC,
+        "epochs = 2",
+        "epochs = 1\nhead = { pooling = \"mean\" }",
+    );
     project.run(&[SPEC]);
     assert!(project.read("dist/config.json").contains("auto_map"));
     assert!(project.read("dist/modeling_refit.py").contains("class "));
     project.replace(SPEC, "head = { pooling = \"mean\" }", "");
     project.run(&[SPEC]);
-    assert!(!project.path("dist/modeling_refit.py").exists(), "the old file went with the old folder");
+    assert!(
+        !project.path("dist/modeling_refit.py").exists(),
+        "the old file went with the old folder"
+    );
 }
 
 #[test]
@@ -50,10 +64,18 @@ fn the_card_tells_data_settings_metrics_and_key() {
     let run = project.run(&[SPEC]);
     let card = project.read("dist/README.md");
     let accuracy = run["scores"]["scores"]["accuracy"].as_f64().unwrap();
-    for part in [run["steps"][5]["key"].as_str().unwrap(), "learning_rate", "data/train/0", &format!("{accuracy:.4}")] {
+    for part in [
+        run["steps"][5]["key"].as_str().unwrap(),
+        "learning_rate",
+        "data/train/0",
+        &format!("{accuracy:.4}"),
+    ] {
         assert!(card.contains(part), "{part} in {card}");
     }
-    assert!(!card.contains(project.path("").to_str().unwrap()), "no path of this machine");
+    assert!(
+        !card.contains(project.path("").to_str().unwrap()),
+        "no path of this machine"
+    );
 }
 
 #[test]
@@ -61,7 +83,11 @@ fn tokens_of_another_tokenizer_are_refused() {
     let project = Project::tiny();
     let other = "\n[tokenize.others]\ninput = \"data\"\ntrain_tokenizer = { vocab_size = 120, min_frequency = 1 }\nmax_length = 24\n";
     project.write(SPEC, &(project.read(SPEC) + other));
-    project.replace(SPEC, "[evaluate.scores]\nmodel = \"classifier\"\ninput = \"tokens\"", "[evaluate.scores]\nmodel = \"classifier\"\ninput = \"others\"");
+    project.replace(
+        SPEC,
+        "[evaluate.scores]\nmodel = \"classifier\"\ninput = \"tokens\"",
+        "[evaluate.scores]\nmodel = \"classifier\"\ninput = \"others\"",
+    );
     let said = project.refit(&["run", SPEC]).exits(1);
     assert!(said.stderr.contains("tokenizer"), "{}", said.stderr);
 }
@@ -69,7 +95,11 @@ fn tokens_of_another_tokenizer_are_refused() {
 #[test]
 fn a_split_that_is_not_there_is_named_with_those_that_are() {
     let project = Project::tiny();
-    project.replace(SPEC, "[evaluate.scores]\n", "[evaluate.scores]\nsplit = \"more.mismatched\"\n");
+    project.replace(
+        SPEC,
+        "[evaluate.scores]\n",
+        "[evaluate.scores]\nsplit = \"more.mismatched\"\n",
+    );
     let said = project.refit(&["run", SPEC]).exits(1);
     for word in ["more.mismatched", "test", "validation", "train"] {
         assert!(said.stderr.contains(word), "{word} in {}", said.stderr);
@@ -80,8 +110,16 @@ fn a_split_that_is_not_there_is_named_with_those_that_are() {
 fn further_test_sets_are_evaluated_by_name() {
     let project = Project::tiny();
     project.write("data/more.csv", &rows(10, 5000));
-    project.replace(SPEC, "test = \"data/test.csv\"", "test = \"data/test.csv\"\nmore = { later = \"data/more.csv\" }");
-    project.replace(SPEC, "[evaluate.scores]\n", "[evaluate.scores]\nsplit = \"more.later\"\n");
+    project.replace(
+        SPEC,
+        "test = \"data/test.csv\"",
+        "test = \"data/test.csv\"\nmore = { later = \"data/more.csv\" }",
+    );
+    project.replace(
+        SPEC,
+        "[evaluate.scores]\n",
+        "[evaluate.scores]\nsplit = \"more.later\"\n",
+    );
     let run = project.run(&[SPEC]);
     assert_eq!(run["scores"]["scores"]["rows"], 10);
 }
@@ -91,18 +129,35 @@ fn rows_in_both_training_and_test_are_warned_of() {
     let project = Project::tiny();
     project.write("data/test.csv", &rows(12, 0));
     let said = project.refit(&["run", SPEC, "data"]).success();
-    assert!(said.stderr.contains("warning") && said.stderr.contains("12"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("warning") && said.stderr.contains("12"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
 fn the_training_log_has_every_step_and_evaluation_and_no_clock() {
     let project = Project::tiny();
     project.run(&[SPEC]);
-    let model = project.refit(&["path", SPEC, "classifier"]).success().stdout;
-    let log = std::fs::read_to_string(std::path::Path::new(model.trim()).join("metrics.jsonl")).unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let steps = lines.iter().filter(|line| line.get("loss").is_some()).count();
-    let evaluations = lines.iter().filter(|line| line.get("validation").is_some()).count();
+    let model = project
+        .refit(&["path", SPEC, "classifier"])
+        .success()
+        .stdout;
+    let log =
+        std::fs::read_to_string(std::path::Path::new(model.trim()).join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let steps = lines
+        .iter()
+        .filter(|line| line.get("loss").is_some())
+        .count();
+    let evaluations = lines
+        .iter()
+        .filter(|line| line.get("validation").is_some())
+        .count();
     assert!(steps > 0);
     assert_eq!(evaluations, 2);
     assert!(!log.contains("seconds") && !log.contains("time"));
@@ -112,12 +167,19 @@ fn the_training_log_has_every_step_and_evaluation_and_no_clock() {
 fn the_cpu_backends_agree() {
     let project = Project::tiny();
     let flex = project.run(&[SPEC, "--device", "flex"]);
-    let said = project.refit(&["run", SPEC, "--device", "ndarray", "--store", "other", "--json"]);
+    let said = project.refit(&[
+        "run", SPEC, "--device", "ndarray", "--store", "other", "--json",
+    ]);
     if said.code == Some(1) && said.stderr.contains("ndarray") {
         eprintln!("\n*** SKIPPED: this program was built without ndarray ***\n");
         return;
     }
     let ndarray = said.success().json();
     let loss = |run: &serde_json::Value| run["scores"]["scores"]["loss"].as_f64().unwrap();
-    assert!((loss(&flex) - loss(&ndarray)).abs() < 1e-4, "{} {}", loss(&flex), loss(&ndarray));
+    assert!(
+        (loss(&flex) - loss(&ndarray)).abs() < 1e-4,
+        "{} {}",
+        loss(&flex),
+        loss(&ndarray)
+    );
 }

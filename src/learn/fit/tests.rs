@@ -8,29 +8,49 @@ use super::*;
 use crate::learn::batch::tests::Listed;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
-const VOCABULARY: Vocabulary = Vocabulary { size: 32, pad_id: 0 };
+const VOCABULARY: Vocabulary = Vocabulary {
+    size: 32,
+    pad_id: 0,
+};
 
 /// Rows of three to seven tokens; those of label 1 have their tokens from the upper half of the vocabulary.
 fn toy(rows: usize, flipped: bool) -> Listed {
     let row = |row: usize| {
         let label = (row % 2) as u32;
-        let ids = (0..3 + row % 5).map(|place| 2 + label * 15 + (row * 7 + place * 3) as u32 % 15).collect();
+        let ids = (0..3 + row % 5)
+            .map(|place| 2 + label * 15 + (row * 7 + place * 3) as u32 % 15)
+            .collect();
         (ids, Some(if flipped { 1 - label } else { label }))
     };
     Listed((0..rows).map(row).collect())
 }
 
 fn classifier(seed: u64, dropout: f64) -> Classifier {
-    let scratch = ScratchSettings { layers: 1, hidden: 16, heads: 2, intermediate: None, dropout, max_positions: 16 };
+    let scratch = ScratchSettings {
+        layers: 1,
+        hidden: 16,
+        heads: 2,
+        intermediate: None,
+        dropout,
+        max_positions: 16,
+    };
     let head = HeadSettings::default();
-    Classifier::scratch(&scratch, VOCABULARY, &head, 2, seed, &Device::flex()).unwrap().0
+    Classifier::scratch(&scratch, VOCABULARY, &head, 2, seed, &Device::flex())
+        .unwrap()
+        .0
 }
 
 fn recipe() -> Recipe {
     Recipe {
         length: Length::Epochs(4),
-        batch: BatchSettings { size: 8, ..BatchSettings::default() },
-        optimizer: OptimizerSettings { learning_rate: 5e-3, ..OptimizerSettings::default() },
+        batch: BatchSettings {
+            size: 8,
+            ..BatchSettings::default()
+        },
+        optimizer: OptimizerSettings {
+            learning_rate: 5e-3,
+            ..OptimizerSettings::default()
+        },
         schedule: ScheduleSettings::default(),
         early_stopping: None,
         seed: 13,
@@ -41,21 +61,38 @@ fn names() -> [String; 2] {
     ["low".to_owned(), "high".to_owned()]
 }
 
-fn material<'a>(train: &'a Listed, validation: Option<&'a Listed>, label_names: &'a [String]) -> Material<'a> {
-    Material { train, validation: validation.map(|rows| rows as &dyn Rows), label_names, pad_id: 0, max_length: 16 }
+fn material<'a>(
+    train: &'a Listed,
+    validation: Option<&'a Listed>,
+    label_names: &'a [String],
+) -> Material<'a> {
+    Material {
+        train,
+        validation: validation.map(|rows| rows as &dyn Rows),
+        label_names,
+        pad_id: 0,
+        max_length: 16,
+    }
 }
 
 fn run(train: &Listed, validation: Option<&Listed>, recipe: &Recipe) -> Result<Fitted, LearnError> {
     let names = names();
     let model = classifier(recipe.seed, 0.1);
-    fit(model, &material(train, validation, &names), recipe, &Device::flex(), &mut |_| ControlFlow::Continue(()))
+    fit(
+        model,
+        &material(train, validation, &names),
+        recipe,
+        &Device::flex(),
+        &mut |_| ControlFlow::Continue(()),
+    )
 }
 
 fn weights(model: &Classifier) -> BTreeMap<String, Vec<f32>> {
     struct Read(BTreeMap<String, Vec<f32>>);
     impl VisitParameters for Read {
         fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
-            self.0.insert(name.to_owned(), parameter.val().try_into_vec_as().unwrap());
+            self.0
+                .insert(name.to_owned(), parameter.val().try_into_vec_as().unwrap());
         }
     }
     let mut read = Read(BTreeMap::new());
@@ -64,7 +101,11 @@ fn weights(model: &Classifier) -> BTreeMap<String, Vec<f32>> {
 }
 
 fn watching_the_loss(patience: u32) -> Option<EarlyStopping> {
-    Some(EarlyStopping { metric: Metric::Loss, patience, minimum_gain: 0.0 })
+    Some(EarlyStopping {
+        metric: Metric::Loss,
+        patience,
+        minimum_gain: 0.0,
+    })
 }
 
 #[test]
@@ -79,9 +120,15 @@ fn a_separable_toy_set_is_learned() {
 fn the_best_weights_are_kept_and_not_the_last() {
     // The validation labels are turned round, so that every epoch makes the validation loss worse.
     let (train, validation) = (toy(96, false), toy(40, true));
-    let recipe = Recipe { early_stopping: watching_the_loss(100), ..recipe() };
+    let recipe = Recipe {
+        early_stopping: watching_the_loss(100),
+        ..recipe()
+    };
     let fitted = run(&train, Some(&validation), &recipe).unwrap();
-    assert_eq!((fitted.best_epoch, fitted.best_step, fitted.steps), (1, 12, 48));
+    assert_eq!(
+        (fitted.best_epoch, fitted.best_step, fitted.steps),
+        (1, 12, 48)
+    );
     let labels = batch::labels(&validation, "validation", 2).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
     let answers = predict(&fitted.model, &validation, 0, 64, &Device::flex(), go_on).unwrap();
@@ -91,7 +138,11 @@ fn the_best_weights_are_kept_and_not_the_last() {
 #[test]
 fn early_stopping_stops_after_its_patience() {
     let (train, validation) = (toy(96, false), toy(40, true));
-    let recipe = Recipe { length: Length::Epochs(20), early_stopping: watching_the_loss(2), ..recipe() };
+    let recipe = Recipe {
+        length: Length::Epochs(20),
+        early_stopping: watching_the_loss(2),
+        ..recipe()
+    };
     let fitted = run(&train, Some(&validation), &recipe).unwrap();
     assert!(fitted.stopped_early);
     assert_eq!((fitted.best_epoch, fitted.steps), (1, 3 * 12));
@@ -100,8 +151,16 @@ fn early_stopping_stops_after_its_patience() {
 #[test]
 fn a_gain_below_the_minimum_does_not_prolong_the_training_but_is_kept() {
     let (train, validation) = (toy(96, false), toy(40, false));
-    let stopping = EarlyStopping { metric: Metric::Loss, patience: 1, minimum_gain: 1e3 };
-    let recipe = Recipe { length: Length::Epochs(9), early_stopping: Some(stopping), ..recipe() };
+    let stopping = EarlyStopping {
+        metric: Metric::Loss,
+        patience: 1,
+        minimum_gain: 1e3,
+    };
+    let recipe = Recipe {
+        length: Length::Epochs(9),
+        early_stopping: Some(stopping),
+        ..recipe()
+    };
     let fitted = run(&train, Some(&validation), &recipe).unwrap();
     assert_eq!((fitted.best_epoch, fitted.steps), (2, 2 * 12));
 }
@@ -109,14 +168,36 @@ fn a_gain_below_the_minimum_does_not_prolong_the_training_but_is_kept() {
 #[test]
 fn without_validation_the_last_weights_are_kept_and_max_steps_ends_within_an_epoch() {
     let train = toy(96, false);
-    let fitted = run(&train, None, &Recipe { length: Length::Steps(14), ..recipe() }).unwrap();
-    assert_eq!((fitted.steps, fitted.best_step, fitted.best_epoch, fitted.scores), (14, 14, 2, None));
+    let fitted = run(
+        &train,
+        None,
+        &Recipe {
+            length: Length::Steps(14),
+            ..recipe()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            fitted.steps,
+            fitted.best_step,
+            fitted.best_epoch,
+            fitted.scores
+        ),
+        (14, 14, 2, None)
+    );
 }
 
 #[test]
 fn equal_seeds_give_equal_weights_and_another_seed_gives_others() {
     let (train, validation) = (toy(48, false), toy(16, false));
-    let trained = |seed| weights(&run(&train, Some(&validation), &Recipe { seed, ..recipe() }).unwrap().model);
+    let trained = |seed| {
+        weights(
+            &run(&train, Some(&validation), &Recipe { seed, ..recipe() })
+                .unwrap()
+                .model,
+        )
+    };
     let first = trained(1);
     assert_eq!(first, trained(1));
     assert_ne!(first, trained(2));
@@ -126,7 +207,10 @@ fn equal_seeds_give_equal_weights_and_another_seed_gives_others() {
 fn one_and_two_threads_give_equal_weights() {
     let train = toy(48, false);
     let trained = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| weights(&run(&train, None, &recipe()).unwrap().model))
     };
     assert_eq!(trained(1), trained(2));
@@ -136,10 +220,20 @@ fn one_and_two_threads_give_equal_weights() {
 fn an_interruption_ends_the_loop_between_steps() {
     let (train, names) = (toy(96, false), names());
     let mut steps = 0;
-    let stopped = fit(classifier(1, 0.1), &material(&train, None, &names), &recipe(), &Device::flex(), &mut |_| {
-        steps += 1;
-        if steps == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    let stopped = fit(
+        classifier(1, 0.1),
+        &material(&train, None, &names),
+        &recipe(),
+        &Device::flex(),
+        &mut |_| {
+            steps += 1;
+            if steps == 3 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    );
     assert!(matches!(stopped, Err(LearnError::Interrupted)));
     assert_eq!(steps, 3);
 }
@@ -147,18 +241,32 @@ fn an_interruption_ends_the_loop_between_steps() {
 #[test]
 fn every_step_is_told_with_the_schedules_rate() {
     let (train, names) = (toy(20, false), names());
-    let recipe = Recipe { length: Length::Steps(5), ..recipe() };
+    let recipe = Recipe {
+        length: Length::Steps(5),
+        ..recipe()
+    };
     let mut told = Vec::new();
-    fit(classifier(1, 0.1), &material(&train, None, &names), &recipe, &Device::flex(), &mut |event| {
-        if let Event::Step(record) = event {
-            told.push(record.clone());
-        }
-        ControlFlow::Continue(())
-    })
+    fit(
+        classifier(1, 0.1),
+        &material(&train, None, &names),
+        &recipe,
+        &Device::flex(),
+        &mut |event| {
+            if let Event::Step(record) = event {
+                told.push(record.clone());
+            }
+            ControlFlow::Continue(())
+        },
+    )
     .unwrap();
     let schedule = Schedule::new(&recipe.schedule, 5e-3, 5);
-    let found: Vec<_> = told.iter().map(|record| (record.step, record.epoch, record.learning_rate)).collect();
-    let expected: Vec<_> = (0..5).map(|step| (step + 1, step / 3 + 1, schedule.rate(step))).collect();
+    let found: Vec<_> = told
+        .iter()
+        .map(|record| (record.step, record.epoch, record.learning_rate))
+        .collect();
+    let expected: Vec<_> = (0..5)
+        .map(|step| (step + 1, step / 3 + 1, schedule.rate(step)))
+        .collect();
     assert_eq!(found, expected);
 }
 
@@ -166,37 +274,73 @@ fn every_step_is_told_with_the_schedules_rate() {
 fn padding_to_the_maximum_changes_nothing_but_rounding() {
     let (train, names) = (toy(24, false), names());
     let losses = |padding| {
-        let recipe = Recipe { batch: BatchSettings { padding, ..recipe().batch }, ..recipe() };
+        let recipe = Recipe {
+            batch: BatchSettings {
+                padding,
+                ..recipe().batch
+            },
+            ..recipe()
+        };
         let mut losses = Vec::new();
-        fit(classifier(1, 0.0), &material(&train, None, &names), &recipe, &Device::flex(), &mut |event| {
-            if let Event::Step(record) = event {
-                losses.push(record.loss);
-            }
-            ControlFlow::Continue(())
-        })
+        fit(
+            classifier(1, 0.0),
+            &material(&train, None, &names),
+            &recipe,
+            &Device::flex(),
+            &mut |event| {
+                if let Event::Step(record) = event {
+                    losses.push(record.loss);
+                }
+                ControlFlow::Continue(())
+            },
+        )
         .unwrap();
         losses
     };
-    for (longest, full) in losses(Padding::Longest).into_iter().zip(losses(Padding::MaxLength)) {
+    for (longest, full) in losses(Padding::Longest)
+        .into_iter()
+        .zip(losses(Padding::MaxLength))
+    {
         assert!((longest - full).abs() < 1e-3, "{longest} is not {full}");
     }
 }
 
 #[test]
 fn a_diverging_training_is_an_error_that_names_step_and_rate() {
-    let optimizer = OptimizerSettings { learning_rate: 1e30, ..OptimizerSettings::default() };
-    let recipe = Recipe { optimizer, length: Length::Epochs(9), ..recipe() };
+    let optimizer = OptimizerSettings {
+        learning_rate: 1e30,
+        ..OptimizerSettings::default()
+    };
+    let recipe = Recipe {
+        optimizer,
+        length: Length::Epochs(9),
+        ..recipe()
+    };
     match run(&toy(48, false), None, &recipe) {
-        Err(LearnError::Diverged { step, learning_rate, .. }) => assert!(step > 1 && learning_rate > 1e28),
+        Err(LearnError::Diverged {
+            step,
+            learning_rate,
+            ..
+        }) => assert!(step > 1 && learning_rate > 1e28),
         other => panic!("expected a divergence, got {other:?}"),
     }
 }
 
 #[test]
 fn rows_that_cannot_be_learned_from_are_errors() {
-    assert!(matches!(run(&Listed(vec![]), None, &recipe()), Err(LearnError::NoRows { split: "train" })));
+    assert!(matches!(
+        run(&Listed(vec![]), None, &recipe()),
+        Err(LearnError::NoRows { split: "train" })
+    ));
     let one_label = Listed((0..6).map(|_| (vec![2, 3], Some(1))).collect());
-    assert!(matches!(run(&one_label, None, &recipe()), Err(LearnError::OneLabel { label, .. }) if label == "high"));
+    assert!(
+        matches!(run(&one_label, None, &recipe()), Err(LearnError::OneLabel { label, .. }) if label == "high")
+    );
     let train = toy(8, false);
-    assert!(matches!(run(&train, Some(&Listed(vec![])), &recipe()), Err(LearnError::NoRows { split: "validation" })));
+    assert!(matches!(
+        run(&train, Some(&Listed(vec![])), &recipe()),
+        Err(LearnError::NoRows {
+            split: "validation"
+        })
+    ));
 }

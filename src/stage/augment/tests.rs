@@ -40,7 +40,14 @@ fn run(settings: Value, input: &Path, draft: &Path) -> Result<(), StageError> {
     let context = Context {
         stage: "richer",
         seed: 13,
-        inputs: [("input", Input { path: input.to_owned(), digest: Digest::of(b"") })].into(),
+        inputs: [(
+            "input",
+            Input {
+                path: input.to_owned(),
+                digest: Digest::of(b""),
+            },
+        )]
+        .into(),
         files: Files::new(),
         draft,
         device: "flex",
@@ -52,10 +59,19 @@ fn run(settings: Value, input: &Path, draft: &Path) -> Result<(), StageError> {
 
 fn grow(settings: Value, train: &Texts) -> Texts {
     let (input, draft) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let splits = [("train".to_owned(), train.to_frame().unwrap()), ("test".to_owned(), train.to_frame().unwrap())];
-    Table { label_names: None, splits: splits.into() }.save(input.path()).unwrap();
+    let splits = [
+        ("train".to_owned(), train.to_frame().unwrap()),
+        ("test".to_owned(), train.to_frame().unwrap()),
+    ];
+    Table {
+        label_names: None,
+        splits: splits.into(),
+    }
+    .save(input.path())
+    .unwrap();
     run(settings, input.path(), draft.path()).unwrap();
-    let bytes = |folder: &tempfile::TempDir| std::fs::read(folder.path().join("test.parquet")).unwrap();
+    let bytes =
+        |folder: &tempfile::TempDir| std::fs::read(folder.path().join("test.parquet")).unwrap();
     assert!(bytes(&input) == bytes(&draft), "the test split changed");
     table::texts(&Table::open(draft.path()).unwrap().splits["train"]).unwrap()
 }
@@ -71,13 +87,33 @@ const LONG: &str = "one two three four five six seven eight nine ten eleven twel
 #[test]
 fn originals_come_first_and_copies_are_marked() {
     let train = texts(&[(LONG, 0), ("single", 1), (LONG, 1)]);
-    let grown = grow(json!({ "copies": 2, "word_shuffle": { "window": 4 } }), &train);
+    let grown = grow(
+        json!({ "copies": 2, "word_shuffle": { "window": 4 } }),
+        &train,
+    );
     assert_eq!(grown.take(&[0, 1, 2]), train);
     assert_eq!(grown.copy, [0, 0, 0, 1, 1, 2, 2]);
-    assert_eq!(grown.id[3..].iter().map(|&id| table::origin(id)).collect::<Vec<_>>(), [0, 2, 0, 2]);
+    assert_eq!(
+        grown.id[3..]
+            .iter()
+            .map(|&id| table::origin(id))
+            .collect::<Vec<_>>(),
+        [0, 2, 0, 2]
+    );
     assert_eq!(grown.label, Some(vec![0, 1, 1, 0, 1, 0, 1]));
-    assert_eq!(grown.id.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
-    assert!(grown.text[3..].iter().all(|text| text != LONG && words(text) == words(LONG)));
+    assert_eq!(
+        grown
+            .id
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        7
+    );
+    assert!(
+        grown.text[3..]
+            .iter()
+            .all(|text| text != LONG && words(text) == words(LONG))
+    );
 }
 
 #[test]
@@ -95,7 +131,10 @@ fn operations_do_what_they_say() {
 fn a_rate_of_zero_changes_nothing() {
     let train = texts(&[(LONG, 0), ("two  spaces", 1)]);
     assert_eq!(
-        grow(json!({ "copies": 3, "random_deletion": { "rate": 0.0 }, "random_swap": { "rate": 0.0 } }), &train),
+        grow(
+            json!({ "copies": 3, "random_deletion": { "rate": 0.0 }, "random_swap": { "rate": 0.0 } }),
+            &train
+        ),
         train
     );
 }
@@ -114,8 +153,17 @@ fn both_texts_of_a_pair_change_independently() {
 
 #[test]
 fn oversampling_balances_or_lifts_to_a_ratio() {
-    let rows = (0..10).map(|n| (LONG, u32::from(n >= 7))).collect::<Vec<_>>();
-    let count = |texts: &Texts, label| texts.label.iter().flatten().filter(|&&l| l == label).count();
+    let rows = (0..10)
+        .map(|n| (LONG, u32::from(n >= 7)))
+        .collect::<Vec<_>>();
+    let count = |texts: &Texts, label| {
+        texts
+            .label
+            .iter()
+            .flatten()
+            .filter(|&&l| l == label)
+            .count()
+    };
     let balanced = grow(json!({ "oversample": {} }), &texts(&rows));
     assert_eq!((count(&balanced, 0), count(&balanced, 1)), (7, 7));
     assert_eq!(balanced.take(&(0..10).collect::<Vec<_>>()), texts(&rows));
@@ -129,34 +177,63 @@ fn oversampling_balances_or_lifts_to_a_ratio() {
 #[test]
 fn oversampling_without_labels_is_an_error() {
     let (input, draft) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let bare = Texts { label: None, ..texts(&[("a", 0)]) };
-    Table { label_names: None, splits: [("train".to_owned(), bare.to_frame().unwrap())].into() }
-        .save(input.path())
-        .unwrap();
+    let bare = Texts {
+        label: None,
+        ..texts(&[("a", 0)])
+    };
+    Table {
+        label_names: None,
+        splits: [("train".to_owned(), bare.to_frame().unwrap())].into(),
+    }
+    .save(input.path())
+    .unwrap();
     let error = run(json!({ "oversample": {} }), input.path(), draft.path());
-    assert!(matches!(error, Err(StageError::Table(TableError::NothingToBalance))));
+    assert!(matches!(
+        error,
+        Err(StageError::Table(TableError::NothingToBalance))
+    ));
 }
 
 #[test]
 fn a_second_stage_draws_and_numbers_anew() {
-    let once = grow(json!({ "random_swap": { "rate": 0.5 } }), &texts(&[(LONG, 0)]));
+    let once = grow(
+        json!({ "random_swap": { "rate": 0.5 } }),
+        &texts(&[(LONG, 0)]),
+    );
     let twice = grow(json!({ "random_swap": { "rate": 0.5 } }), &once);
     assert_eq!(twice.copy, [0, 1, 2, 3]);
-    assert_eq!(twice.text.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    assert_eq!(
+        twice
+            .text
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        4
+    );
 }
 
 #[test]
 fn stating_no_operation_is_a_fault() {
-    let fields = |settings| stage(settings).check().into_iter().map(|fault| fault.field).collect::<Vec<_>>();
+    let fields = |settings| {
+        stage(settings)
+            .check()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(fields(json!({})), [""]);
-    assert_eq!(fields(json!({ "random_swap": { "rate": 1.5 }, "copies": 0 })), ["random_swap.rate", "copies"]);
+    assert_eq!(
+        fields(json!({ "random_swap": { "rate": 1.5 }, "copies": 0 })),
+        ["random_swap.rate", "copies"]
+    );
     assert_eq!(fields(json!({ "oversample": {} })), Vec::<String>::new());
 }
 
 #[test]
 fn a_changed_seed_changes_the_copies() {
     let train = texts(&[(LONG, 0)]);
-    let with = |seed: u64| stage(json!({ "random_swap": { "rate": 0.5 } })).change(seed, &train, 0, 1);
+    let with =
+        |seed: u64| stage(json!({ "random_swap": { "rate": 0.5 } })).change(seed, &train, 0, 1);
     assert_eq!(with(1), with(1));
     assert_ne!(with(1), with(2));
 }

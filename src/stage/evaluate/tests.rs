@@ -16,7 +16,9 @@ use crate::stage::{Files, Input, Progress};
 use crate::text::Tokenizer;
 use crate::text::tokens::{TokensCard, write_card, write_split};
 
-const WORDS: [&str; 8] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"];
+const WORDS: [&str; 8] = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film",
+];
 
 /// Progress that counts.
 #[derive(Default)]
@@ -37,15 +39,28 @@ fn tokens(words: &[&str], labels: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let words: Vec<String> = words.iter().map(ToString::to_string).collect();
     let tokenizer = Tokenizer::from_vocabulary(&words, true).unwrap();
-    let mut card = TokensCard::new(&tokenizer, 12, Some(labels.iter().map(ToString::to_string).collect()));
+    let mut card = TokensCard::new(
+        &tokenizer,
+        12,
+        Some(labels.iter().map(ToString::to_string).collect()),
+    );
     for (name, rows) in [("test", 10), ("more.bare", 2)] {
-        let texts: Vec<_> =
-            (0..rows).map(|row| (format!("{} {}", ["good", "bad"][row % 2], "film ".repeat(row)), None)).collect();
+        let texts: Vec<_> = (0..rows)
+            .map(|row| {
+                (
+                    format!("{} {}", ["good", "bad"][row % 2], "film ".repeat(row)),
+                    None,
+                )
+            })
+            .collect();
         let encoded = tokenizer.encode(&texts, 12).unwrap();
         let id: Vec<u64> = (100..100 + rows as u64).collect();
         let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
         let label = (name == "test").then_some(label.as_slice());
-        card.splits.insert(name.to_owned(), write_split(folder.path(), name, &encoded, &id, label).unwrap());
+        card.splits.insert(
+            name.to_owned(),
+            write_split(folder.path(), name, &encoded, &id, label).unwrap(),
+        );
     }
     write_card(folder.path(), &card, &tokenizer).unwrap();
     folder
@@ -57,9 +72,13 @@ fn trained_on(tokens: &Path) -> tempfile::TempDir {
     let tokens = Tokens::open(tokens).unwrap();
     let names = tokens.label_names().unwrap().to_vec();
     let sizes = serde_json::from_value(json!({"layers": 1, "hidden": 16, "heads": 2})).unwrap();
-    let vocabulary = Vocabulary { size: tokens.vocab_size(), pad_id: tokens.pad_id() };
+    let vocabulary = Vocabulary {
+        size: tokens.vocab_size(),
+        pad_id: tokens.pad_id(),
+    };
     let head = HeadSettings::default();
-    let (classifier, config) = Classifier::scratch(&sizes, vocabulary, &head, names.len(), 3, &Device::flex()).unwrap();
+    let (classifier, config) =
+        Classifier::scratch(&sizes, vocabulary, &head, names.len(), 3, &Device::flex()).unwrap();
     let info = ModelInfo {
         task: "classification".to_owned(),
         pooling: head.pooling,
@@ -75,14 +94,22 @@ fn trained_on(tokens: &Path) -> tempfile::TempDir {
     folder
 }
 
-fn run(settings: Value, model: &Path, tokens: &Path, stop: bool) -> Result<(tempfile::TempDir, u64), StageError> {
+fn run(
+    settings: Value,
+    model: &Path,
+    tokens: &Path,
+    stop: bool,
+) -> Result<(tempfile::TempDir, u64), StageError> {
     let mut all = json!({"model": "m", "input": "t"});
     for (field, value) in settings.as_object().unwrap() {
         all[field] = value.clone();
     }
     let draft = tempfile::tempdir().unwrap();
     let counted = Counted::default();
-    let input = |path: &Path| Input { path: path.to_owned(), digest: Digest::of(b"") };
+    let input = |path: &Path| Input {
+        path: path.to_owned(),
+        digest: Digest::of(b""),
+    };
     let context = Context {
         stage: "scores",
         seed: 0,
@@ -103,7 +130,13 @@ fn scores_in(draft: &tempfile::TempDir) -> Value {
 
 /// The message and the help of an error.
 fn told(error: &StageError) -> String {
-    format!("{error} / {}", error.help().map(|help| help.to_string()).unwrap_or_default())
+    format!(
+        "{error} / {}",
+        error
+            .help()
+            .map(|help| help.to_string())
+            .unwrap_or_default()
+    )
 }
 
 #[test]
@@ -112,12 +145,23 @@ fn every_row_is_answered_and_scored() {
     let model = trained_on(tokens.path());
     let (draft, rows) = run(json!({"batch_size": 3}), model.path(), tokens.path(), false).unwrap();
     let scores = scores_in(&draft);
-    assert_eq!((rows, &scores["rows"], &scores["split"]), (10, &json!(10), &json!("test")));
+    assert_eq!(
+        (rows, &scores["rows"], &scores["split"]),
+        (10, &json!(10), &json!("test"))
+    );
     assert_eq!(scores["labels"], json!(["yes", "no"]));
-    let cells = scores["confusion_matrix"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
+    let cells = scores["confusion_matrix"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap());
     assert_eq!(cells.map(|cell| cell.as_u64().unwrap()).sum::<u64>(), 10);
     // An untrained model of two labels is about as sure as a coin.
-    assert!((scores["loss"].as_f64().unwrap() - 2f64.ln()).abs() < 0.2, "{}", scores["loss"]);
+    assert!(
+        (scores["loss"].as_f64().unwrap() - 2f64.ln()).abs() < 0.2,
+        "{}",
+        scores["loss"]
+    );
     assert!(draft.path().join("predictions.parquet").is_file());
 }
 
@@ -127,7 +171,9 @@ fn two_evaluations_leave_the_same_digest() {
     let model = trained_on(tokens.path());
     let digest = || {
         let (draft, _) = run(json!({}), model.path(), tokens.path(), false).unwrap();
-        Manifest::of_folder(Kind::Scores, draft.path(), &[]).unwrap().digest()
+        Manifest::of_folder(Kind::Scores, draft.path(), &[])
+            .unwrap()
+            .digest()
     };
     assert_eq!(digest(), digest());
 }
@@ -137,7 +183,13 @@ fn the_batch_size_changes_no_score_beyond_rounding() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
     let model = trained_on(tokens.path());
     let loss = |size: usize| {
-        let (draft, _) = run(json!({"batch_size": size}), model.path(), tokens.path(), false).unwrap();
+        let (draft, _) = run(
+            json!({"batch_size": size}),
+            model.path(),
+            tokens.path(),
+            false,
+        )
+        .unwrap();
         scores_in(&draft)["loss"].as_f64().unwrap()
     };
     assert!((loss(1) - loss(64)).abs() < 1e-5);
@@ -149,10 +201,23 @@ fn tokens_of_another_tokenizer_are_refused() {
     let mut words = WORDS;
     words.swap(5, 6);
     let other = tokens(&words, &["yes", "no"]);
-    let error = run(json!({}), trained_on(own.path()).path(), other.path(), false).unwrap_err();
-    assert!(told(&error).contains("different tokenizers"), "{}", told(&error));
+    let error = run(
+        json!({}),
+        trained_on(own.path()).path(),
+        other.path(),
+        false,
+    )
+    .unwrap_err();
+    assert!(
+        told(&error).contains("different tokenizers"),
+        "{}",
+        told(&error)
+    );
     for folder in [&own, &other] {
-        let digest = Tokens::open(folder.path()).unwrap().tokenizer_digest().to_owned();
+        let digest = Tokens::open(folder.path())
+            .unwrap()
+            .tokenizer_digest()
+            .to_owned();
         assert!(told(&error).contains(short(&digest)), "{}", told(&error));
     }
 }
@@ -161,29 +226,63 @@ fn tokens_of_another_tokenizer_are_refused() {
 fn other_labels_are_refused_and_both_lists_shown() {
     let own = tokens(&WORDS, &["yes", "no"]);
     let other = tokens(&WORDS, &["no", "yes"]);
-    let error = run(json!({}), trained_on(own.path()).path(), other.path(), false).unwrap_err();
-    assert!(told(&error).contains(r#""yes", "no", the tokens have "no", "yes""#), "{}", told(&error));
+    let error = run(
+        json!({}),
+        trained_on(own.path()).path(),
+        other.path(),
+        false,
+    )
+    .unwrap_err();
+    assert!(
+        told(&error).contains(r#""yes", "no", the tokens have "no", "yes""#),
+        "{}",
+        told(&error)
+    );
 }
 
 #[test]
 fn a_split_that_is_not_there_lists_those_that_are() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
-    let error =
-        run(json!({"split": "validation"}), trained_on(tokens.path()).path(), tokens.path(), false).unwrap_err();
-    assert!(told(&error).contains("there is more.bare, test"), "{}", told(&error));
+    let error = run(
+        json!({"split": "validation"}),
+        trained_on(tokens.path()).path(),
+        tokens.path(),
+        false,
+    )
+    .unwrap_err();
+    assert!(
+        told(&error).contains("there is more.bare, test"),
+        "{}",
+        told(&error)
+    );
 }
 
 #[test]
 fn rows_without_labels_are_refused_by_their_number() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
-    let error = run(json!({"split": "more.bare"}), trained_on(tokens.path()).path(), tokens.path(), false).unwrap_err();
-    assert!(told(&error).contains("row 100 of the split \"more.bare\" has no label"), "{}", told(&error));
+    let error = run(
+        json!({"split": "more.bare"}),
+        trained_on(tokens.path()).path(),
+        tokens.path(),
+        false,
+    )
+    .unwrap_err();
+    assert!(
+        told(&error).contains("row 100 of the split \"more.bare\" has no label"),
+        "{}",
+        told(&error)
+    );
 }
 
 #[test]
 fn a_stopped_evaluation_is_interrupted_and_not_failed() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
-    let result = run(json!({}), trained_on(tokens.path()).path(), tokens.path(), true);
+    let result = run(
+        json!({}),
+        trained_on(tokens.path()).path(),
+        tokens.path(),
+        true,
+    );
     assert!(matches!(result, Err(StageError::Interrupted)));
 }
 
@@ -204,7 +303,12 @@ fn a_split_that_no_table_can_have_is_a_fault_at_its_field() {
         let stage = evaluate(json!({"model": "m", "input": "t", "split": split})).unwrap();
         assert_eq!(stage.check()[0].field, "split", "{split}");
     }
-    assert!(evaluate(json!({"model": "m", "input": "t", "split": "more.mismatched"})).unwrap().check().is_empty());
+    assert!(
+        evaluate(json!({"model": "m", "input": "t", "split": "more.mismatched"}))
+            .unwrap()
+            .check()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -214,20 +318,26 @@ fn an_unknown_field_is_refused() {
 
 #[test]
 fn settings_survive_their_own_json() {
-    let stage = evaluate(json!({"model": "m", "input": "t", "split": "validation", "batch_size": 8})).unwrap();
+    let stage =
+        evaluate(json!({"model": "m", "input": "t", "split": "validation", "batch_size": 8}))
+            .unwrap();
     assert_eq!(evaluate(stage.settings()).unwrap(), stage);
 }
 
 #[test]
 fn logits_that_are_not_finite_are_an_error_and_not_a_score() {
     let logits = [vec![0.0, f32::NAN], vec![1.0, 2.0]];
-    let told = check_that_they_can_be_scored(&logits, &[0, 1]).unwrap_err().to_string();
+    let told = check_that_they_can_be_scored(&logits, &[0, 1])
+        .unwrap_err()
+        .to_string();
     assert!(told.contains("1 of 2 rows"), "{told}");
 }
 
 #[test]
 fn a_label_that_the_model_does_not_know_is_an_error() {
-    let told = check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[2]).unwrap_err().to_string();
+    let told = check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[2])
+        .unwrap_err()
+        .to_string();
     assert!(told.contains("label number 2"), "{told}");
     assert!(check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[1]).is_ok());
 }
@@ -235,9 +345,17 @@ fn a_label_that_the_model_does_not_know_is_an_error() {
 #[test]
 fn scores_begin_flat_and_end_with_the_matrix() {
     let names = ["no".to_owned(), "yes".to_owned()];
-    let written = scores(&metrics::classification(&[0, 1], &[0, 0], &names), 0.7, 2, "test");
+    let written = scores(
+        &metrics::classification(&[0, 1], &[0, 0], &names),
+        0.7,
+        2,
+        "test",
+    );
     let fields: Vec<&String> = written.keys().collect();
-    assert_eq!((fields[0].as_str(), fields[11].as_str(), fields[12].as_str()), ("accuracy", "loss", "rows"));
+    assert_eq!(
+        (fields[0].as_str(), fields[11].as_str(), fields[12].as_str()),
+        ("accuracy", "loss", "rows")
+    );
     assert_eq!(fields.last().unwrap().as_str(), "confusion_matrix");
     assert_eq!(written["confusion_matrix"], json!([[1, 0], [1, 0]]));
     assert!(metrics::render(&Value::Object(written)).contains("(test, 2 rows)"));

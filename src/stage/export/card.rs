@@ -5,7 +5,6 @@
 //!
 //! Deliberately absent: a licence, which only the user can know, and prose about what the model is good for.
 
-
 use serde_json::Value;
 
 use crate::metrics::Metric;
@@ -27,7 +26,11 @@ pub(super) fn card(facts: &CardFacts) -> String {
         Some(settings(facts)),
         Some(provenance(facts)),
     ];
-    let mut text = sections.into_iter().flatten().collect::<Vec<_>>().join("\n\n");
+    let mut text = sections
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n\n");
     text.push('\n');
     text
 }
@@ -35,7 +38,8 @@ pub(super) fn card(facts: &CardFacts) -> String {
 /// A file of the bundle. A card is worth having without it, so whatever is wrong with it leaves it empty.
 fn read_json(facts: &CardFacts, name: &str) -> Value {
     let read = std::fs::read(facts.artifact.join(name)).ok();
-    read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    read.and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn front_matter(facts: &CardFacts) -> String {
@@ -49,15 +53,27 @@ fn front_matter(facts: &CardFacts) -> String {
         "- text-classification",
     ];
     if facts.scores.is_some() {
-        lines.extend(["metrics:", "- accuracy", "- f1", "- precision", "- recall", "- matthews_correlation"]);
+        lines.extend([
+            "metrics:",
+            "- accuracy",
+            "- f1",
+            "- precision",
+            "- recall",
+            "- matthews_correlation",
+        ]);
     }
     lines.push("---");
     lines.join("\n")
 }
 
 fn introduction(facts: &CardFacts, config: &Value) -> String {
-    let count = config.get("id2label").and_then(Value::as_object).map_or(0, serde_json::Map::len);
-    let length = read_json(facts, "tokenizer_config.json").get("model_max_length").and_then(Value::as_u64);
+    let count = config
+        .get("id2label")
+        .and_then(Value::as_object)
+        .map_or(0, serde_json::Map::len);
+    let length = read_json(facts, "tokenizer_config.json")
+        .get("model_max_length")
+        .and_then(Value::as_u64);
     let mut text = format!(
         "# {}\n\nA BERT encoder, fine-tuned to classify text into {count} labels by the refit pipeline {} (stage {}).",
         markdown(&facts.pipeline),
@@ -113,16 +129,28 @@ fn labels(config: &Value) -> String {
         .map(|(number, name)| format!("| {number} | {} |", markdown(name)))
         .collect();
     if names.len() > LABELS_SHOWN {
-        lines.push(format!("| … | {} more in `config.json` |", names.len() - LABELS_SHOWN));
+        lines.push(format!(
+            "| … | {} more in `config.json` |",
+            names.len() - LABELS_SHOWN
+        ));
     }
-    format!("## Labels\n\n| id | label |\n| ---: | --- |\n{}", lines.join("\n"))
+    format!(
+        "## Labels\n\n| id | label |\n| ---: | --- |\n{}",
+        lines.join("\n")
+    )
 }
 
 fn scores(scores: &Value) -> String {
-    let split = scores.get("split").and_then(Value::as_str).unwrap_or("unnamed");
+    let split = scores
+        .get("split")
+        .and_then(Value::as_str)
+        .unwrap_or("unnamed");
     let rows = scores.get("rows").and_then(Value::as_u64).unwrap_or(0);
     let mut lines = vec![
-        format!("## Scores\n\nOn the {rows} rows of the split {}:\n", markdown(split)),
+        format!(
+            "## Scores\n\nOn the {rows} rows of the split {}:\n",
+            markdown(split)
+        ),
         "| metric | value |\n| --- | ---: |".to_owned(),
     ];
     for metric in Metric::ALL {
@@ -130,15 +158,29 @@ fn scores(scores: &Value) -> String {
             lines.push(format!("| {metric} | {value} |"));
         }
     }
-    let classes = scores.get("per_class").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let classes = scores
+        .get("per_class")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if !classes.is_empty() {
-        lines.push("\n| label | precision | recall | f1 | rows |\n| --- | ---: | ---: | ---: | ---: |".into());
+        lines.push(
+            "\n| label | precision | recall | f1 | rows |\n| --- | ---: | ---: | ---: | ---: |"
+                .into(),
+        );
     }
     for class in classes.iter().take(LABELS_SHOWN) {
-        let label = class.get("label").and_then(Value::as_str).unwrap_or_default();
-        let [precision, recall, f1] = ["precision", "recall", "f1"].map(|name| number(class, name).unwrap_or_default());
+        let label = class
+            .get("label")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let [precision, recall, f1] =
+            ["precision", "recall", "f1"].map(|name| number(class, name).unwrap_or_default());
         let rows = class.get("support").and_then(Value::as_u64).unwrap_or(0);
-        lines.push(format!("| {} | {precision} | {recall} | {f1} | {rows} |", markdown(label)));
+        lines.push(format!(
+            "| {} | {precision} | {recall} | {f1} | {rows} |",
+            markdown(label)
+        ));
     }
     lines.join("\n")
 }
@@ -150,14 +192,19 @@ fn data(facts: &CardFacts) -> String {
     for step in &facts.steps {
         for (role, digest) in &step.files {
             let stage = markdown(&step.stage);
-            lines.push(format!("| {} {stage} | {} | `{digest}` |", markdown(&step.kind), markdown(role)));
+            lines.push(format!(
+                "| {} {stage} | {} | `{digest}` |",
+                markdown(&step.kind),
+                markdown(role)
+            ));
         }
     }
     lines.join("\n")
 }
 
 fn settings(facts: &CardFacts) -> String {
-    let mut lines = vec!["## Settings\n\nWhat differs from refit's defaults:\n\n```toml".to_owned()];
+    let mut lines =
+        vec!["## Settings\n\nWhat differs from refit's defaults:\n\n```toml".to_owned()];
     for (number, step) in facts.steps.iter().enumerate() {
         if number > 0 {
             lines.push(String::new());
@@ -170,7 +217,10 @@ fn settings(facts: &CardFacts) -> String {
 }
 
 fn provenance(facts: &CardFacts) -> String {
-    format!("## Provenance\n\n- key: `{}`\n- digest of all files but this one: `{}`", facts.key, facts.digest)
+    format!(
+        "## Provenance\n\n- key: `{}`\n- digest of all files but this one: `{}`",
+        facts.key, facts.digest
+    )
 }
 
 /// The leaves of `value` as TOML with dotted keys.
@@ -179,7 +229,11 @@ fn assignments(path: &str, value: &Value, lines: &mut Vec<String>) {
         Value::Null => {}
         Value::Object(fields) => {
             for (name, field) in fields {
-                let path = if path.is_empty() { key(name) } else { format!("{path}.{}", key(name)) };
+                let path = if path.is_empty() {
+                    key(name)
+                } else {
+                    format!("{path}.{}", key(name))
+                };
                 assignments(&path, field, lines);
             }
         }
@@ -189,10 +243,15 @@ fn assignments(path: &str, value: &Value, lines: &mut Vec<String>) {
 
 fn toml(value: &Value) -> String {
     match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(toml).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, field)| !field.is_null());
-            let inner: Vec<String> = fields.map(|(name, field)| format!("{} = {}", key(name), toml(field))).collect();
+            let inner: Vec<String> = fields
+                .map(|(name, field)| format!("{} = {}", key(name), toml(field)))
+                .collect();
             format!("{{ {} }}", inner.join(", "))
         }
         Value::String(text) if is_place(text) => "\"(a place, not shown)\"".to_owned(),
@@ -201,15 +260,26 @@ fn toml(value: &Value) -> String {
 }
 
 fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { name.to_owned() } else { Value::from(name).to_string() }
+    let bare = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if bare {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
+    }
 }
 
 /// Paths and addresses never enter a key; should one come here all the same, it stays out of a card that may be published.
 fn is_place(text: &str) -> bool {
-    let drive = text.as_bytes().get(1..3).is_some_and(|rest| rest == b":\\" || rest == b":/");
-    let begins =
-        ["/", "~/", "./", "../", "\\\\"].iter().any(|start| text.len() > start.len() && text.starts_with(start));
+    let drive = text
+        .as_bytes()
+        .get(1..3)
+        .is_some_and(|rest| rest == b":\\" || rest == b":/");
+    let begins = ["/", "~/", "./", "../", "\\\\"]
+        .iter()
+        .any(|start| text.len() > start.len() && text.starts_with(start));
     drive || begins || text.contains("://") || text.contains("${")
 }
 
@@ -240,7 +310,11 @@ mod tests {
     fn facts(folder: &tempfile::TempDir) -> CardFacts {
         let config = json!({"id2label": {"0": "World", "1": "Sci|Tech"}});
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-        std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"model_max_length": 64}"#).unwrap();
+        std::fs::write(
+            folder.path().join("tokenizer_config.json"),
+            r#"{"model_max_length": 64}"#,
+        )
+        .unwrap();
         CardFacts {
             pipeline: "ag-news".into(),
             stage: "bundle".into(),
@@ -272,7 +346,12 @@ mod tests {
     fn the_card_says_data_settings_scores_and_key() {
         let folder = tempfile::tempdir().unwrap();
         let text = card(&facts(&folder));
-        assert!(text.starts_with("---\nlibrary_name: transformers\npipeline_tag: text-classification\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "---\nlibrary_name: transformers\npipeline_tag: text-classification\n"
+            ),
+            "{text}"
+        );
         for part in [
             "up to 64 tokens",
             "| 0 | World |",
@@ -297,7 +376,13 @@ mod tests {
             "token": "${env:PASSWORD}",
         });
         let text = card(&facts);
-        for secret in ["private", "someone", "password", "PASSWORD", &folder.path().display().to_string()] {
+        for secret in [
+            "private",
+            "someone",
+            "password",
+            "PASSWORD",
+            &folder.path().display().to_string(),
+        ] {
             assert!(!text.contains(secret), "{secret} is in\n{text}");
         }
     }
@@ -310,8 +395,14 @@ mod tests {
     #[test]
     fn without_scores_the_card_claims_none() {
         let folder = tempfile::tempdir().unwrap();
-        let text = card(&CardFacts { scores: None, ..facts(&folder) });
-        assert!(!text.contains("metrics:") && !text.contains("## Scores"), "{text}");
+        let text = card(&CardFacts {
+            scores: None,
+            ..facts(&folder)
+        });
+        assert!(
+            !text.contains("metrics:") && !text.contains("## Scores"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -84,7 +84,11 @@ pub struct Split {
 
 impl Default for Split {
     fn default() -> Self {
-        Split { validation: 0.0, test: 0.0, stratify: true }
+        Split {
+            validation: 0.0,
+            test: 0.0,
+            stratify: true,
+        }
     }
 }
 
@@ -113,7 +117,11 @@ fn label() -> Column {
 
 impl Default for Columns {
     fn default() -> Self {
-        Columns { text: text(), text_pair: None, label: label() }
+        Columns {
+            text: text(),
+            text_pair: None,
+            label: label(),
+        }
     }
 }
 
@@ -138,7 +146,10 @@ impl Paths {
             Paths::One(path) => (Some((field.to_owned(), path.as_str())), [].as_slice()),
             Paths::Several(paths) => (None, paths.as_slice()),
         };
-        let several = several.iter().enumerate().map(move |(n, path)| (format!("{field}[{n}]"), path.as_str()));
+        let several = several
+            .iter()
+            .enumerate()
+            .map(move |(n, path)| (format!("{field}[{n}]"), path.as_str()));
         one.into_iter().chain(several)
     }
 
@@ -163,7 +174,9 @@ impl<'de> Deserialize<'de> for Paths {
             type Value = Paths;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path like \"data/train.csv\" or a list of paths like [\"a.csv\", \"b.csv\"]")
+                f.write_str(
+                    "a path like \"data/train.csv\" or a list of paths like [\"a.csv\", \"b.csv\"]",
+                )
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<Paths, E> {
@@ -222,12 +235,16 @@ impl<'de> Deserialize<'de> for Column {
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Column, E> {
-                usize::try_from(number).map(Column::Number).map_err(|_| E::custom("no file has so many columns"))
+                usize::try_from(number)
+                    .map(Column::Number)
+                    .map_err(|_| E::custom("no file has so many columns"))
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Column, E> {
                 let number = usize::try_from(number);
-                number.map(Column::Number).map_err(|_| E::custom("columns are numbered from 0"))
+                number
+                    .map(Column::Number)
+                    .map_err(|_| E::custom("columns are numbered from 0"))
             }
         }
         deserializer.deserialize_any(Form)
@@ -263,7 +280,10 @@ mod tests {
             read(json!({ "train": "a.csv", "test": ["b.csv", "c.csv"], "columns": { "text": 1, "label": "y" } }))
                 .unwrap();
         assert_eq!(load.train, Paths::One("a.csv".into()));
-        assert_eq!(load.test.as_ref().unwrap().with_fields("test").last(), Some(("test[1]".into(), "c.csv")));
+        assert_eq!(
+            load.test.as_ref().unwrap().with_fields("test").last(),
+            Some(("test[1]".into(), "c.csv"))
+        );
         assert_eq!(load.columns.text, Column::Number(1));
         assert_eq!(serde_json::to_value(&load).unwrap()["train"], "a.csv");
     }
@@ -271,15 +291,23 @@ mod tests {
     #[test]
     fn a_wrong_form_shows_both_right_ones() {
         let message = read(json!({ "train": 3 })).unwrap_err().to_string();
-        assert!(message.contains("a path like") && message.contains("a list of paths"), "{message}");
-        let message = read(json!({ "train": "a", "columns": { "text": -1 } })).unwrap_err().to_string();
+        assert!(
+            message.contains("a path like") && message.contains("a list of paths"),
+            "{message}"
+        );
+        let message = read(json!({ "train": "a", "columns": { "text": -1 } }))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("from 0"), "{message}");
         assert!(read(json!({ "train": "a", "colums": {} })).is_err());
     }
 
     #[test]
     fn settings_survive_json() {
-        let load = read(json!({ "train": ["a"], "split": { "test": 0.2 }, "format": "jsonl", "quote": "" })).unwrap();
+        let load = read(
+            json!({ "train": ["a"], "split": { "test": 0.2 }, "format": "jsonl", "quote": "" }),
+        )
+        .unwrap();
         assert_eq!(read(serde_json::to_value(&load).unwrap()).unwrap(), load);
     }
 }

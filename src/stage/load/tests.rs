@@ -39,13 +39,20 @@ impl Loaded {
     }
 
     fn names(&self) -> Vec<&str> {
-        self.table.label_names.iter().flatten().map(String::as_str).collect()
+        self.table
+            .label_names
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
     }
 
     /// Rows of each label, in label order.
     fn counts(&self, split: &str) -> Vec<usize> {
         let labels = self.texts(split).label.unwrap();
-        (0..self.names().len() as u32).map(|label| labels.iter().filter(|&&l| l == label).count()).collect()
+        (0..self.names().len() as u32)
+            .map(|label| labels.iter().filter(|&&l| l == label).count())
+            .collect()
     }
 }
 
@@ -57,7 +64,11 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
     let load = stage(settings);
     assert_eq!(load.check(), []);
     let files = load.files(base).unwrap();
-    let (draft, heard, interrupted) = (tempfile::tempdir().unwrap(), Heard::default(), AtomicBool::new(false));
+    let (draft, heard, interrupted) = (
+        tempfile::tempdir().unwrap(),
+        Heard::default(),
+        AtomicBool::new(false),
+    );
     let context = Context {
         stage: "data",
         seed,
@@ -70,7 +81,11 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
     };
     load.run(&context)?;
     let table = Table::open(draft.path())?;
-    Ok(Loaded { table, warned: heard.warned.into_inner().unwrap(), said: heard.said.into_inner().unwrap() })
+    Ok(Loaded {
+        table,
+        warned: heard.warned.into_inner().unwrap(),
+        said: heard.said.into_inner().unwrap(),
+    })
 }
 
 fn load(base: &Path, settings: Value) -> Result<Loaded, StageError> {
@@ -117,8 +132,16 @@ fn ag_news_is_read_from_parquet_and_from_its_original_csv() {
     assert_eq!(csv.counts("train"), [1900; 4]);
     let (csv, parquet) = (csv.texts("train"), parquet.texts("test"));
     assert_eq!(csv.label, parquet.label);
-    assert_eq!(csv.text_pair.unwrap()[0], "Fears for T N pension after talks");
-    let same = csv.text.iter().zip(&parquet.text).filter(|(csv, parquet)| csv == parquet).count();
+    assert_eq!(
+        csv.text_pair.unwrap()[0],
+        "Fears for T N pension after talks"
+    );
+    let same = csv
+        .text
+        .iter()
+        .zip(&parquet.text)
+        .filter(|(csv, parquet)| csv == parquet)
+        .count();
     assert_eq!(same, 7600);
 }
 
@@ -132,7 +155,10 @@ fn sst2_is_read_without_quoting() {
     assert_eq!(loaded.names(), ["0", "1"]);
     assert_eq!(loaded.counts("train"), [29780, 37569]);
     assert_eq!(loaded.counts("validation"), [428, 444]);
-    assert_eq!(loaded.texts("train").text[0], "hide new secretions from the parental units ");
+    assert_eq!(
+        loaded.texts("train").text[0],
+        "hide new secretions from the parental units "
+    );
 }
 
 #[test]
@@ -147,11 +173,24 @@ fn sms_spam_has_no_header_and_no_quotes() {
     let loaded = load(&data, settings("")).unwrap();
     assert_eq!(loaded.names(), ["ham", "spam"]);
     let count = |split| loaded.counts(split);
-    assert_eq!(count("train")[0] + count("test")[0] + count("validation")[0], 4827);
-    assert_eq!(count("train")[1] + count("test")[1] + count("validation")[1], 747);
+    assert_eq!(
+        count("train")[0] + count("test")[0] + count("validation")[0],
+        4827
+    );
+    assert_eq!(
+        count("train")[1] + count("test")[1] + count("validation")[1],
+        747
+    );
     assert_eq!(loaded.texts("test").len(), 1115);
     assert_eq!(loaded.texts("validation").len(), 557);
-    assert!(loaded.warned.iter().any(|line| line.contains("of test occur in train too")), "{:?}", loaded.warned);
+    assert!(
+        loaded
+            .warned
+            .iter()
+            .any(|line| line.contains("of test occur in train too")),
+        "{:?}",
+        loaded.warned
+    );
 
     let error = load(&data, settings("\"")).err().unwrap().to_string();
     assert!(error.contains("a quote inside a field"), "{error}");
@@ -160,12 +199,24 @@ fn sms_spam_has_no_header_and_no_quotes() {
 #[test]
 fn banking77_is_read_with_its_quoted_line_breaks() {
     let Some(data) = assets() else { return };
-    let settings =
-        json!({ "train": "banking77/train.csv", "test": "banking77/test.csv", "columns": { "label": "category" } });
+    let settings = json!({ "train": "banking77/train.csv", "test": "banking77/test.csv", "columns": { "label": "category" } });
     let loaded = load(&data, settings).unwrap();
-    assert_eq!((loaded.texts("train").len(), loaded.texts("test").len(), loaded.names().len()), (10_003, 3_080, 77));
+    assert_eq!(
+        (
+            loaded.texts("train").len(),
+            loaded.texts("test").len(),
+            loaded.names().len()
+        ),
+        (10_003, 3_080, 77)
+    );
     assert_eq!(loaded.counts("test"), [40; 77]);
-    assert!(loaded.texts("train").text.iter().any(|text| text.contains('\n')));
+    assert!(
+        loaded
+            .texts("train")
+            .text
+            .iter()
+            .any(|text| text.contains('\n'))
+    );
 }
 
 #[test]
@@ -177,8 +228,16 @@ fn go_emotions_is_read_as_plain_columns() {
     let loaded = load(&data, settings).unwrap();
     let texts = loaded.texts("train");
     assert_eq!(texts.len(), 43_410);
-    assert_eq!(texts.text[0], "My favourite food is anything I didn't have to cook myself.");
-    let several = texts.label.unwrap().iter().filter(|&&label| loaded.names()[label as usize].contains(',')).count();
+    assert_eq!(
+        texts.text[0],
+        "My favourite food is anything I didn't have to cook myself."
+    );
+    let several = texts
+        .label
+        .unwrap()
+        .iter()
+        .filter(|&&label| loaded.names()[label as usize].contains(','))
+        .count();
     assert_eq!(several, 7_102);
 }
 
@@ -188,12 +247,22 @@ fn every_format_reads_to_the_same_rows() {
     let tsv = "text\tlabel\r\na, b\t1\r\n\"say \"\"x\"\"\"\t0\r\nx^2\t1\r\n";
     let jsonl = "{\"text\": \"a, b\", \"label\": 1}\n\n{\"label\": 0, \"text\": \"say \\\"x\\\"\"}\n{\"text\": \"x^2\", \"label\": 1}\n";
     let json = "[{\"text\": \"a, b\", \"label\": 1}, {\"label\": 0, \"text\": \"say \\\"x\\\"\"}, {\"text\": \"x^2\", \"label\": 1, \"more\": [1]}]";
-    let folder = folder(&[("a.csv", csv), ("a.tsv", tsv), ("a.jsonl", jsonl), ("a.ndjson", jsonl), ("a.json", json)]);
+    let folder = folder(&[
+        ("a.csv", csv),
+        ("a.tsv", tsv),
+        ("a.jsonl", jsonl),
+        ("a.ndjson", jsonl),
+        ("a.json", json),
+    ]);
     let expected = load(folder.path(), json!({ "train": "a.csv" })).unwrap();
     assert_eq!(expected.texts("train").text, ["a, b", "say \"x\"", "x^2"]);
     assert_eq!(expected.texts("train").label.unwrap(), [1, 0, 1]);
     for file in ["a.tsv", "a.jsonl", "a.ndjson", "a.json"] {
-        assert_eq!(load(folder.path(), json!({ "train": file })).unwrap().table, expected.table, "{file}");
+        assert_eq!(
+            load(folder.path(), json!({ "train": file })).unwrap().table,
+            expected.table,
+            "{file}"
+        );
     }
 }
 
@@ -201,73 +270,146 @@ fn every_format_reads_to_the_same_rows() {
 fn text_that_looks_like_numbers_stays_text() {
     let folder = folder(&[("a.csv", "text,label\n001,x\nnan,y\n,x\n1e5,y\ntrue,x\n")]);
     let loaded = load(folder.path(), json!({ "train": "a.csv" })).unwrap();
-    assert_eq!(loaded.texts("train").text, ["001", "nan", "", "1e5", "true"]);
-    assert_eq!(loaded.warned, ["1 row of train has an empty text: row 2 \"\""]);
+    assert_eq!(
+        loaded.texts("train").text,
+        ["001", "nan", "", "1e5", "true"]
+    );
+    assert_eq!(
+        loaded.warned,
+        ["1 row of train has an empty text: row 2 \"\""]
+    );
 }
 
 #[test]
 fn a_body_that_looks_compressed_is_text() {
     let folder = folder(&[("a.csv", "x^2 is a square,math\nno,other\n")]);
-    let settings = json!({ "train": "a.csv", "header": false, "columns": { "text": 0, "label": 1 } });
-    assert_eq!(load(folder.path(), settings).unwrap().texts("train").text[0], "x^2 is a square");
+    let settings =
+        json!({ "train": "a.csv", "header": false, "columns": { "text": 0, "label": 1 } });
+    assert_eq!(
+        load(folder.path(), settings).unwrap().texts("train").text[0],
+        "x^2 is a square"
+    );
 }
 
 #[test]
 fn booleans_are_labels_in_the_order_false_true() {
-    let folder = folder(&[("a.jsonl", "{\"text\": \"a\", \"label\": true}\n{\"text\": \"b\", \"label\": false}\n")]);
+    let folder = folder(&[(
+        "a.jsonl",
+        "{\"text\": \"a\", \"label\": true}\n{\"text\": \"b\", \"label\": false}\n",
+    )]);
     let loaded = load(folder.path(), json!({ "train": "a.jsonl" })).unwrap();
-    assert_eq!((loaded.names(), loaded.texts("train").label.unwrap()), (vec!["false", "true"], vec![1, 0]));
+    assert_eq!(
+        (loaded.names(), loaded.texts("train").label.unwrap()),
+        (vec!["false", "true"], vec![1, 0])
+    );
 }
 
 #[test]
 fn plain_text_is_one_row_a_line_without_labels() {
     let folder = folder(&[("a.txt", "first \"line\n\nthird, line\n")]);
-    let loaded = load(folder.path(), json!({ "train": "a.txt", "split": { "validation": 0.34 } })).unwrap();
+    let loaded = load(
+        folder.path(),
+        json!({ "train": "a.txt", "split": { "validation": 0.34 } }),
+    )
+    .unwrap();
     assert_eq!(loaded.table.label_names, None);
-    assert_eq!((loaded.texts("train").len(), loaded.texts("validation").len()), (2, 1));
+    assert_eq!(
+        (
+            loaded.texts("train").len(),
+            loaded.texts("validation").len()
+        ),
+        (2, 1)
+    );
     assert_eq!(loaded.texts("train").label, None);
 }
 
 #[test]
 fn files_follow_the_order_of_the_list_past_the_tenth() {
-    let names = (0..12).map(|n| format!("part{n:02}.csv")).collect::<Vec<_>>();
-    let contents = (0..12).map(|n| format!("text,label\nrow {n},x\n")).collect::<Vec<_>>();
-    let files = names.iter().zip(&contents).map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>();
+    let names = (0..12)
+        .map(|n| format!("part{n:02}.csv"))
+        .collect::<Vec<_>>();
+    let contents = (0..12)
+        .map(|n| format!("text,label\nrow {n},x\n"))
+        .collect::<Vec<_>>();
+    let files = names
+        .iter()
+        .zip(&contents)
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect::<Vec<_>>();
     let folder = folder(&files);
     for train in [json!("part*.csv"), json!(names)] {
-        let texts = load(folder.path(), json!({ "train": train })).unwrap().texts("train");
-        assert_eq!(texts.text, (0..12).map(|n| format!("row {n}")).collect::<Vec<_>>());
+        let texts = load(folder.path(), json!({ "train": train }))
+            .unwrap()
+            .texts("train");
+        assert_eq!(
+            texts.text,
+            (0..12).map(|n| format!("row {n}")).collect::<Vec<_>>()
+        );
         assert_eq!(texts.id, (0..12).collect::<Vec<u64>>());
     }
 }
 
 #[test]
 fn cut_rows_keep_their_ids_and_their_order() {
-    let rows =
-        (0..100).map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" })).collect::<String>();
+    let rows = (0..100)
+        .map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" }))
+        .collect::<String>();
     let folder = folder(&[("a.csv", &format!("text,label\n{rows}"))]);
-    let settings = json!({ "train": "a.csv", "split": { "validation": 0.1, "test": 0.2, "stratify": true } });
+    let settings =
+        json!({ "train": "a.csv", "split": { "validation": 0.1, "test": 0.2, "stratify": true } });
     let loaded = load(folder.path(), settings.clone()).unwrap();
     assert_eq!(
-        (loaded.counts("train"), loaded.counts("validation"), loaded.counts("test")),
+        (
+            loaded.counts("train"),
+            loaded.counts("validation"),
+            loaded.counts("test")
+        ),
         (vec![52, 18], vec![8, 2], vec![15, 5])
     );
     for split in ["train", "validation", "test"] {
         let texts = loaded.texts(split);
         assert!(texts.id.is_sorted());
-        assert!(texts.id.iter().zip(&texts.text).all(|(id, text)| text == &format!("row {id}")));
+        assert!(
+            texts
+                .id
+                .iter()
+                .zip(&texts.text)
+                .all(|(id, text)| text == &format!("row {id}"))
+        );
     }
-    assert_eq!(load(folder.path(), settings.clone()).unwrap().table, loaded.table);
-    assert_ne!(load_with(folder.path(), settings, 14).unwrap().table, loaded.table);
+    assert_eq!(
+        load(folder.path(), settings.clone()).unwrap().table,
+        loaded.table
+    );
+    assert_ne!(
+        load_with(folder.path(), settings, 14).unwrap().table,
+        loaded.table
+    );
 }
 
 #[test]
 fn rows_on_both_sides_are_warned_of() {
     let train = "text,label\nsame,a\nother,b\nother,b\n";
-    let folder = folder(&[("train.csv", train), ("test.csv", "text,label\nnew,a\nsame,b\n")]);
-    let loaded = load(folder.path(), json!({ "train": "train.csv", "more": { "odd": "test.csv" } })).unwrap();
-    assert_eq!(loaded.warned, ["1 row of more.odd occurs in train too, so scores on it are too good: row 1 \"same\""]);
-    assert_eq!(loaded.said, ["rows: more.odd 2, train 3; 2 labels", "1 row of train repeats an earlier text"]);
+    let folder = folder(&[
+        ("train.csv", train),
+        ("test.csv", "text,label\nnew,a\nsame,b\n"),
+    ]);
+    let loaded = load(
+        folder.path(),
+        json!({ "train": "train.csv", "more": { "odd": "test.csv" } }),
+    )
+    .unwrap();
+    assert_eq!(
+        loaded.warned,
+        ["1 row of more.odd occurs in train too, so scores on it are too good: row 1 \"same\""]
+    );
+    assert_eq!(
+        loaded.said,
+        [
+            "rows: more.odd 2, train 3; 2 labels",
+            "1 row of train repeats an earlier text"
+        ]
+    );
 }
 
 #[test]
@@ -277,23 +419,58 @@ fn a_path_that_leads_nowhere_is_a_fault_at_its_field() {
         "train": ["a.csv", "b.csv", "*.tsv", "a.csv", "a.data"], "test": "none.csv", "more": { "x": ["gone.csv"] }, "validation": [],
     }));
     let faults = load.files(folder.path()).unwrap_err();
-    let fields = faults.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>();
-    assert_eq!(fields, ["train[1]", "train[2]", "train[3]", "train[4]", "validation", "test", "more.x[0]"]);
+    let fields = faults
+        .iter()
+        .map(|fault| fault.field.as_str())
+        .collect::<Vec<_>>();
+    assert_eq!(
+        fields,
+        [
+            "train[1]",
+            "train[2]",
+            "train[3]",
+            "train[4]",
+            "validation",
+            "test",
+            "more.x[0]"
+        ]
+    );
 }
 
 #[test]
 fn settings_that_exclude_each_other_are_faults() {
-    let fields = |settings: Value| stage(settings).check().into_iter().map(|fault| fault.field).collect::<Vec<_>>();
-    assert_eq!(fields(json!({ "train": "a.csv", "test": "b.csv", "split": { "test": 0.1 } })), ["split.test"]);
-    assert_eq!(fields(json!({ "train": "a.csv", "split": { "test": 0.5, "validation": 0.5 } })), ["split"]);
-    assert_eq!(fields(json!({ "train": "a.csv", "split": { "test": 1.5 } })), ["split.test", "split"]);
+    let fields = |settings: Value| {
+        stage(settings)
+            .check()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "test": "b.csv", "split": { "test": 0.1 } })),
+        ["split.test"]
+    );
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "split": { "test": 0.5, "validation": 0.5 } })),
+        ["split"]
+    );
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "split": { "test": 1.5 } })),
+        ["split.test", "split"]
+    );
     assert_eq!(fields(json!({ "train": "a.csv", "quote": "«" })), ["quote"]);
-    assert_eq!(fields(json!({ "train": "a.csv", "label_names": ["a", "b", "a"] })), ["label_names"]);
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "label_names": ["a", "b", "a"] })),
+        ["label_names"]
+    );
     assert_eq!(
         fields(json!({ "train": "a.csv", "columns": { "text": "t", "text_pair": "t" } })),
         ["columns.text_pair"]
     );
-    assert_eq!(fields(json!({ "train": "a.csv", "more": { "a/b": "x.csv" } })), ["more.a/b"]);
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "more": { "a/b": "x.csv" } })),
+        ["more.a/b"]
+    );
     assert_eq!(fields(json!({ "train": "a.csv" })), Vec::<String>::new());
 }
 
@@ -304,8 +481,14 @@ fn a_stated_format_and_an_implied_one_give_the_same_key() {
         let load = stage(settings);
         load.implied(&load.files(folder.path()).unwrap())
     };
-    assert_eq!(implied(json!({ "train": "a.csv" })), implied(json!({ "train": "a.csv", "format": "csv" })));
-    assert_ne!(implied(json!({ "train": "a.csv" })), implied(json!({ "train": "a.csv", "format": "tsv" })));
+    assert_eq!(
+        implied(json!({ "train": "a.csv" })),
+        implied(json!({ "train": "a.csv", "format": "csv" }))
+    );
+    assert_ne!(
+        implied(json!({ "train": "a.csv" })),
+        implied(json!({ "train": "a.csv", "format": "tsv" }))
+    );
 }
 
 /// Each broken file, the settings of its spec as JSON, and what the error must say.
@@ -321,9 +504,21 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "train": ["ragged_short.tsv"] }),
             "ragged_short.tsv, line 3: 1 field instead of 2 fields",
         ),
-        ("blank_line", json!({ "train": ["blank_line.csv"] }), "blank_line.csv, line 3: blank line"),
-        ("bad_utf8", json!({ "train": ["bad_utf8.csv"] }), "bad_utf8.csv, line 3: not UTF-8 (byte 0xe9)"),
-        ("utf16", json!({ "train": ["utf16.csv"] }), "utf16.csv, line 1: not UTF-8 (byte 0xff)"),
+        (
+            "blank_line",
+            json!({ "train": ["blank_line.csv"] }),
+            "blank_line.csv, line 3: blank line",
+        ),
+        (
+            "bad_utf8",
+            json!({ "train": ["bad_utf8.csv"] }),
+            "bad_utf8.csv, line 3: not UTF-8 (byte 0xe9)",
+        ),
+        (
+            "utf16",
+            json!({ "train": ["utf16.csv"] }),
+            "utf16.csv, line 1: not UTF-8 (byte 0xff)",
+        ),
         (
             "unclosed_quote",
             json!({ "train": ["unclosed_quote.csv"] }),
@@ -334,9 +529,21 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "train": ["stray_quote.tsv"] }),
             "stray_quote.tsv, line 2, field 1: a quote inside a field",
         ),
-        ("null_text", json!({ "train": ["null_text.jsonl"] }), "null_text.jsonl, line 2, column `text`: no value"),
-        ("null_label", json!({ "train": ["null_label.csv"] }), "null_label.csv, line 3, column `label`: no value"),
-        ("missing_column", json!({ "train": ["missing_column.csv"] }), "missing_column.csv: no column `text`"),
+        (
+            "null_text",
+            json!({ "train": ["null_text.jsonl"] }),
+            "null_text.jsonl, line 2, column `text`: no value",
+        ),
+        (
+            "null_label",
+            json!({ "train": ["null_label.csv"] }),
+            "null_label.csv, line 3, column `label`: no value",
+        ),
+        (
+            "missing_column",
+            json!({ "train": ["missing_column.csv"] }),
+            "missing_column.csv: no column `text`",
+        ),
         (
             "column_number",
             json!({ "train": ["column_number.tsv"], "header": false, "columns": { "text": 0, "label": 3 } }),
@@ -357,10 +564,26 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "train": ["unseen_label.csv"], "test": ["unseen_label_test.csv"] }),
             "unseen_label_test.csv, line 3: the label `spamm` is in test but never in train",
         ),
-        ("empty_file", json!({ "train": ["empty_file.csv"] }), "empty_file.csv is empty"),
-        ("header_only", json!({ "train": ["header_only.csv"] }), "header_only.csv has a header and no rows"),
-        ("json_line", json!({ "train": ["json_line.jsonl"] }), "json_line.jsonl, line 3: not JSON: "),
-        ("json_scalar", json!({ "train": ["json_scalar.json"] }), "json_scalar.json, row 2: not an object"),
+        (
+            "empty_file",
+            json!({ "train": ["empty_file.csv"] }),
+            "empty_file.csv is empty",
+        ),
+        (
+            "header_only",
+            json!({ "train": ["header_only.csv"] }),
+            "header_only.csv has a header and no rows",
+        ),
+        (
+            "json_line",
+            json!({ "train": ["json_line.jsonl"] }),
+            "json_line.jsonl, line 3: not JSON: ",
+        ),
+        (
+            "json_scalar",
+            json!({ "train": ["json_scalar.json"] }),
+            "json_scalar.json, row 2: not an object",
+        ),
         (
             "json_lines_as_json",
             json!({ "train": ["json_lines_as_json.json"] }),
@@ -376,7 +599,11 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "train": ["truncated.parquet"] }),
             "truncated.parquet is not a Parquet file: it does not end with PAR1",
         ),
-        ("damaged", json!({ "train": ["damaged.parquet"] }), "damaged.parquet"),
+        (
+            "damaged",
+            json!({ "train": ["damaged.parquet"] }),
+            "damaged.parquet",
+        ),
         (
             "not_parquet",
             json!({ "train": ["not_parquet.parquet"] }),
@@ -434,13 +661,22 @@ fn every_broken_file_gives_a_clear_error() {
             Err(StageError::Table(error)) => {
                 let said = error.to_string();
                 assert!(said.contains(wanted), "{name}: {said}");
-                assert!(miette::Diagnostic::help(&error).is_some(), "{name}: no help");
+                assert!(
+                    miette::Diagnostic::help(&error).is_some(),
+                    "{name}: no help"
+                );
             }
             Err(other) => panic!("{name}: {other}"),
             Ok(_) => panic!("{name} was read"),
         }
-        assert!(base.join(format!("{name}.toml")).is_file(), "{name} has no spec");
-        assert!(notes.contains(&format!("`{name}`")), "{name} is not in the README");
+        assert!(
+            base.join(format!("{name}.toml")).is_file(),
+            "{name} has no spec"
+        );
+        assert!(
+            notes.contains(&format!("`{name}`")),
+            "{name} is not in the README"
+        );
     }
 }
 
@@ -454,7 +690,12 @@ fn whole_parquet() -> Vec<u8> {
     };
     let folder = tempfile::tempdir().unwrap();
     let splits = [("whole".to_owned(), texts.to_frame().unwrap())].into();
-    Table { label_names: None, splits }.save(folder.path()).unwrap();
+    Table {
+        label_names: None,
+        splits,
+    }
+    .save(folder.path())
+    .unwrap();
     std::fs::read(folder.path().join("whole.parquet")).unwrap()
 }
 
@@ -464,7 +705,10 @@ fn a_parquet_file_cut_anywhere_is_an_error() {
     for length in (0..whole.len()).step_by(97) {
         std::fs::write(folder.path().join("cut.parquet"), &whole[..length]).unwrap();
         let loaded = load(folder.path(), json!({ "train": "cut.parquet" }));
-        assert!(matches!(loaded, Err(StageError::Table(_))), "{length} bytes");
+        assert!(
+            matches!(loaded, Err(StageError::Table(_))),
+            "{length} bytes"
+        );
     }
 }
 

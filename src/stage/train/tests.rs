@@ -51,7 +51,9 @@ impl Progress for Heard {
 /// A tokens artifact of good and bad reviews.
 fn tokens(splits: &[(&str, usize)], label_names: Option<&[&str]>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "fine", "bad", "poor", "film", "book"];
+    let words = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "fine", "bad", "poor", "film", "book",
+    ];
     let tokenizer = Tokenizer::from_vocabulary(&words.map(str::to_owned), true).unwrap();
     let names = label_names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
     let mut card = TokensCard::new(&tokenizer, 12, names);
@@ -65,20 +67,33 @@ fn tokens(splits: &[(&str, usize)], label_names: Option<&[&str]>) -> tempfile::T
         let encoded = tokenizer.encode(&texts, 12).unwrap();
         let id: Vec<u64> = (0..rows as u64).collect();
         let label = label_names.map(|_| label.as_slice());
-        card.splits.insert(split.to_owned(), write_split(folder.path(), split, &encoded, &id, label).unwrap());
+        card.splits.insert(
+            split.to_owned(),
+            write_split(folder.path(), split, &encoded, &id, label).unwrap(),
+        );
     }
     write_card(folder.path(), &card, &tokenizer).unwrap();
     folder
 }
 
-fn run(stage: &Train, tokens: &Path, stop: bool) -> (tempfile::TempDir, Vec<String>, Result<(), StageError>) {
+fn run(
+    stage: &Train,
+    tokens: &Path,
+    stop: bool,
+) -> (tempfile::TempDir, Vec<String>, Result<(), StageError>) {
     let draft = tempfile::tempdir().unwrap();
     let heard = Heard::default();
     let interrupted = AtomicBool::new(stop);
     let context = Context {
         stage: "classifier",
         seed: 5,
-        inputs: BTreeMap::from([("input", Input { path: tokens.to_owned(), digest: Digest::of(b"tokens") })]),
+        inputs: BTreeMap::from([(
+            "input",
+            Input {
+                path: tokens.to_owned(),
+                digest: Digest::of(b"tokens"),
+            },
+        )]),
         files: Files::new(),
         draft: draft.path(),
         device: "flex",
@@ -101,17 +116,37 @@ fn settings_left_out_have_the_documented_defaults_and_stay_out_of_the_json() {
 #[test]
 fn an_unknown_setting_is_refused() {
     let settings = json!({ "input": "tokens", "optimizer": { "learning_rat": 1e-5 } });
-    assert!(serde_json::from_value::<Train>(settings).unwrap_err().to_string().contains("learning_rat"));
+    assert!(
+        serde_json::from_value::<Train>(settings)
+            .unwrap_err()
+            .to_string()
+            .contains("learning_rat")
+    );
 }
 
 #[test]
 fn an_encoder_and_sizes_exclude_each_other_as_do_epochs_and_steps() {
-    let fields = |settings| train(settings).check().into_iter().map(|fault| fault.field).collect::<Vec<_>>();
+    let fields = |settings| {
+        train(settings)
+            .check()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(fields(json!({ "input": "t" })), [""]);
-    assert_eq!(fields(json!({ "input": "t", "encoder": "e", "scratch": scratch() })), ["scratch"]);
-    assert_eq!(fields(json!({ "input": "t", "encoder": "e", "epochs": 1, "max_steps": 9 })), ["max_steps"]);
+    assert_eq!(
+        fields(json!({ "input": "t", "encoder": "e", "scratch": scratch() })),
+        ["scratch"]
+    );
+    assert_eq!(
+        fields(json!({ "input": "t", "encoder": "e", "epochs": 1, "max_steps": 9 })),
+        ["max_steps"]
+    );
     let uneven = json!({ "layers": 1, "hidden": 16, "heads": 3 });
-    assert_eq!(fields(json!({ "input": "t", "scratch": uneven })), ["scratch.heads"]);
+    assert_eq!(
+        fields(json!({ "input": "t", "scratch": uneven })),
+        ["scratch.heads"]
+    );
 }
 
 #[test]
@@ -125,15 +160,29 @@ fn every_missing_file_of_an_encoder_is_a_fault() {
     }
     let roles: Vec<(String, PathBuf)> = stage.files(base.path()).unwrap().into_iter().collect();
     assert_eq!(roles[0].0, "encoder/config.json");
-    assert_eq!(roles[1], ("encoder/model.safetensors".to_owned(), base.path().join("bert/model.safetensors")));
+    assert_eq!(
+        roles[1],
+        (
+            "encoder/model.safetensors".to_owned(),
+            base.path().join("bert/model.safetensors")
+        )
+    );
 }
 
 #[test]
 fn old_weights_and_hub_ids_get_their_own_help() {
     let base = tempfile::tempdir().unwrap();
-    let fault =
-        |encoder: &str| train(json!({ "input": "t", "encoder": encoder })).files(base.path()).unwrap_err().remove(0);
-    assert!(fault("sentence-transformers/all-MiniLM-L6-v2").help.contains("hf download"));
+    let fault = |encoder: &str| {
+        train(json!({ "input": "t", "encoder": encoder }))
+            .files(base.path())
+            .unwrap_err()
+            .remove(0)
+    };
+    assert!(
+        fault("sentence-transformers/all-MiniLM-L6-v2")
+            .help
+            .contains("hf download")
+    );
     assert!(fault("bert-base-uncased@main").help.contains("hub id"));
     assert!(!fault("../models/some/bert").help.contains("hub id"));
     let folder = base.path().join("old");
@@ -163,14 +212,22 @@ fn the_artifact_is_whole_and_equal_runs_have_equal_digests() {
         let log = fs::read_to_string(draft.path().join("metrics.jsonl")).unwrap();
         assert_eq!(log.lines().count(), 2 * 5 + 2);
         assert!(log.starts_with(r#"{"step":1,"epoch":1,"loss":"#));
-        let scores: Value = serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
+        let scores: Value =
+            serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
         assert!(scores["loss"].is_f64() && scores["accuracy"].is_f64());
-        assert!(heard.iter().any(|line| line.starts_with("epoch 2: validation loss")));
+        assert!(
+            heard
+                .iter()
+                .any(|line| line.starts_with("epoch 2: validation loss"))
+        );
         manifest.digest()
     };
     let first = digest(&tiny(&[]));
     assert_eq!(first, digest(&tiny(&[])));
-    assert_ne!(first, digest(&tiny(&[("schedule", json!({ "warmup": 0.2 }))])));
+    assert_ne!(
+        first,
+        digest(&tiny(&[("schedule", json!({ "warmup": 0.2 }))]))
+    );
 }
 
 #[test]
@@ -180,12 +237,19 @@ fn the_written_model_opens_and_answers_as_its_scores_say() {
     result.unwrap();
     let device = device::choose("flex").unwrap().device;
     let (model, _, info) = model::open(draft.path(), &device).unwrap();
-    assert_eq!((info.label_names.as_slice(), info.steps), (["good".to_owned(), "bad".to_owned()].as_slice(), 10));
+    assert_eq!(
+        (info.label_names.as_slice(), info.steps),
+        (["good".to_owned(), "bad".to_owned()].as_slice(), 10)
+    );
     let opened = Tokens::open(tokens.path()).unwrap();
     let rows = opened.split("validation").unwrap();
-    let answers = learn::predict(&model, rows, 0, 64, &device, &mut |_| ControlFlow::Continue(())).unwrap();
+    let answers = learn::predict(&model, rows, 0, 64, &device, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     let labels: Vec<u32> = (0..12).map(|row| row % 2).collect();
-    let scores: Value = serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
+    let scores: Value =
+        serde_json::from_slice(&fs::read(draft.path().join("scores.json")).unwrap()).unwrap();
     assert!((scores["loss"].as_f64().unwrap() - answers.loss(&labels)).abs() < 1e-6);
 }
 
@@ -195,9 +259,18 @@ fn without_a_validation_split_one_warning_says_that_the_last_weights_are_kept() 
     let (draft, heard, result) = run(&tiny(&[]), tokens.path(), false);
     result.unwrap();
     assert!(!draft.path().join("scores.json").exists());
-    assert_eq!(heard.iter().filter(|line| line.contains("no validation split")).count(), 1);
+    assert_eq!(
+        heard
+            .iter()
+            .filter(|line| line.contains("no validation split"))
+            .count(),
+        1
+    );
     let stopping = ("early_stopping", json!({ "patience": 1 }));
-    assert!(matches!(run(&tiny(&[stopping]), tokens.path(), false).2, Err(StageError::Mismatch { .. })));
+    assert!(matches!(
+        run(&tiny(&[stopping]), tokens.path(), false).2,
+        Err(StageError::Mismatch { .. })
+    ));
 }
 
 #[test]
@@ -205,14 +278,20 @@ fn tokens_without_labels_or_with_one_are_refused() {
     for names in [None, Some(["good"].as_slice())] {
         let tokens = tokens(&[("train", if names.is_some() { 1 } else { 8 })], names);
         let (_, _, result) = run(&tiny(&[]), tokens.path(), false);
-        assert!(matches!(result, Err(StageError::Mismatch { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(StageError::Mismatch { .. })),
+            "{result:?}"
+        );
     }
 }
 
 #[test]
 fn an_interrupted_training_says_so() {
     let tokens = tokens(&[("train", 16)], Some(&["good", "bad"]));
-    assert!(matches!(run(&tiny(&[]), tokens.path(), true).2, Err(StageError::Interrupted)));
+    assert!(matches!(
+        run(&tiny(&[]), tokens.path(), true).2,
+        Err(StageError::Interrupted)
+    ));
 }
 
 #[test]
@@ -231,6 +310,15 @@ fn the_schema_shows_defaults_and_ranges() {
     assert_eq!(schema["properties"]["encoder"].get("default"), None);
     assert_eq!(schema["required"], json!(["input"]));
     let learning_rate = &schema["$defs"]["OptimizerSettings"]["properties"]["learning_rate"];
-    assert_eq!((&learning_rate["default"], &learning_rate["exclusiveMinimum"]), (&json!(5e-5), &json!(0.0)));
-    assert_eq!(schema["$defs"]["EarlyStopping"]["required"], json!(["patience"]));
+    assert_eq!(
+        (
+            &learning_rate["default"],
+            &learning_rate["exclusiveMinimum"]
+        ),
+        (&json!(5e-5), &json!(0.0))
+    );
+    assert_eq!(
+        schema["$defs"]["EarlyStopping"]["required"],
+        json!(["patience"])
+    );
 }

@@ -13,7 +13,12 @@ const PART: &str = "REFIT_STORE_TEST_PART";
 /// Builds one key as a run would, and says what came of it.
 fn play_builder(store: &Store, pause: Duration) -> &'static str {
     let _hold = store.hold(&mut |_| ControlFlow::Continue(())).unwrap();
-    match store.begin(&fingerprint(1), Need::Result, &mut |_| ControlFlow::Continue(())).unwrap() {
+    match store
+        .begin(&fingerprint(1), Need::Result, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+    {
         Begun::Won(draft) => {
             assert!(names_in(draft.path()).unwrap().is_empty());
             fs::write(draft.path().join("table.json"), "content").unwrap();
@@ -31,12 +36,17 @@ fn play_builder(store: &Store, pause: Duration) -> &'static str {
 
 #[test]
 fn play_a_part_for_another_test() {
-    let Some(part) = std::env::var_os(PART) else { return };
+    let Some(part) = std::env::var_os(PART) else {
+        return;
+    };
     let part = part.into_string().unwrap();
     let (part, root) = part.split_once(' ').unwrap();
     let store = Store::open(Path::new(root)).unwrap();
     match part {
-        "build" => println!("\npart: {}", play_builder(&store, Duration::from_millis(20))),
+        "build" => println!(
+            "\npart: {}",
+            play_builder(&store, Duration::from_millis(20))
+        ),
         "die" => {
             let draft = begin(&store, &fingerprint(1), Need::Result);
             fs::write(draft.path().join("table.json"), "half of the").unwrap();
@@ -55,7 +65,11 @@ fn play_a_part_for_another_test() {
 
 fn start(part: &str, store: &Store) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "store::tests::together::play_a_part_for_another_test", "--nocapture"])
+        .args([
+            "--exact",
+            "store::tests::together::play_a_part_for_another_test",
+            "--nocapture",
+        ])
         .env(PART, format!("{part} {}", store.root().display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -94,13 +108,19 @@ fn threads_that_build_the_same_content_under_other_keys_do_not_disturb_each_othe
     let (_folder, store) = open();
     let records: Vec<Record> = std::thread::scope(|scope| {
         let store = &store;
-        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || build(store, number, "content"))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..8)
+            .map(|number| scope.spawn(move || build(store, number, "content")))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(
         records
             .iter()
-            .all(|record| record.digest == records[0].digest && store.record(&record.key).as_ref() == Some(record))
+            .all(|record| record.digest == records[0].digest
+                && store.record(&record.key).as_ref() == Some(record))
     );
     assert!(is_present(&store, &records[0]));
 }
@@ -110,7 +130,11 @@ fn of_many_processes_one_builds_and_the_others_find() {
     let (_folder, store) = open();
     let mut children: Vec<Child> = (0..4).map(|_| start("build", &store)).collect();
     let mut said: Vec<String> = children.iter_mut().map(said).collect();
-    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    assert!(
+        children
+            .iter_mut()
+            .all(|child| child.wait().unwrap().success())
+    );
     said.sort();
     assert_eq!(said, ["built", "found", "found", "found"]);
 }
@@ -122,7 +146,11 @@ fn whoever_waits_is_told_at_once_and_may_give_up() {
     let mut waits = Vec::new();
     let begun = store.begin(&fingerprint(1), Need::Result, &mut |waited| {
         waits.push(waited);
-        if waits.len() < 4 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if waits.len() < 4 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     assert!(matches!(begun.unwrap(), Begun::GaveUp));
     assert_eq!(waits[0], Duration::ZERO);
@@ -161,14 +189,20 @@ fn a_process_killed_at_any_moment_leaves_only_whole_results() {
         child.kill().unwrap();
         child.wait().unwrap();
         for listed in store.list().unwrap() {
-            assert!(!listed.collected && matches!(store.object(&listed.digest), ObjectState::Present(_)));
+            assert!(
+                !listed.collected
+                    && matches!(store.object(&listed.digest), ObjectState::Present(_))
+            );
         }
         assert!(store.verify(&mut |_| ()).unwrap().bad.is_empty());
     }
     let records = store.list().unwrap().len() as u64;
     assert!(records > 0);
     for number in 0..records + 2 {
-        match store.begin(&fingerprint(number), Need::Result, &mut never).unwrap() {
+        match store
+            .begin(&fingerprint(number), Need::Result, &mut never)
+            .unwrap()
+        {
             Begun::Won(draft) => {
                 fs::write(draft.path().join("table.json"), "content").unwrap();
                 draft.commit(Kind::Table, 0.0).unwrap();
