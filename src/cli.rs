@@ -162,8 +162,10 @@ fn drawn(error: &dyn Diagnostic) -> String {
     } else {
         GraphicalTheme::unicode_nocolor()
     };
+    // A file keeps its lines; whoever reads it wraps them.
+    let width = if stderr { 110 } else { 10_000 };
     let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(110)
+        .with_width(width)
         .with_links(false);
     let mut text = String::new();
     match handler.render_report(&mut text, error) {
@@ -275,5 +277,8 @@ fn table(header: &[&str]) -> comfy_table::Table {
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_header(header.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }

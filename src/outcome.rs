@@ -109,7 +109,7 @@ impl fmt::Display for Reason {
             Reason::Corrupted { file } => write!(f, "artifact damaged: {file}"),
             Reason::PlacementMissing { to } => write!(f, "not placed at {to}"),
             Reason::PlacementStale { to } => write!(f, "an earlier result is placed at {to}"),
-            Reason::Behind { stage } => write!(f, "pending behind {stage}"),
+            Reason::Behind { stage } => write!(f, "behind {stage}"),
             Reason::UpstreamFailed { stage } => write!(f, "{stage} failed upstream"),
             Reason::Stopped { stage } => write!(f, "not started, because {stage} failed"),
             Reason::Interrupted => f.write_str("interrupted"),

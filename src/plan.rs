@@ -341,7 +341,10 @@ fn circular(
         .iter()
         .find(|(_, to)| **to == next)
         .map_or("", |(field, _)| *field);
-    let message = format!("these stages wait for each other: {}", names.join(" → "));
+    let message = match names.as_slice() {
+        [name, _] => format!("`{name}` takes its own result as its input"),
+        _ => format!("these stages wait for each other: {}", names.join(" → ")),
+    };
     pipeline.problem(
         &pipeline.stages[first],
         &Fault::new(
@@ -363,11 +366,13 @@ fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
         let clash = taken
             .iter()
             .find(|(other, _)| other.starts_with(&place) || place.starts_with(other));
-        if let Some((_, first)) = clash {
-            let message = format!(
-                "`{}` and `{first}` would be placed in the same folder",
-                stage.name
-            );
+        if let Some((other, first)) = clash {
+            let name = &stage.name;
+            let message = if *other == place {
+                format!("`{name}` and `{first}` would be placed in the same folder")
+            } else {
+                format!("one of `{name}` and `{first}` would be placed inside the other")
+            };
             problems.push(pipeline.problem(
                 stage,
                 &Fault::new("to", message, "give each a folder of its own"),

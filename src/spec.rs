@@ -122,7 +122,11 @@ impl Pipeline {
         }
         problems.extend(credentials(&mut document));
 
-        let declared = declared(&document);
+        let declared = if syntax_is_sound {
+            declared(&document)
+        } else {
+            Vec::new()
+        };
         problems.extend(names(&declared));
         let mut stages = Vec::new();
         for one in &declared {
@@ -156,8 +160,7 @@ impl Pipeline {
                         stage,
                     });
                 }
-                Err(fault) if syntax_is_sound => problems.push(fault_at(&document, &path, &fault)),
-                Err(_) => {}
+                Err(fault) => problems.push(fault_at(&document, &path, &fault)),
             }
         }
         let preamble = preamble(&document);

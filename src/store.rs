@@ -26,7 +26,10 @@ use std::path::{Component, Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Digest, FileEntry, Kind, Manifest, Unreadable, digest_bytes, digest_file};
+use crate::artifact::{
+    Digest, FileEntry, Kind, Manifest, Unreadable, digest_bytes, digest_file, files_under,
+    relative_name,
+};
 use crate::fingerprint::{Fingerprint, Key};
 
 pub use draft::{Begun, Draft, Need};
@@ -173,9 +176,22 @@ impl Store {
     /// Whether an object is there with every file as it was written. Files whose stamp the memo knows are not read.
     pub fn object(&self, digest: &Digest) -> ObjectState {
         let path = self.layout.object(digest);
-        let Some(manifest) = self.manifest(digest) else {
+        if !path.exists() {
             return ObjectState::Absent;
+        }
+        let corrupted = |file: &str| ObjectState::Corrupted {
+            file: file.to_owned(),
         };
+        let Some(manifest) = self.manifest(digest) else {
+            return corrupted(MANIFEST);
+        };
+        let names = files_under(&path).unwrap_or_default();
+        let mut names = names.iter().map(|file| relative_name(&path, file));
+        if let Some(foreign) =
+            names.find(|name| name != MANIFEST && !manifest.files.contains_key(name))
+        {
+            return corrupted(&foreign);
+        }
         let damaged = manifest
             .files
             .iter()

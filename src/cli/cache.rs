@@ -32,7 +32,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Hash every object anew. A damaged one is moved away, so that the next run rebuilds it; exits 1 then.
+    /// Hash every object anew. The next run rebuilds a damaged one; exits 1 then.
     Verify {
         #[command(flatten)]
         store: StoreArguments,
@@ -159,7 +159,7 @@ fn verify(store: &Store, as_json: bool) -> Answer {
             verified.bad.len()
         );
         if !verified.bad.is_empty() {
-            eprintln!("damaged objects were moved away; `refit run` rebuilds what needs them");
+            eprintln!("`refit run` rebuilds what is damaged");
         }
     }
     Ok(if verified.bad.is_empty() {

@@ -31,6 +31,9 @@ pub fn against_schema(root: &Node) -> Vec<Problem> {
         .flat_map(|error| explain(&error, root))
         .collect();
     problems.extend(floats_for_integers(root));
+    let (nameless, places) = kinds_without_a_name(root);
+    problems.retain(|problem| !places.contains(&problem.place));
+    problems.extend(nameless);
     problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
     problems.dedup();
     problems
@@ -43,6 +46,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
     let field = display(&path);
     let problem = |message: String, label: String| Problem::new(&place, message, label);
     let range = |word: &str, limit: &Value| {
+        let limit = plain(limit);
         let label = format!("must be {word} {limit}");
         vec![
             problem(
@@ -78,6 +82,12 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
         ValidationErrorKind::Type { kind } => {
             let found = node.map_or("another type", Node::type_name);
             let expected = types(kind);
+            if let Some(number) = node.and_then(not_finite) {
+                let message = format!("`{field}` is {number}, expected a finite number");
+                return vec![
+                    problem(message, "expected a number".to_owned()).help("write it with digits"),
+                ];
+            }
             vec![
                 problem(
                     format!("`{field}` is {found}, expected {expected}"),
@@ -122,6 +132,14 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                 )
                 .help(format!("list at most {limit}")),
             ]
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            let message = format!("`{field}` is {}, which is too long", error.instance());
+            let help = format!(
+                "write at most {limit} character{}",
+                if *limit == 1 { "" } else { "s" }
+            );
+            vec![problem(message, help.clone()).help(help)]
         }
         ValidationErrorKind::MinLength { limit: 1 } => {
             vec![
@@ -311,6 +329,58 @@ fn types(kind: &TypeKind) -> String {
             .map(|kind| name(kind.to_string()))
             .collect::<Vec<_>>()
             .join(" or "),
+    }
+}
+
+/// `[train]` in place of `[train.NAME]`: one problem instead of one for each of its settings. The second result is every
+/// place inside such a table.
+fn kinds_without_a_name(root: &Node) -> (Vec<Problem>, Vec<Place>) {
+    let mut problems = Vec::new();
+    let mut places = Vec::new();
+    for kind in crate::stage::KINDS
+        .iter()
+        .filter_map(|kind| root.get(kind.name))
+    {
+        let is_table = |node: &Node| matches!(node.value, super::document::Value::Table(_));
+        let settings = kind.node.entries();
+        if settings.len() < 2 || settings.iter().all(|setting| is_table(&setting.node)) {
+            continue;
+        }
+        problems.push(
+            Problem::new(
+                &kind.key_place,
+                format!("`[{}]` has settings and no name", kind.key),
+                "needs a name",
+            )
+            .help(format!(
+                "write `[{}.NAME]`; other stages refer to it by that name",
+                kind.key
+            )),
+        );
+        collect_places(&kind.node, &mut places);
+    }
+    (problems, places)
+}
+
+fn collect_places(node: &Node, places: &mut Vec<Place>) {
+    places.push(node.place.clone());
+    for entry in node.entries() {
+        places.push(entry.key_place.clone());
+        collect_places(&entry.node, places);
+    }
+}
+
+/// A limit as a person writes it: 0 and not 0.0.
+fn plain(limit: &Value) -> String {
+    let text = limit.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// A number that JSON cannot hold, as TOML writes it.
+fn not_finite(node: &Node) -> Option<f64> {
+    match node.value {
+        super::document::Value::Float(number) if !number.is_finite() => Some(number),
+        _ => None,
     }
 }
 

@@ -187,13 +187,35 @@ pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Node {
             .span()
             .map_or(whole.clone(), |span| Place { source, span });
         problems.push(
-            Problem::new(&place, format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")), "here")
-                .help("strings need quotes, keys stand alone before `=`, tables are written `[kind.name]`"),
+            Problem::new(
+                &place,
+                format!(
+                    "not valid TOML: {}",
+                    error.message().trim().replace('\n', ", ")
+                ),
+                "here",
+            )
+            .help(syntax_help(error.message())),
         );
     }
     Node {
         place: whole,
         value: from_table(table.get_ref(), source, problems),
+    }
+}
+
+/// What to do about a syntax error, by the parser's word for it.
+fn syntax_help(message: &str) -> &'static str {
+    if message.contains("duplicate") {
+        "each key and each table may stand once; remove or rename one"
+    } else if message.contains("escape") {
+        "a backslash begins an escape between double quotes; write paths with / or between single quotes"
+    } else if message.contains("unclosed") || message.contains("comma") {
+        "close every bracket, and separate items with commas"
+    } else if message.contains("key") {
+        "a line is `key = value`, `[kind.name]` or a `# comment`"
+    } else {
+        "strings stand in quotes; true, false and numbers do not"
     }
 }
 

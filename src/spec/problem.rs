@@ -74,8 +74,14 @@ impl Problem {
     /// The problem as a diagnostic that miette can draw.
     pub fn draw(&self, sources: &Sources) -> Drawn {
         let text = sources.text(self.place.source);
-        let end = self.place.span.end.min(text.len());
-        let start = self.place.span.start.min(end);
+        // At the end of the text there is nothing to point at, so the caret steps back to the last thing written.
+        let last = text
+            .trim_end()
+            .char_indices()
+            .next_back()
+            .map_or(0, |(at, _)| at);
+        let start = self.place.span.start.min(last);
+        let end = self.place.span.end.min(text.len()).max(start);
         // A caret over several lines hides the text it points at, so it stops at the end of the first.
         let end = text[start..end].find('\n').map_or(end, |line| start + line);
         Drawn {

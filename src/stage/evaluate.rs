@@ -14,10 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::artifact::Kind;
+use crate::device;
+use crate::learn;
 use crate::metrics::{self, Classification};
+use crate::model;
 use crate::model::ModelInfo;
+use crate::table;
 use crate::text::{TokenSplit, Tokens};
-use crate::{device, learn, model, table};
 
 use super::{Context, Edge, Fault, Stage, StageError};
 

@@ -17,7 +17,6 @@ use serde::Serialize;
 
 use crate::artifact::{Digest, files_under};
 
-use super::layout::remove;
 use super::lock::{Mode, attempt};
 use super::{Record, Store, StoreError};
 
@@ -109,7 +108,6 @@ impl Store {
         if alone.is_some() {
             self.sweep_drafts()?;
             self.layout.sweep_rubbish()?;
-            remove(&self.layout.damaged())?;
         }
         Ok(collected)
     }

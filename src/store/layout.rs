@@ -11,8 +11,7 @@
 //! ├── runs/TIME-….json     what each run did
 //! ├── drafts/KEY/          an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
-//! ├── drafts/discarded-…   on its way out
-//! └── damaged/DIGEST-…     what `verify` took out of use; `gc` removes it
+//! └── drafts/discarded-…   on its way out
 //! ```
 //!
 //! `keys`, `objects` and `runs` are the store proper: content under fixed names, the same on a disk and on a remote place.
@@ -36,7 +35,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 9] = [
+const OURS: [&str; 8] = [
     "format",
     ".gitignore",
     "lock",
@@ -45,7 +44,6 @@ const OURS: [&str; 9] = [
     "objects",
     "runs",
     "drafts",
-    "damaged",
 ];
 
 /// The places of one store.
@@ -93,10 +91,6 @@ impl Layout {
 
     pub(super) fn memo(&self) -> PathBuf {
         self.root.join("memo")
-    }
-
-    pub(super) fn damaged(&self) -> PathBuf {
-        self.root.join("damaged")
     }
 
     /// Whether there is a store, or may be one: nothing is written.

@@ -216,7 +216,7 @@ fn a_record_cut_anywhere_counts_as_absent() {
 }
 
 #[test]
-fn a_manifest_cut_anywhere_counts_as_absent_and_is_replaced() {
+fn a_manifest_cut_anywhere_is_damage_and_is_replaced() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
     let path = store.object_path(&record.digest).join(MANIFEST);
@@ -225,7 +225,9 @@ fn a_manifest_cut_anywhere_counts_as_absent_and_is_replaced() {
         fs::write(&path, &whole[..cut]).unwrap();
         assert_eq!(
             store.object(&record.digest),
-            ObjectState::Absent,
+            ObjectState::Corrupted {
+                file: MANIFEST.to_owned()
+            },
             "cut at {cut}"
         );
     }
@@ -377,12 +379,6 @@ fn verify_reads_what_the_memo_would_believe() {
         damage.problems,
         ["table.json has other content than was recorded"]
     );
-    assert!(
-        damage
-            .moved_to
-            .as_ref()
-            .is_some_and(|to| to.join("table.json").exists())
-    );
     assert!(is_present(&store, &good) && !is_present(&store, &bad));
     assert_eq!(build(&store, 2, "content").digest, bad.digest);
     assert!(store.verify(&mut |_| ()).unwrap().bad.is_empty());
@@ -413,20 +409,28 @@ fn verify_names_every_kind_of_damage() {
 }
 
 #[test]
-fn verify_leaves_objects_in_place_while_runs_hold_the_store() {
+fn verify_works_while_runs_hold_the_store() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
-    fs::write(
-        store.object_path(&record.digest).join("table.json"),
-        "cOntent",
-    )
-    .unwrap();
-    let hold = store.hold(&mut never).unwrap().unwrap();
-    let verified = store.verify(&mut |_| ()).unwrap();
-    assert_eq!(verified.bad[0].moved_to, None);
+    let file = store.object_path(&record.digest).join("table.json");
+    fs::write(file, "cOntent").unwrap();
+    let _hold = store.hold(&mut never).unwrap().unwrap();
+    assert_eq!(store.verify(&mut |_| ()).unwrap().bad.len(), 1);
     assert!(!is_present(&store, &record));
-    drop(hold);
-    assert!(store.verify(&mut |_| ()).unwrap().bad[0].moved_to.is_some());
+}
+
+#[test]
+fn a_file_that_does_not_belong_to_an_object_is_damage() {
+    let (_folder, store) = open();
+    let record = build(&store, 1, "content");
+    fs::write(store.object_path(&record.digest).join("notes.txt"), "").unwrap();
+    let file = "notes.txt".to_owned();
+    assert_eq!(
+        store.object(&record.digest),
+        ObjectState::Corrupted { file }
+    );
+    assert_eq!(build(&store, 1, "content").digest, record.digest);
+    assert!(is_present(&store, &record));
 }
 
 #[test]
@@ -551,8 +555,7 @@ fn nothing_is_collected_while_a_run_holds_the_store_or_builds() {
 fn collecting_clears_what_killed_commands_left() {
     let (_folder, store) = open();
     build(&store, 1, "content");
-    let left =
-        ["drafts/discarded-0", "damaged/x", "keys/.writing-a"].map(|name| store.root().join(name));
+    let left = ["drafts/discarded-0", "keys/.writing-a"].map(|name| store.root().join(name));
     left.iter()
         .for_each(|path| fs::create_dir_all(path).unwrap());
     store

@@ -1,17 +1,13 @@
 //! Verifying: every object is read in full and compared with its manifest, whatever the memo believes.
 //!
-//! This finds what stamps cannot show: a disk that gives other bytes than were written. A damaged object is moved to
-//! `damaged/`, so that its step's artifact counts as missing and the next run that needs it builds it again. While runs
-//! hold the store it stays where it is, and only the memo forgets it, so that the next command that asks reads it in full.
-
-use std::fs;
-use std::path::PathBuf;
+//! This finds what stamps cannot show: a disk that gives other bytes than were written. A damaged object stays where it
+//! is; the memo forgets it, so that the next command that asks reads it in full, finds it corrupted, and builds it again.
 
 use serde::Serialize;
 
 use crate::artifact::{Digest, digest_file, files_under};
 
-use super::layout::{MANIFEST, sync_folder, unique};
+use super::layout::MANIFEST;
 use super::lock::{Mode, attempt};
 use super::{Store, StoreError, object_name};
 
@@ -21,8 +17,6 @@ pub struct Damage {
     pub digest: Digest,
     /// A sentence for each file.
     pub problems: Vec<String>,
-    /// Where it lies now; none while other commands hold the store.
-    pub moved_to: Option<PathBuf>,
 }
 
 /// What `verify` found.
@@ -36,7 +30,7 @@ pub struct Verified {
 }
 
 impl Store {
-    /// Reads every object, calling `on_object` before each, and takes those out of use that are damaged.
+    /// Reads every object, calling `on_object` before each, and makes sure that the damaged ones are known as such.
     ///
     /// # Errors
     /// The store cannot be listed or written, or is being collected. A file that cannot be read is damage, not an error.
@@ -57,36 +51,12 @@ impl Store {
             verified.bytes += bytes;
             if !problems.is_empty() {
                 self.memo.forget(&object_name(&digest, ""));
-                verified.bad.push(Damage {
-                    digest,
-                    problems,
-                    moved_to: None,
-                });
+                verified.bad.push(Damage { digest, problems });
             }
         }
         drop(together);
-        if !verified.bad.is_empty()
-            && let Some(_alone) = attempt(&self.layout.lock(), Mode::Alone)?
-        {
-            for damage in &mut verified.bad {
-                damage.moved_to = self.move_away(&damage.digest)?;
-            }
-        }
         self.save_memo();
         Ok(verified)
-    }
-
-    /// Moves an object to `damaged/`, if it still is: a run may have replaced it since.
-    fn move_away(&self, digest: &Digest) -> Result<Option<PathBuf>, StoreError> {
-        if self.problems(digest).0.is_empty() {
-            return Ok(None);
-        }
-        let folder = self.layout.damaged();
-        fs::create_dir_all(&folder).map_err(|e| StoreError::write(&folder, e))?;
-        let to = folder.join(format!("{digest}-{}", unique()));
-        fs::rename(self.layout.object(digest), &to).map_err(|e| StoreError::write(&to, e))?;
-        sync_folder(&self.layout.objects())?;
-        Ok(Some(to))
     }
 
     fn problems(&self, digest: &Digest) -> (Vec<String>, u64) {

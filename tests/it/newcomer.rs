@@ -38,6 +38,15 @@ fn furnished() -> Project {
     for name in ["test.csv", "data/test.csv"] {
         project.write(name, &rows(20, 1000));
     }
+    for name in [
+        "examples/quickstart/train.csv",
+        "examples/quickstart/test.csv",
+    ] {
+        project.write(
+            name,
+            &std::fs::read_to_string(repository().join(name)).unwrap(),
+        );
+    }
     project
 }
 

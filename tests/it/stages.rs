@@ -67,7 +67,7 @@ fn the_card_tells_data_settings_metrics_and_key() {
     for part in [
         run["steps"][5]["key"].as_str().unwrap(),
         "learning_rate",
-        "data/train/0",
+        "train/0",
         &format!("{accuracy:.4}"),
     ] {
         assert!(card.contains(part), "{part} in {card}");
