@@ -239,7 +239,7 @@ mod tests {
         let problem = Problem::new(
             &Place {
                 source: 0,
-                span: 11..12,
+                span: 12..13,
             },
             "m",
             "l",
