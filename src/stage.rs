@@ -260,6 +260,23 @@ pub enum StageError {
     },
 }
 
+/// `owner/name` or a bare name, either with `@revision`.
+pub(crate) fn is_hub_id(text: &str) -> bool {
+    let (name, revision) = text
+        .split_once('@')
+        .map_or((text, None), |(name, revision)| (name, Some(revision)));
+    let parts: Vec<&str> = name.split('/').collect();
+    let is_name = |part: &&str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    parts.len() <= 2
+        && parts.iter().all(is_name)
+        && revision.is_none_or(|revision| !revision.is_empty())
+}
+
 /// One kind of stage, as the spec's reader needs it.
 pub struct KindOfStage {
     pub name: &'static str,

@@ -160,13 +160,11 @@ pub(super) fn load(
 
     let pooler_absent = !found.keys().any(|name| name.starts_with(POOLER));
     let mut taken = BTreeMap::new();
+    let mut to_draw = Vec::new();
     for Parameter { name, shape, .. } in named_parameters(&classifier) {
         let drawn = name.starts_with(HEAD) || (name.starts_with(POOLER) && pooler_absent);
         match (&rest, found.get(&name)) {
-            (Rest::Drawn(draw), _) if drawn => {
-                taken.insert(name.clone(), draw(&name, &shape));
-                report.initialised.push(name);
-            }
+            (Rest::Drawn(_), _) if drawn => to_draw.push((name, shape)),
             (_, None) => misfits.push(Misfit::Missing {
                 name,
                 wanted: shape,
@@ -194,14 +192,20 @@ pub(super) fn load(
             }),
         }
     }
-    if misfits.is_empty() {
-        Ok((set_all(classifier, taken), report))
-    } else {
-        Err(ModelError::WeightsDoNotFit {
+    if !misfits.is_empty() {
+        return Err(ModelError::WeightsDoNotFit {
             path: path.to_owned(),
             misfits: Misfits(misfits),
-        })
+        });
     }
+    // Only now: a config.json that does not fit its weights may ask for more than there is memory.
+    if let Rest::Drawn(draw) = &rest {
+        for (name, shape) in to_draw {
+            taken.insert(name.clone(), draw(&name, &shape));
+            report.initialised.push(name);
+        }
+    }
+    Ok((set_all(classifier, taken), report))
 }
 
 /// Sets the parameters named in `tensors`, whose values lie as in a checkpoint; the others stay.

@@ -64,6 +64,7 @@ pub(super) fn build(
             Begun::Already(record) => return Ok((record, false)),
             Begun::GaveUp => return Err(StageError::Interrupted.into()),
         };
+        tracing::info!(stage = step.name, key = %fingerprint.key(), %reason, "building");
         let clock = Instant::now();
         let progress = observer.started(step, &reason);
         let context = Context {
@@ -81,10 +82,9 @@ pub(super) fn build(
         drop(context);
         drop(progress);
         still_as_judged(&step.files, &fingerprint, store)?;
-        Ok((
-            draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?,
-            true,
-        ))
+        let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
+        tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
+        Ok((record, true))
     }();
     Finished {
         index,

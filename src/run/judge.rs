@@ -81,6 +81,7 @@ pub fn judge(
         files.insert(role.clone(), store.digest_file(path)?);
     }
     let fingerprint = Box::new(step.fingerprint(files, inputs));
+    tracing::debug!(stage = step.name, key = %fingerprint.key(), "judging");
     if forced {
         return Ok(Judgement::Stale {
             fingerprint,

@@ -226,7 +226,7 @@ mod tests {
     fn substituted(text: &str) -> (serde_json::Value, Vec<String>) {
         let mut problems = Vec::new();
         let mut root = parse(text, 0, &mut problems);
-        let environment = |name: &str| (name == "HOME").then(|| "/root".to_owned());
+        let environment = |name: &str| (name == "HOME").then(|| "/home/someone".to_owned());
         substitute(&mut root, &environment, &mut problems);
         (
             root.to_json(),
@@ -243,7 +243,7 @@ mod tests {
             "a = \"${x}/y\"\nb = \"${env:NONE:-d}\"\nc = \"$${x}\"\n[vars]\nx = \"${base}/m\"\nbase = \"${env:HOME}\"\n",
         );
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(json["a"], "/root/m/y");
+        assert_eq!(json["a"], "/home/someone/m/y");
         assert_eq!(json["b"], "d");
         assert_eq!(json["c"], "${x}");
     }

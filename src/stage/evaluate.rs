@@ -111,7 +111,13 @@ impl Stage for Evaluate {
         let labels = labels_of(split, &self.split)?;
 
         let chosen = device::choose(context.device)?;
-        let (classifier, _, info) = model::open(folder, &chosen.device)?;
+        let (classifier, config, info) = model::open(folder, &chosen.device)?;
+        model::check_fits(
+            &config,
+            tokens.vocab_size(),
+            split.longest(),
+            split.token_types(),
+        )?;
         context
             .progress
             .start("evaluating", split.rows() as u64, "rows");

@@ -153,6 +153,9 @@ impl Stage for Load {
                     "list the labels, or remove the field",
                 );
             }
+            if names.iter().any(String::is_empty) {
+                fault("label_names", "a label's name is empty", "name every label");
+            }
             if let Some(name) = names
                 .iter()
                 .enumerate()

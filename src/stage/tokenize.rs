@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::artifact::Kind;
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError};
+use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, is_hub_id};
 use crate::table::{self, Table};
 use crate::text::tokens::{self, SplitCard, TokensCard};
 use crate::text::{self, Encoded, TextError, Tokenizer};
@@ -355,23 +355,6 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
             "name a folder that holds tokenizer.json or vocab.txt, relative to the spec",
         )
     })
-}
-
-/// `owner/name` or a bare name, either with `@revision`.
-fn is_hub_id(text: &str) -> bool {
-    let (name, revision) = text
-        .split_once('@')
-        .map_or((text, None), |(name, revision)| (name, Some(revision)));
-    let parts: Vec<&str> = name.split('/').collect();
-    let is_name = |part: &&str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    parts.len() <= 2
-        && parts.iter().all(is_name)
-        && revision.is_none_or(|revision| !revision.is_empty())
 }
 
 #[cfg(test)]

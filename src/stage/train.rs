@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, Edge, Fault, Files, Stage, StageError};
+use super::{Context, Edge, Fault, Files, Stage, StageError, is_hub_id};
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
 use crate::learn::{
@@ -225,7 +225,9 @@ impl Stage for Train {
         }
         let (classifier, config) =
             self.classifier(context, &tokens, label_names.len(), &chosen.device)?;
-        let token_types = token_types(train).max(validation.map_or(1, token_types));
+        let token_types = train
+            .token_types()
+            .max(validation.map_or(1, TokenSplit::token_types));
         model::check_fits(
             &config,
             tokens.vocab_size(),
@@ -447,16 +449,9 @@ fn label_names(tokens: &Tokens) -> Result<Vec<String>, StageError> {
 }
 
 /// How many token types the rows use: 2 where there are pairs of texts.
-fn token_types(split: &TokenSplit) -> usize {
-    let highest = (0..split.rows())
-        .filter_map(|row| split.type_ids(row).iter().max())
-        .max();
-    highest.map_or(1, |&highest| usize::from(highest) + 1)
-}
-
 fn no_folder(encoder: &str, folder: &Path) -> Fault {
     let looked = format!("there is no folder `{}`", folder.display());
-    if looks_like_hub_id(encoder) {
+    if is_hub_id(encoder) {
         Fault::new(
             "encoder",
             format!("{looked}, and this version of refit reads encoders from folders only"),
@@ -486,20 +481,6 @@ fn no_file(path: &Path) -> Fault {
         format!("there is no file `{}`", path.display()),
         help,
     )
-}
-
-/// `owner/name` or `name`, either with `@revision`.
-fn looks_like_hub_id(text: &str) -> bool {
-    let name = text.split('@').next().unwrap_or(text);
-    let parts: Vec<&str> = name.split('/').collect();
-    let plain = |part: &&str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    parts.len() <= 2 && parts.iter().all(plain)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), StageError> {

@@ -131,19 +131,29 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
         Format::Json => json(file, &bytes, layout, false),
         Format::Jsonl => json(file, &bytes, layout, true),
         Format::Parquet => parquet(file, bytes, layout),
-        Format::Text => Ok(Raw {
-            file: file.to_owned(),
-            places: Places::Lines { first: 1 },
-            unnamed_width: None,
-            text: shape::utf8(file, &bytes)?
-                .lines()
-                .map(str::to_owned)
-                .collect(),
-            text_pair: None,
-            label: None,
-            label_column: String::new(),
-        }),
+        Format::Text => lines(file, &bytes),
     }
+}
+
+fn lines(file: &Path, bytes: &[u8]) -> Result<Raw, TableError> {
+    let text: Vec<String> = shape::utf8(file, bytes)?
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    if text.is_empty() {
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
+    }
+    Ok(Raw {
+        file: file.to_owned(),
+        places: Places::Lines { first: 1 },
+        unnamed_width: None,
+        text,
+        text_pair: None,
+        label: None,
+        label_column: String::new(),
+    })
 }
 
 /// Runs polars; its errors and its panics as text.

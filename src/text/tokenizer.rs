@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: offsets into the text, which classification does not need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,6 @@ pub struct Tokenizer {
     pub(super) template: Option<PostProcessorWrapper>,
     pub(super) specials: Specials,
     pad_id: u32,
-    pad_type_id: u8,
     unknown_id: Option<u32>,
     pub(super) vocab_size: usize,
     pub(super) model_max_length: Option<usize>,
@@ -171,6 +170,16 @@ impl Tokenizer {
         let saved: Saved = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
         let mut words: tokenizers::Tokenizer =
             serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
+        let random = match words.get_model() {
+            ModelWrapper::BPE(bpe) => bpe.dropout.is_some_and(|share| share > 0.0),
+            ModelWrapper::Unigram(unigram) => unigram.alpha.is_some_and(|alpha| alpha != 0.0),
+            _ => false,
+        };
+        if random {
+            let message = "its model cuts words at random (`dropout` or `alpha`); set that to null";
+            return Err(broken(message.to_owned()));
+        }
+        check_ids(&words.get_vocab(true)).map_err(broken)?;
         for token in saved
             .added_tokens
             .iter()
@@ -186,9 +195,7 @@ impl Tokenizer {
             }
         }
 
-        let (pad_type_id, pad_name) = words.get_padding().map_or((0, None), |padding| {
-            (padding.pad_type_id, Some(padding.pad_token.clone()))
-        });
+        let pad_name = words.get_padding().map(|padding| padding.pad_token.clone());
         words.with_padding(None);
         words
             .with_truncation(None)
@@ -233,8 +240,6 @@ impl Tokenizer {
             template,
             specials,
             pad_id,
-            pad_type_id: u8::try_from(pad_type_id)
-                .map_err(|_| broken("pad_type_id is above 255".to_owned()))?,
             unknown_id,
             vocab_size,
             model_max_length: config.model_max_length(),
@@ -282,11 +287,6 @@ impl Tokenizer {
     /// The id to fill shorter rows with.
     pub fn pad_id(&self) -> u32 {
         self.pad_id
-    }
-
-    /// The type id to fill shorter rows with.
-    pub fn pad_type_id(&self) -> u8 {
-        self.pad_type_id
     }
 
     /// The longest input that the tokenizer's model was made for, where its files say so.
@@ -452,6 +452,24 @@ impl Tokenizer {
             }
         };
         Ok((encoding, full_length))
+    }
+}
+
+/// The largest vocabulary that any encoder here can have embeddings for.
+const MOST_IDS: u32 = 1 << 24;
+
+/// Each id belongs to one token, and none is so large that a table up to it would not fit.
+fn check_ids(vocabulary: &HashMap<String, u32>) -> Result<(), String> {
+    let mut ids: Vec<u32> = vocabulary.values().copied().collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("two tokens have the id {}", twice[0]));
+    }
+    match ids.last() {
+        Some(&largest) if largest >= MOST_IDS => Err(format!(
+            "its largest id is {largest}, and an encoder has at most {MOST_IDS} embeddings"
+        )),
+        _ => Ok(()),
     }
 }
 

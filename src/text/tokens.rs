@@ -40,7 +40,6 @@ pub struct TokensCard {
     pub tokenizer_digest: String,
     pub vocab_size: usize,
     pub pad_id: u32,
-    pub pad_type_id: u8,
     pub splits: BTreeMap<String, SplitCard>,
 }
 
@@ -53,7 +52,6 @@ impl TokensCard {
             tokenizer_digest: tokenizer.digest(),
             vocab_size: tokenizer.vocab_size(),
             pad_id: tokenizer.pad_id(),
-            pad_type_id: tokenizer.pad_type_id(),
             splits: BTreeMap::new(),
         }
     }
@@ -251,11 +249,6 @@ impl Tokens {
         self.card.pad_id
     }
 
-    /// The type id to fill shorter rows of a batch with.
-    pub fn pad_type_id(&self) -> u8 {
-        self.card.pad_type_id
-    }
-
     /// The number of ids that the tokenizer can give; all ids here are below it.
     pub fn vocab_size(&self) -> usize {
         self.card.vocab_size
@@ -433,6 +426,22 @@ impl TokenSplit {
     pub fn id(&self, row: usize) -> u64 {
         let ids: &[u64] = self.column(&self.row_ids);
         ids[row]
+    }
+
+    /// How many segments the rows have: 1 without pairs, 2 with; never 0.
+    pub fn token_types(&self) -> usize {
+        let highest = (0..self.rows())
+            .filter_map(|row| self.type_ids(row).iter().max())
+            .max();
+        highest.map_or(1, |&highest| usize::from(highest) + 1)
+    }
+
+    /// The number of tokens of the longest row.
+    pub fn longest(&self) -> usize {
+        (0..self.rows())
+            .map(|row| self.length(row))
+            .max()
+            .unwrap_or(0)
     }
 
     /// The row's length in tokens.

@@ -12,6 +12,7 @@ use std::env;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
+use crate::project::skipped;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use polars::prelude::{DataType, ParquetReader, SerReader};
@@ -243,12 +244,6 @@ fn on(name: &str) -> Option<Device> {
         Ok(chosen) => Some(chosen.device),
         Err(error) => skipped(&error.to_string()),
     }
-}
-
-fn skipped<T>(why: &str) -> Option<T> {
-    assert!(env::var_os("REFIT_TEST_ALL").is_none(), "{why}");
-    eprintln!("\n*** SKIPPED: {why} ***\n");
-    None
 }
 
 fn encoder_outputs(name: &str) {

@@ -13,3 +13,4 @@ mod project;
 mod real;
 mod schema;
 mod stages;
+mod versions;
