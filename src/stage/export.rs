@@ -31,15 +31,6 @@ use card::card;
 const MODELLING_FILE: &str = "modeling_refit.py";
 const MODELLING: &str = include_str!("export/modeling_refit.py");
 
-/// What refit does not copy from the encoder's `config.json`: where it once lay, who wrote it, and the older name of `dtype`.
-const STALE: [&str; 5] = [
-    "_name_or_path",
-    "transformers_version",
-    "torch_dtype",
-    "gradient_checkpointing",
-    "auto_map",
-];
-
 /// Turns a trained model into a folder that transformers loads, with labels, tokenizer and model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -137,7 +128,7 @@ impl Stage for Export {
         let config = read_object(&model.join("config.json"))?;
         write_json(
             &context.draft.join("config.json"),
-            &hugging_face_config(config, &info),
+            &hugging_face_config(config, info.pooling),
         )?;
         copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)?;
         if own_class(info.pooling) {
@@ -152,59 +143,30 @@ fn own_class(pooling: Pooling) -> bool {
     pooling != Pooling::Pooler
 }
 
-/// `config.json` of the bundle: the encoder's, with the head and the labels, fields in alphabetical order as transformers
-/// writes them.
-fn hugging_face_config(encoder: Map<String, Value>, info: &ModelInfo) -> Value {
-    let mut config: Vec<(String, Value)> = encoder
-        .into_iter()
-        .filter(|(field, _)| !STALE.contains(&field.as_str()) && field != "num_labels")
-        .collect();
-    let mut set = |field: &str, value: Value| {
-        config.retain(|(name, _)| name != field);
-        config.push((field.to_owned(), value));
-    };
-    let numbered = info.label_names.iter().enumerate();
-    set(
-        "id2label",
-        numbered
-            .clone()
-            .map(|(id, name)| (id.to_string(), name.as_str().into()))
-            .collect::<Map<_, _>>()
-            .into(),
-    );
-    set(
-        "label2id",
-        numbered
-            .map(|(id, name)| (name.clone(), id.into()))
-            .collect::<Map<_, _>>()
-            .into(),
-    );
-    set("problem_type", "single_label_classification".into());
-    set("dtype", "float32".into());
-    set("classifier_dropout", info.head_dropout.into());
-    if own_class(info.pooling) {
-        set("model_type", "refit_bert".into());
-        set(
-            "architectures",
-            json!(["RefitBertForSequenceClassification"]),
-        );
-        set("refit_pooling", json!(info.pooling));
-        set(
-            "auto_map",
-            json!({
-                "AutoConfig": "modeling_refit.RefitBertConfig",
-                "AutoModelForSequenceClassification": "modeling_refit.RefitBertForSequenceClassification",
-            }),
-        );
-    } else {
-        set("model_type", "bert".into());
-        set("architectures", json!(["BertForSequenceClassification"]));
+/// `config.json` of the bundle: the model's, which is complete for transformers' own class; another class is named in it.
+fn hugging_face_config(mut config: Map<String, Value>, pooling: Pooling) -> Value {
+    if own_class(pooling) {
+        let fields = [
+            ("model_type", json!("refit_bert")),
+            (
+                "architectures",
+                json!(["RefitBertForSequenceClassification"]),
+            ),
+            ("refit_pooling", json!(pooling)),
+            (
+                "auto_map",
+                json!({
+                    "AutoConfig": "modeling_refit.RefitBertConfig",
+                    "AutoModelForSequenceClassification": "modeling_refit.RefitBertForSequenceClassification",
+                }),
+            ),
+        ];
+        config.extend(fields.map(|(field, value)| (field.to_owned(), value)));
     }
-    config.sort_by(|a, b| a.0.cmp(&b.0));
-    Value::Object(config.into_iter().collect())
+    Value::Object(config)
 }
 
-/// Writes the weights anew: tensors by name, the one metadata field that transformers looks for, and none that the class
+/// Writes the weights anew: with the one metadata field that transformers looks for, and without a pooler that the class
 /// which loads them has no place for.
 fn write_weights(from: &Path, to: &Path, pooling: Pooling) -> Result<(), StageError> {
     let unreadable = |source| Unreadable::new(from, source);
@@ -213,9 +175,7 @@ fn write_weights(from: &Path, to: &Path, pooling: Pooling) -> Result<(), StageEr
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(from, error))?;
     let mut views = tensors.tensors();
-    views.retain(|(name, _)| {
-        !(name.ends_with("position_ids") || own_class(pooling) && name.starts_with("bert.pooler."))
-    });
+    views.retain(|(name, _)| !(own_class(pooling) && name.starts_with("bert.pooler.")));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
     let bytes =
@@ -233,7 +193,6 @@ fn copy_tokenizer(from: &Path, to: &Path, max_length: usize) -> Result<(), Stage
         }
     }
     let mut config = read_object(&from.join("tokenizer_config.json"))?;
-    config.shift_remove("name_or_path");
     config.insert("model_max_length".to_owned(), max_length.into());
     write_json(&to.join("tokenizer_config.json"), &Value::Object(config))
 }
@@ -278,6 +237,7 @@ mod tests {
     use super::super::{Input, Progress};
     use super::*;
     use crate::artifact::{Digest, Manifest};
+    use crate::model::EncoderConfig;
 
     struct Silent;
 
@@ -304,13 +264,13 @@ mod tests {
                 "tokenizer_digest": "00".repeat(32), "best_epoch": 1, "best_step": 10, "steps": 10,
             }),
         );
-        write(
-            "config.json",
-            json!({
-                "_name_or_path": "/home/someone/model", "model_type": "bert", "torch_dtype": "float16", "vocab_size": 30,
-                "hidden_size": 4, "transformers_version": "4.8.2",
-            }),
-        );
+        let encoder: EncoderConfig = serde_json::from_value(json!({
+            "model_type": "bert", "vocab_size": 30, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+            "intermediate_size": 8, "max_position_embeddings": 16,
+        }))
+        .unwrap();
+        let labels = LABELS.map(str::to_owned);
+        write("config.json", encoder.for_classification(&labels, 0.25));
         std::fs::create_dir(folder.path().join("tokenizer")).unwrap();
         write("tokenizer/tokenizer.json", json!({"truncation": null}));
         write(
@@ -319,12 +279,7 @@ mod tests {
         );
         let value = 1f32.to_le_bytes();
         let view = || TensorView::new(Dtype::F32, vec![1], &value).unwrap();
-        let names = [
-            "bert.pooler.dense.weight",
-            "classifier.weight",
-            "bert.embeddings.position_ids",
-            "bert.a",
-        ];
+        let names = ["bert.pooler.dense.weight", "classifier.weight", "bert.a"];
         let tensors: Vec<_> = names.into_iter().map(|name| (name, view())).collect();
         safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors"))
             .unwrap();
@@ -448,15 +403,6 @@ mod tests {
         let config = json_of(&export("pooler"), "tokenizer_config.json");
         assert_eq!(config["model_max_length"], 64);
         assert_eq!(config["tokenizer_class"], "BertTokenizer");
-    }
-
-    #[test]
-    fn where_the_encoder_lay_is_not_exported() {
-        let text = json_of(&export("pooler"), "config.json").to_string();
-        assert!(
-            !text.contains("someone") && !text.contains("4.8.2"),
-            "{text}"
-        );
     }
 
     #[test]
