@@ -27,7 +27,7 @@ const DIGESTS: [(&str, u64, &str); 3] = [
     (
         "tokenize",
         1,
-        "09d8d016d82994b9fb64ae3973e6b56de40c394de33ed56420727dae2a5f1c66",
+        "1358a8b502edb4531c71f9b0b009632f0a4c0cb6eb2706f07b59ddc96b50ddd7",
     ),
 ];
 
