@@ -149,7 +149,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Cache(arguments) => cache::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {
-        eprint!("{}", failure.text);
+        tell(&failure.text);
         failure.exit
     })
 }
@@ -191,6 +191,12 @@ fn print(text: &str) {
     let _ = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
+}
+
+/// Prints to stderr. A reader that has gone away is no error.
+fn tell(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Reads and resolves a spec, or reports everything that is wrong with it.

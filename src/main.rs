@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: everything else; see `refit::cli`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,7 +18,8 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| refit::cli::answer(arguments)) {
         Ok(exit) => exit.into(),
         Err(_) => {
-            eprintln!(
+            let _ = writeln!(
+                std::io::stderr(),
                 "a fault of refit itself; nothing was stored. Please report it with the output of the same command with -vv"
             );
             ExitCode::FAILURE

@@ -44,7 +44,7 @@ pub enum Reason {
     UpToDate,
     /// Fresh: recorded under its key; the artifact was collected, and nothing that runs needs it.
     Collected,
-    /// Fresh: another process built it while this one waited.
+    /// Fresh: another process, or another step with the same key, built it meanwhile.
     BuiltElsewhere,
     /// No record under its key, and no earlier run to compare with.
     NeverBuilt,
@@ -60,6 +60,8 @@ pub enum Reason {
     PlacementMissing { to: String },
     /// What is placed there is an earlier result.
     PlacementStale { to: String },
+    /// What stands there is not refit's to replace without `--force`.
+    PlacementRefused { to: String },
     /// An upstream step must run first; whether this one must is known after that.
     Behind { stage: String },
     /// Skipped: an upstream step failed.
@@ -80,7 +82,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::UpToDate => f.write_str("up to date"),
             Reason::Collected => f.write_str("up to date (artifact collected, not needed)"),
-            Reason::BuiltElsewhere => f.write_str("built by another process meanwhile"),
+            Reason::BuiltElsewhere => f.write_str("built meanwhile under the same key"),
             Reason::NeverBuilt => f.write_str("never built"),
             Reason::Changed { changes } if changes.is_empty() => f.write_str("changed"),
             Reason::Changed { changes } => {
@@ -109,6 +111,12 @@ impl fmt::Display for Reason {
             Reason::Corrupted { file } => write!(f, "artifact damaged: {file}"),
             Reason::PlacementMissing { to } => write!(f, "not placed at {to}"),
             Reason::PlacementStale { to } => write!(f, "an earlier result is placed at {to}"),
+            Reason::PlacementRefused { to } => {
+                write!(
+                    f,
+                    "{to} was edited or is not refit's; `--force` replaces it"
+                )
+            }
             Reason::Behind { stage } => write!(f, "behind {stage}"),
             Reason::UpstreamFailed { stage } => write!(f, "{stage} failed upstream"),
             Reason::Stopped { stage } => write!(f, "not started, because {stage} failed"),

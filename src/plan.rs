@@ -93,6 +93,7 @@ impl Plan {
             );
         }
         problems.extend(placed_twice(pipeline));
+        problems.extend(placed_over_files(pipeline, &files));
         if !problems.is_empty() {
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             return Err(problems);
@@ -152,6 +153,23 @@ impl Plan {
             }
         }
         Ok(selected)
+    }
+
+    /// What a command line asks for: the steps to look at (the targets, those forced, and all they depend on), and the
+    /// forced ones among them.
+    ///
+    /// # Errors
+    /// The names that are no steps, with a suggestion each.
+    pub fn selection(
+        &self,
+        targets: &[String],
+        force: &[String],
+    ) -> Result<(BTreeSet<usize>, BTreeSet<usize>), UnknownStages> {
+        let mut selected = self.select(targets)?;
+        if !force.is_empty() {
+            selected.extend(self.select(force)?);
+        }
+        Ok((selected, self.named(force)?.into_iter().collect()))
     }
 
     /// The indexes of the named steps.
@@ -363,6 +381,16 @@ fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
             continue;
         };
         let place = placed_at(pipeline.folder(), to);
+        if placed_at(pipeline.folder(), ".").starts_with(&place) {
+            let message = "`to` names the spec's own folder, or one above it";
+            let fault = Fault::new(
+                "to",
+                message,
+                "give a folder of its own, such as \"dist/model\"",
+            );
+            problems.push(pipeline.problem(stage, &fault));
+            continue;
+        }
         let clash = taken
             .iter()
             .find(|(other, _)| other.starts_with(&place) || place.starts_with(other));
@@ -379,6 +407,34 @@ fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
             ));
         } else {
             taken.insert(place, &stage.name);
+        }
+    }
+    problems
+}
+
+/// A placed folder is replaced as a whole, so nothing that the pipeline reads may lie in one.
+fn placed_over_files(pipeline: &Pipeline, files: &[Files]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for stage in &pipeline.stages {
+        let Some(to) = stage.stage.placement() else {
+            continue;
+        };
+        let place = placed_at(pipeline.folder(), to);
+        let read = files.iter().flat_map(Files::values);
+        let inside = read
+            .map(|file| placed_at(file, "."))
+            .find(|file| file.starts_with(&place));
+        if let Some(file) = inside {
+            let message = format!(
+                "`to` holds a file that the pipeline reads: {}",
+                file.display()
+            );
+            let fault = Fault::new(
+                "to",
+                message,
+                "give a folder of its own, such as \"dist/model\"",
+            );
+            problems.push(pipeline.problem(stage, &fault));
         }
     }
     problems

@@ -87,6 +87,9 @@ pub enum RunError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),
+    #[error("{message}")]
+    #[diagnostic(help("move your changes elsewhere, or give `to` another folder"))]
+    Refused { message: String },
     #[error("{} changed while the stage read it", path.display())]
     #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
     ChangedMeanwhile { path: PathBuf },
@@ -183,16 +186,20 @@ fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, Value
         let (Some(Kind::Scores | Kind::Model), Some(digest)) = (scored, entry.digest) else {
             continue;
         };
-        let found = match store.object(&digest) {
-            ObjectState::Present(path) => read_scores(&path),
-            // A collected object took its file along; the run that made it wrote the scores down.
-            _ => earlier_scores(store, &plan.pipeline, &entry.stage, &digest),
-        };
+        let found = scores_of(store, &plan.pipeline, &entry.stage, &digest);
         if let Some(found) = found {
             scores.insert(entry.stage.clone(), found);
         }
     }
     scores
+}
+
+/// A stage's scores, from its artifact; a collected one took its file along, but the run that made it wrote them down.
+fn scores_of(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {
+    match store.object(digest) {
+        ObjectState::Present(path) => read_scores(&path),
+        _ => earlier_scores(store, pipeline, stage, digest),
+    }
 }
 
 fn read_scores(object: &Path) -> Option<Value> {

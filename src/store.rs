@@ -112,7 +112,9 @@ impl Store {
         if let Some(named) = named {
             return named.to_owned();
         }
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        // Resolved, because what lies above `a/../b` is not what its text says.
+        let absolute = || std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let folder = folder.canonicalize().unwrap_or_else(|_| absolute());
         let home = folder
             .ancestors()
             .find(|above| above.join(FOLDER).is_dir() || above.join(".git").exists());

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::{
     Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_here,
-    table,
+    table, tell,
 };
 use crate::artifact::Digest;
-use crate::run::judge::assess;
+use crate::run::judge::recorded;
 use crate::store::{Scope, Store};
 
 #[derive(Debug, Args)]
@@ -152,14 +152,14 @@ fn verify(store: &Store, as_json: bool) -> Answer {
                 one.problems.join("; ")
             ));
         }
-        eprintln!(
-            "{} objects, {}, {} damaged",
+        tell(&format!(
+            "{} objects, {}, {} damaged\n",
             verified.checked,
             HumanBytes(verified.bytes),
             verified.bad.len()
-        );
+        ));
         if !verified.bad.is_empty() {
-            eprintln!("`refit run` rebuilds what is damaged");
+            tell("`refit run` rebuilds what is damaged\n");
         }
     }
     Ok(if verified.bad.is_empty() {
@@ -193,12 +193,12 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
             HumanBytes(one.bytes)
         ));
     }
-    eprintln!(
-        "{verb} {} objects, {}; {} kept",
+    tell(&format!(
+        "{verb} {} objects, {}; {} kept\n",
         collected.objects.len(),
         HumanBytes(collected.bytes),
         collected.kept
-    );
+    ));
     Ok(Exit::Done)
 }
 
@@ -213,10 +213,7 @@ fn used_by(specs: &[PathBuf], store: &Store) -> Result<BTreeSet<Digest>, Failure
             },
             false,
         )?;
-        let every = plan.select(&[]).map_err(Failure::unusable)?;
-        let assessments =
-            assess(&plan, &every, &BTreeSet::new(), store).map_err(Failure::failed)?;
-        used.extend(assessments.iter().filter_map(|one| one.digest));
+        used.extend(recorded(&plan, store).map_err(Failure::failed)?);
     }
     Ok(used)
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Exit, SpecArguments, print_json, resolve};
+use super::{Answer, Exit, SpecArguments, print_json, resolve, tell};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,7 +24,10 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         } else {
             format!("{} stages", plan.steps.len())
         };
-        eprintln!("{}: {stages}, no problem", pipeline.path.display());
+        tell(&format!(
+            "{}: {stages}, no problem\n",
+            pipeline.path.display()
+        ));
     }
     Ok(Exit::Done)
 }

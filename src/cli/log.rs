@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Answer, Exit, StoreArguments, print, print_json, seconds, store_here, table};
+use super::{Answer, Exit, StoreArguments, print, print_json, seconds, store_here, table, tell};
 use crate::outcome::Outcome;
 use crate::store::RunRecord;
 
@@ -36,7 +36,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         return Ok(Exit::Done);
     }
     if runs.is_empty() {
-        eprintln!("no runs in {}", store.root().display());
+        tell(&format!("no runs in {}\n", store.root().display()));
         return Ok(Exit::Done);
     }
     let mut rows = table(&[

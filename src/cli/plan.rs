@@ -1,7 +1,5 @@
 //! `refit plan SPEC [STAGE…]`: what a run would do, and why.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -29,12 +27,9 @@ pub(super) struct Arguments {
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
-    let selected = plan.select(&arguments.stages).map_err(Failure::unusable)?;
-    let forced: BTreeSet<usize> = plan
-        .named(&arguments.force)
-        .map_err(Failure::unusable)?
-        .into_iter()
-        .collect();
+    let (selected, forced) = plan
+        .selection(&arguments.stages, &arguments.force)
+        .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &pipeline)?;
     let assessments = assess(&plan, &selected, &forced, &store).map_err(Failure::failed)?;
     store.save_memo();

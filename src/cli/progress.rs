@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{drawn, seconds};
+use super::{drawn, seconds, tell};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
 use crate::run::{Observer, RunError};
@@ -44,7 +44,7 @@ impl Terminal {
     }
 
     pub(super) fn line(&self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+        self.bars.suspend(|| tell(&format!("{text}\n")));
     }
 
     fn stage_line(&self, word: &str, stage: &str, text: &str) {

@@ -1,6 +1,5 @@
 //! `refit run SPEC [STAGE…]`: bring a pipeline, or the named stages and what they need, up to date.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
@@ -9,10 +8,11 @@ use serde_json::{Value, json};
 use super::progress::Terminal;
 use super::{
     Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve,
-    seconds, store_of_spec,
+    seconds, store_of_spec, tell,
 };
 use crate::outcome::Outcome;
 use crate::run::{Options, Provenance, run};
+use crate::spec::schema::is_device;
 use crate::store::RunRecord;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
-    #[arg(long)]
+    #[arg(long, value_parser = device)]
     device: Option<String>,
     #[command(flatten)]
     store: StoreArguments,
@@ -40,16 +40,20 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+fn device(text: &str) -> Result<String, String> {
+    match is_device(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected auto, flex, ndarray, cuda or cuda:N".to_owned()),
+    }
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
-    let selected = plan.select(&arguments.stages).map_err(Failure::unusable)?;
-    let forced: BTreeSet<usize> = plan
-        .named(&arguments.force)
-        .map_err(Failure::unusable)?
-        .into_iter()
-        .collect();
+    let (selected, forced) = plan
+        .selection(&arguments.stages, &arguments.force)
+        .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &pipeline)?;
     let terminal = Terminal::new(&plan);
     if let Err(error) = ctrlc::set_handler(interrupt) {
@@ -63,10 +67,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         .clone()
         .unwrap_or(pipeline.run.device.clone());
     let options = Options {
-        selected: selected
-            .union(&forced_with_inputs(&plan, &forced))
-            .copied()
-            .collect(),
+        selected,
         forced,
         jobs,
         keep_going: arguments.keep_going,
@@ -111,20 +112,7 @@ fn interrupt() {
     if INTERRUPTED.swap(true, Ordering::Relaxed) {
         std::process::exit(130);
     }
-    eprintln!("\ninterrupted: stopping after this step (press again to stop at once)");
-}
-
-/// Forcing a stage that the targets leave out asks for it as well.
-fn forced_with_inputs(plan: &crate::plan::Plan, forced: &BTreeSet<usize>) -> BTreeSet<usize> {
-    let names: Vec<String> = forced
-        .iter()
-        .map(|&index| plan.steps[index].name.clone())
-        .collect();
-    if names.is_empty() {
-        BTreeSet::new()
-    } else {
-        plan.select(&names).unwrap_or_default()
-    }
+    tell("\ninterrupted: stopping after this step (press again to stop at once)\n");
 }
 
 fn summary(record: &RunRecord, interrupted: bool) -> String {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::{Observer, Options, RunError, wait_politely};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::outcome::Reason;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::stage::{Context, Files, Input, StageError};
 use crate::store::{Begun, Need, Record, Store};
 
@@ -36,7 +36,7 @@ pub(super) struct Finished {
     pub(super) result: Result<(Record, bool), RunError>,
 }
 
-/// Builds the step, or takes what another process built meanwhile.
+/// Builds the step, or takes what another process built meanwhile. Always comes back, whatever panics.
 pub(super) fn build(
     job: Job,
     plan: &Plan,
@@ -45,55 +45,53 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Finished {
     let clock = Instant::now();
-    let Job {
-        index,
-        fingerprint,
-        reason,
-        need,
-        inputs,
-    } = job;
-    let step = &plan.steps[index];
-    let result = || -> Result<(Record, bool), RunError> {
-        let mut on_wait = || observer.waiting(step);
-        let draft = match store.begin(
-            &fingerprint,
-            need,
-            &mut wait_politely(options.interrupted, &mut on_wait),
-        )? {
-            Begun::Won(draft) => draft,
-            Begun::Already(record) => return Ok((record, false)),
-            Begun::GaveUp => return Err(StageError::Interrupted.into()),
-        };
-        tracing::info!(stage = step.name, key = %fingerprint.key(), %reason, "building");
-        let clock = Instant::now();
-        let progress = observer.started(step, &reason);
-        let context = Context {
-            stage: &step.name,
-            seed: step.seed,
-            inputs,
-            files: step.files.clone(),
-            draft: draft.path(),
-            device: &options.device,
-            progress: progress.as_ref(),
-            interrupted: options.interrupted,
-        };
-        let done = catch_unwind(AssertUnwindSafe(|| step.stage.run(&context)));
-        done.map_err(|panic| RunError::Internal(told(panic.as_ref())))??;
-        drop(context);
-        drop(progress);
-        still_as_judged(&step.files, &fingerprint, store)?;
-        let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
-        tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
-        Ok((record, true))
-    }();
+    let step = &plan.steps[job.index];
+    let attempt = || attempt(&job, step, store, options, observer);
+    let result = catch_unwind(AssertUnwindSafe(attempt))
+        .unwrap_or_else(|panic| Err(RunError::Internal(told(panic.as_ref()))));
     Finished {
-        index,
+        index: job.index,
         seconds: clock.elapsed().as_secs_f64(),
-        key: fingerprint.key(),
-        fingerprint,
-        reason,
+        key: job.fingerprint.key(),
+        fingerprint: job.fingerprint,
+        reason: job.reason,
         result,
     }
+}
+
+/// The record, and whether it was built here.
+fn attempt(
+    job: &Job,
+    step: &Step,
+    store: &Store,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<(Record, bool), RunError> {
+    let mut on_wait = || observer.waiting(step);
+    let mut on_wait = wait_politely(options.interrupted, &mut on_wait);
+    let draft = match store.begin(&job.fingerprint, job.need, &mut on_wait)? {
+        Begun::Won(draft) => draft,
+        Begun::Already(record) => return Ok((record, false)),
+        Begun::GaveUp => return Err(StageError::Interrupted.into()),
+    };
+    tracing::info!(stage = step.name, key = %job.fingerprint.key(), reason = %job.reason, "building");
+    let clock = Instant::now();
+    let progress = observer.started(step, &job.reason);
+    step.stage.run(&Context {
+        stage: &step.name,
+        seed: step.seed,
+        inputs: job.inputs.clone(),
+        files: step.files.clone(),
+        draft: draft.path(),
+        device: &options.device,
+        progress: progress.as_ref(),
+        interrupted: options.interrupted,
+    })?;
+    drop(progress);
+    still_as_judged(&step.files, &job.fingerprint, store)?;
+    let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
+    tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
+    Ok((record, true))
 }
 
 /// A file that was edited while it was read must not be recorded under the key of its old content.

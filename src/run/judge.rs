@@ -9,7 +9,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::place::{self, Placement};
+use super::place;
 use crate::artifact::{Digest, Unreadable};
 use crate::fingerprint::{Fingerprint, Key, differences};
 use crate::outcome::Reason;
@@ -56,11 +56,11 @@ impl<'a> History<'a> {
         })
     }
 
-    /// What a stage's result depended on when it was last looked at.
+    /// What a stage's result depended on when it last had one.
     pub fn fingerprint(&self, stage: &str) -> Option<&Fingerprint> {
         let steps = self.runs().iter().flat_map(|run| &run.steps);
         steps
-            .filter(|step| step.stage == stage)
+            .filter(|step| step.stage == stage && step.digest.is_some())
             .find_map(|step| step.fingerprint.as_ref())
     }
 }
@@ -76,11 +76,7 @@ pub fn judge(
     store: &Store,
     history: &History<'_>,
 ) -> Result<Judgement, Unreadable> {
-    let mut files = BTreeMap::new();
-    for (role, path) in &step.files {
-        files.insert(role.clone(), store.digest_file(path)?);
-    }
-    let fingerprint = Box::new(step.fingerprint(files, inputs));
+    let fingerprint = Box::new(fingerprint_of(step, inputs, store)?);
     tracing::debug!(stage = step.name, key = %fingerprint.key(), "judging");
     if forced {
         return Ok(Judgement::Stale {
@@ -118,6 +114,39 @@ pub fn judge(
         fingerprint,
         reason,
     })
+}
+
+fn fingerprint_of(
+    step: &Step,
+    inputs: BTreeMap<String, Digest>,
+    store: &Store,
+) -> Result<Fingerprint, Unreadable> {
+    let mut files = BTreeMap::new();
+    for (role, path) in &step.files {
+        files.insert(role.clone(), store.digest_file(path)?);
+    }
+    Ok(step.fingerprint(files, inputs))
+}
+
+/// The recorded results of a plan as it is now, whether or not their objects are there and whole.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadable> {
+    let mut digests: BTreeMap<usize, Digest> = BTreeMap::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let known =
+            |(field, input): (&&str, &usize)| Some(((*field).to_owned(), *digests.get(input)?));
+        let inputs: BTreeMap<String, Digest> = step.inputs.iter().filter_map(known).collect();
+        if inputs.len() < step.inputs.len() {
+            continue;
+        }
+        let key = fingerprint_of(step, inputs, store)?.key();
+        if let Some(record) = store.record(&key) {
+            digests.insert(index, record.digest);
+        }
+    }
+    Ok(digests.into_values().collect())
 }
 
 /// What `refit plan` says of a step.
@@ -200,7 +229,14 @@ pub fn assess(
                     if !present {
                         absent.insert(index);
                     }
-                    let (state, reason) = match unplaced(plan, step, &record, store)? {
+                    let unplaced = match &step.placement {
+                        Some(to) => {
+                            let forced = forced.contains(&index);
+                            place::wanting(to, plan, step, &record, store, forced)?
+                        }
+                        None => None,
+                    };
+                    let (state, reason) = match unplaced {
                         Some(reason) => (Foreseen::Run, reason),
                         None if present => (Foreseen::Fresh, Reason::UpToDate),
                         None => (Foreseen::Fresh, Reason::Collected),
@@ -250,23 +286,4 @@ fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTre
             }
         }
     }
-}
-
-fn unplaced(
-    plan: &Plan,
-    step: &Step,
-    record: &Record,
-    store: &Store,
-) -> Result<Option<Reason>, Unreadable> {
-    let Some(to) = &step.placement else {
-        return Ok(None);
-    };
-    let shown = to.display().to_string();
-    Ok(match place::state(to, plan, step, record, store)? {
-        Placement::Current => None,
-        Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
-        Placement::Stale | Placement::Edited { .. } | Placement::Foreign => {
-            Some(Reason::PlacementStale { to: shown })
-        }
-    })
 }

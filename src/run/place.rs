@@ -4,7 +4,8 @@
 //! key and the digest of every file. The marker decides what a later run may do: a folder that is as it was placed may be
 //! replaced; one that was edited since, or that refit did not place, is refused unless forced.
 //!
-//! The folder appears and is replaced by renames, so a reader sees the old one or the new one, whole.
+//! The folder appears whole, by a rename; while it is replaced there is a moment without one. Whoever is killed in that
+//! moment leaves the old one beside it, and the next run places the new one.
 //!
 //! Deliberately absent: keys. Where an artifact is placed changes no result.
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Digest, Unreadable, files_under, relative_name};
 use crate::fingerprint::Key;
+use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
 use crate::store::{Record, Store};
 
@@ -69,6 +71,11 @@ pub enum PlaceError {
         "give `to` a folder of its own, or replace this one with `--force {stage}`"
     ))]
     Foreign { to: PathBuf, stage: String },
+    #[error("{} holds the store, or lies in it", to.display())]
+    #[diagnostic(help(
+        "give `to` a folder of its own, such as \"dist/model\"; `--force` does not help here"
+    ))]
+    Store { to: PathBuf },
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("check the free space and the permissions of the folder that `to` names"))]
     Write {
@@ -113,6 +120,11 @@ pub fn state(
             return Ok(Placement::Foreign);
         }
     }
+    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    if let Some(other) = files_under(to)?.iter().find(|path| !is_file(path)) {
+        let file = relative_name(to, other);
+        return Ok(Placement::Edited { file });
+    }
     let found = files(to, store)?;
     let differs = |name: &&String| found.get(*name) != marker.files.get(*name);
     if let Some(file) = marker.files.keys().chain(found.keys()).find(differs) {
@@ -126,6 +138,29 @@ pub fn state(
         Placement::Current
     } else {
         Placement::Stale
+    })
+}
+
+/// Why something must be placed at `to`; nothing when it is there. Without `forced`, what refit may not replace is said.
+///
+/// # Errors
+/// A file there that cannot be read.
+pub fn wanting(
+    to: &Path,
+    plan: &Plan,
+    step: &Step,
+    record: &Record,
+    store: &Store,
+    forced: bool,
+) -> Result<Option<Reason>, Unreadable> {
+    let shown = to.display().to_string();
+    Ok(match state(to, plan, step, record, store)? {
+        Placement::Current => None,
+        Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
+        Placement::Edited { .. } | Placement::Foreign if !forced => {
+            Some(Reason::PlacementRefused { to: shown })
+        }
+        _ => Some(Reason::PlacementStale { to: shown }),
     })
 }
 
@@ -163,6 +198,9 @@ pub fn place(
     store: &Store,
     forced: bool,
 ) -> Result<(), PlaceError> {
+    if store.root().starts_with(to) || to.starts_with(store.root()) {
+        return Err(PlaceError::Store { to: to.to_owned() });
+    }
     match state(to, plan, step, record, store)? {
         Placement::Current => return Ok(()),
         Placement::Edited { file } if !forced => {
@@ -206,7 +244,7 @@ pub fn place(
     }
     if let Some(card) = card {
         let target = draft.path().join(CARD);
-        fs::write(&target, card).map_err(write(&target))?;
+        write_whole(&target, card.as_bytes()).map_err(write(&target))?;
     }
     let marker = Marker {
         placed_by: "refit".to_owned(),
@@ -219,8 +257,15 @@ pub fn place(
     let target = draft.path().join(MARKER);
     let text =
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
-    fs::write(&target, text).map_err(write(&target))?;
+    write_whole(&target, text.as_bytes()).map_err(write(&target))?;
     swap(&draft.keep(), to, parent).map_err(write(to))
+}
+
+/// On the disk before it is renamed: an empty marker would make the folder a stranger's.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()
 }
 
 fn swap(draft: &Path, to: &Path, parent: &Path) -> io::Result<()> {

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use super::build::{Finished, Job};
 use super::judge::{History, Judgement, judge};
-use super::place::{self, Placement};
-use super::{Observer, Options, RunError, read_scores};
+use super::place;
+use super::{Observer, Options, RunError, scores_of};
 use crate::artifact::Digest;
 use crate::fingerprint::Fingerprint;
 use crate::outcome::{Outcome, Reason};
@@ -87,24 +87,32 @@ impl<'a> Walk<'a> {
             for &index in &self.options.selected {
                 changed |= match &self.states[index] {
                     State::Waiting => self.settle_waiting(index),
-                    State::Wanted { .. } => self.demand_inputs(index),
+                    State::Wanted { .. } => {
+                        self.skip_behind_failure(index) || self.demand_inputs(index)
+                    }
                     _ => false,
                 };
             }
         }
     }
 
-    fn settle_waiting(&mut self, index: usize) -> bool {
-        let step = &self.plan.steps[index];
-        if let Some(input) = step
-            .inputs
-            .values()
-            .find(|input| matches!(self.states[**input], State::Ended))
-        {
-            let stage = self.plan.steps[*input].name.clone();
+    fn skip_behind_failure(&mut self, index: usize) -> bool {
+        let inputs = self.plan.steps[index].inputs.values();
+        let ended = inputs
+            .copied()
+            .find(|&input| matches!(self.states[input], State::Ended));
+        if let Some(input) = ended {
+            let stage = self.plan.steps[input].name.clone();
             self.end(index, Outcome::Skipped, Reason::UpstreamFailed { stage });
+        }
+        ended.is_some()
+    }
+
+    fn settle_waiting(&mut self, index: usize) -> bool {
+        if self.skip_behind_failure(index) {
             return true;
         }
+        let step = &self.plan.steps[index];
         let mut inputs = BTreeMap::new();
         for (field, input) in &step.inputs {
             let State::Known { record, .. } = &self.states[*input] else {
@@ -295,6 +303,14 @@ impl<'a> Walk<'a> {
 
     fn know(&mut self, index: usize, record: Box<Record>, present: bool, mut entry: StepRecord) {
         match self.place(index, &record, present) {
+            // Nothing is rebuilt only to be refused afterwards.
+            Ok(Some(reason @ Reason::PlacementRefused { .. })) if !present => {
+                let message = reason.to_string();
+                entry.outcome = Outcome::Failed;
+                entry.reason = reason;
+                self.fail(index, &RunError::Refused { message }, entry);
+                return;
+            }
             Ok(Some(reason)) if !present => {
                 self.states[index] = State::Wanted {
                     fingerprint: Box::new(record.fingerprint.clone()),
@@ -332,24 +348,15 @@ impl<'a> Walk<'a> {
         let Some(to) = &step.placement else {
             return Ok(None);
         };
-        let shown = to.display().to_string();
-        let reason = match place::state(to, self.plan, step, record, self.store)? {
-            Placement::Current => return Ok(None),
-            Placement::Missing => Reason::PlacementMissing { to: shown },
-            _ => Reason::PlacementStale { to: shown },
+        let forced = self.options.forced.contains(&index);
+        let Some(reason) = place::wanting(to, self.plan, step, record, self.store, forced)? else {
+            return Ok(None);
         };
         if present {
             let object = self.store.object_path(&record.digest);
             let card = step.stage.card(&self.card_facts(index, record));
             place::place(
-                to,
-                &object,
-                card,
-                self.plan,
-                step,
-                record,
-                self.store,
-                self.options.forced.contains(&index),
+                to, &object, card, self.plan, step, record, self.store, forced,
             )?;
             self.observer.placed(step, to);
         }
@@ -382,10 +389,16 @@ impl<'a> Walk<'a> {
                     .collect(),
             }
         });
-        let scored = self.plan.steps[index]
-            .inputs
-            .get("scores")
-            .and_then(|&input| record_of(input));
+        let scored = self.plan.steps[index].inputs.get("scores").copied();
+        let scores = scored.and_then(|input| {
+            let digest = record_of(input)?.digest;
+            scores_of(
+                self.store,
+                &self.plan.pipeline,
+                &self.plan.steps[input].name,
+                &digest,
+            )
+        });
         CardFacts {
             pipeline: self.plan.pipeline.clone(),
             stage: self.plan.steps[index].name.clone(),
@@ -393,7 +406,7 @@ impl<'a> Walk<'a> {
             digest: record.digest.to_string(),
             artifact: self.store.object_path(&record.digest),
             steps: steps.collect(),
-            scores: scored.and_then(|record| read_scores(&self.store.object_path(&record.digest))),
+            scores,
         }
     }
 

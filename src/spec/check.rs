@@ -40,7 +40,7 @@ pub fn against_schema(root: &Node) -> Vec<Problem> {
 }
 
 fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
-    let path = instance_path(error);
+    let path = instance_path(error, root);
     let node = find(root, &path);
     let place = root.locate(&path);
     let field = display(&path);
@@ -168,8 +168,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                 .help("remove the repetition"),
             ]
         }
-        ValidationErrorKind::Pattern { pattern } if field == "run.device" => {
-            let _ = pattern;
+        ValidationErrorKind::Pattern { .. } if field == "run.device" => {
             let message = format!("`{field}` is {}, which is no device", error.instance());
             vec![
                 problem(message, "unknown device".to_owned())
@@ -195,11 +194,11 @@ fn any_of(
     place: &Place,
     field: &str,
 ) -> Vec<Problem> {
-    let depth = instance_path(error).len();
+    let depth = instance_path(error, root).len();
     let mut expected = Vec::new();
     for form in forms {
         let own_type = form.iter().find_map(|inner| match inner.kind() {
-            ValidationErrorKind::Type { kind } if instance_path(inner).len() == depth => {
+            ValidationErrorKind::Type { kind } if instance_path(inner, root).len() == depth => {
                 Some(types(kind))
             }
             _ => None,
@@ -472,16 +471,19 @@ fn known_properties(error: &ValidationError<'_>) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn instance_path(error: &ValidationError<'_>) -> Vec<Step> {
-    let unescape = |part: &str| part.replace("~1", "/").replace("~0", "~");
+/// Where in the document the error is. A number is an index only in an array: a stage may be called `1`.
+fn instance_path(error: &ValidationError<'_>, root: &Node) -> Vec<Step> {
+    let mut at = Some(root);
     let path = error.instance_path().to_string();
-    path.split('/')
-        .skip(1)
-        .map(|part| {
-            part.parse()
-                .map_or_else(|_| Step::Key(unescape(part)), Step::Index)
-        })
-        .collect()
+    let steps = path.split('/').skip(1).map(|part| {
+        let step = match (at.map(|node| &node.value), part.parse()) {
+            (Some(super::document::Value::Array(_)), Ok(index)) => Step::Index(index),
+            _ => Step::Key(part.replace("~1", "/").replace("~0", "~")),
+        };
+        at = at.and_then(|node| find(node, std::slice::from_ref(&step)));
+        step
+    });
+    steps.collect()
 }
 
 fn find<'a>(root: &'a Node, path: &[Step]) -> Option<&'a Node> {

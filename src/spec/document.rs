@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem, Sources};
 
-/// Deeper nesting than any spec needs, and shallow enough for every recursive walk of the tree.
-const MAX_DEPTH: usize = 64;
+/// More than any field of a spec needs, and few enough for every recursive walk of the tree.
+const MAX_KEYS: usize = 64;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -156,31 +156,12 @@ pub fn steps(path: &str) -> Vec<Step> {
     steps
 }
 
-/// Parses `text`, which is `sources[source]`.
+/// Parses `text`, which is `sources[source]`. How deep it may nest is the parser's to limit.
 pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Node {
     let whole = Place {
         source,
-        span: 0..text.len().min(1),
+        span: 0..text.chars().next().map_or(0, char::len_utf8),
     };
-    let empty = Node {
-        place: whole.clone(),
-        value: Value::Table(Vec::new()),
-    };
-    if let Some(deep) = too_deep(text) {
-        let place = Place {
-            source,
-            span: deep..deep + 1,
-        };
-        problems.push(
-            Problem::new(
-                &place,
-                format!("more than {MAX_DEPTH} brackets are open here"),
-                "too deep",
-            )
-            .help("no field of a spec nests this deep; close a bracket"),
-        );
-        return empty;
-    }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let place = error
@@ -217,23 +198,6 @@ fn syntax_help(message: &str) -> &'static str {
     } else {
         "strings stand in quotes; true, false and numbers do not"
     }
-}
-
-// The parser recurses once per bracket, so a hostile file could exhaust the stack before any check of ours sees it.
-fn too_deep(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'\n' if depth <= 2 => depth = 0,
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Some(at);
-        }
-    }
-    None
 }
 
 fn from_table(table: &DeTable<'_>, source: usize, problems: &mut Vec<Problem>) -> Value {
@@ -318,12 +282,15 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
         source,
         span: offset..argument.len(),
     };
-    let mut faults = Vec::new();
-    let value = match DeValue::parse(text) {
-        Ok(value) if too_deep(text).is_none() => from_value(&value, source, &mut faults).value,
-        _ => Value::String(text.to_owned()),
+    if keys.len() > MAX_KEYS {
+        problems.push(wrong(format!("the path of --set has {} keys", keys.len())));
+        return;
+    }
+    // With blanks in front, spans count from the start of the argument.
+    let value = match DeValue::parse(&format!("{:offset$}{text}", "")) {
+        Ok(value) => from_value(&value, source, problems).value,
+        Err(_) => Value::String(text.to_owned()),
     };
-    problems.append(&mut faults);
     let mut at = root;
     for (index, key) in keys.iter().enumerate() {
         let last = index + 1 == keys.len();
@@ -412,9 +379,38 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_brackets_do_not_exhaust_the_stack() {
-        let (_, problems) = read(&format!("a = {}", "[".repeat(10_000)));
-        assert_eq!(problems.len(), 1);
+    fn deep_texts_do_not_exhaust_the_stack() {
+        let deep = [
+            format!("a = {}", "[".repeat(10_000)),
+            format!("a = {}", "[\n".repeat(10_000)),
+            format!("{}a = 1", "a.".repeat(10_000)),
+            format!("[{}a]", "a.".repeat(10_000)),
+        ];
+        for text in deep {
+            assert!(!read(&text).1.is_empty());
+        }
+    }
+
+    #[test]
+    fn brackets_in_comments_and_strings_do_not_count() {
+        let (_, problems) = read(&format!("# {0}\na = \"{0}\"\n", "[".repeat(500)));
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn a_span_in_a_set_argument_counts_from_its_start() {
+        let (mut root, mut problems) = read("");
+        let mut sources = Sources::default();
+        sources.add("a.toml", "");
+        let argument = "é={ a = 1, b = 99999999999999999999 }";
+        set(&mut root, argument, &mut sources, &mut problems);
+        assert_eq!(
+            &argument[problems[0].place.span.clone()],
+            "99999999999999999999"
+        );
+        let long = format!("{}a=1", "a.".repeat(60_000));
+        set(&mut root, &long, &mut sources, &mut problems);
+        assert_eq!(problems.len(), 2);
     }
 
     proptest! {

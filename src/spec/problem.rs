@@ -106,12 +106,12 @@ impl Problem {
     pub fn to_json(&self, sources: &Sources) -> ProblemJson {
         let (line, column) = self.line_and_column(sources);
         ProblemJson {
-            file: sources.name(self.place.source).to_owned(),
+            file: masked(sources.name(self.place.source)),
             line,
             column,
             start: self.place.span.start,
             end: self.place.span.end,
-            message: self.message.clone(),
+            message: masked(&self.message),
             expected: self.label.clone(),
             help: self.help.clone(),
         }

@@ -54,6 +54,14 @@ pub struct RunSettings {
     pub jobs: usize,
 }
 
+/// Whether `text` can name a device, by the same rule as the schema's pattern.
+pub fn is_device(text: &str) -> bool {
+    let numbered = text.strip_prefix("cuda:").is_some_and(|index| {
+        !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    numbered || ["auto", "flex", "ndarray", "cuda"].contains(&text)
+}
+
 fn auto() -> String {
     "auto".to_owned()
 }
@@ -249,6 +257,18 @@ mod tests {
                     kind.name
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_pattern_of_devices_and_their_rule_agree() {
+        let pattern = &schema()["definitions"]["RunSettings"]["properties"]["device"]["pattern"];
+        let validator = jsonschema::draft7::new(&json!({ "pattern": pattern })).unwrap();
+        for text in [
+            "auto", "flex", "ndarray", "cuda", "cuda:0", "cuda:12", "cuda:", "cuda:x", "tpu", "",
+            "xflex",
+        ] {
+            assert_eq!(validator.is_valid(&json!(text)), is_device(text), "{text}");
         }
     }
 }

@@ -10,6 +10,11 @@ use std::collections::BTreeMap;
 use super::document::{Node, Value};
 use super::problem::{Place, Problem, did_you_mean, listed};
 
+/// How deep variables may refer to variables.
+const MAX_DEPTH: usize = 64;
+/// How long a string may become. A spec may come from a stranger, and doublings grow fast.
+const MAX_LENGTH: usize = 64 * 1024;
+
 /// Replaces every reference below `root`, and reports those that lead nowhere.
 pub fn substitute(
     root: &mut Node,
@@ -108,6 +113,11 @@ fn resolve(
             )
             .help("give one of them a plain value"),
         );
+        return None;
+    }
+    if trail.len() >= MAX_DEPTH {
+        let message = format!("variables refer to each other more than {MAX_DEPTH} deep");
+        problems.push(Problem::new(place, message, "too deep").help("write some of them out"));
         return None;
     }
     trail.push(name.to_owned());
@@ -212,6 +222,12 @@ fn replace(
             Some(value) => done.push_str(&value),
             None => whole = false,
         }
+        if done.len() > MAX_LENGTH {
+            let message = format!("this becomes longer than {MAX_LENGTH} bytes");
+            problems
+                .push(Problem::new(place, message, "too long").help("refer to fewer variables"));
+            return None;
+        }
         rest = &rest[at + end + 1..];
     }
     done.push_str(rest);
@@ -254,5 +270,23 @@ mod tests {
             "a = \"${encodr}\"\nb = \"${\"\nc = \"${env:NONE}\"\n[vars]\nencoder = \"e\"\nx = \"${y}\"\ny = \"${x}\"\n",
         );
         assert_eq!(problems.len(), 4, "{problems:?}");
+    }
+
+    #[test]
+    fn long_chains_and_doublings_are_refused() {
+        let chain: String = (0..10_000)
+            .map(|n| format!("v{n} = \"${{v{}}}\"\n", n + 1))
+            .collect();
+        let (_, problems) = substituted(&format!("[vars]\n{chain}v10000 = \"x\"\n"));
+        assert!(problems.iter().any(|problem| problem.contains("deep")));
+        let doubled: String = (0..40)
+            .map(|n| format!("v{n} = \"${{v{0}}}${{v{0}}}\"\n", n + 1))
+            .collect();
+        let (_, problems) = substituted(&format!("[vars]\n{doubled}v40 = \"0123456789\"\n"));
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("longer than"))
+        );
     }
 }

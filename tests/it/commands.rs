@@ -383,3 +383,46 @@ fn an_absent_device_is_an_error_that_names_those_present() {
         .exits(2);
     assert!(said.stderr.contains("no device"), "{}", said.stderr);
 }
+
+#[test]
+fn a_reader_that_goes_away_changes_nothing() {
+    let project = Project::tiny();
+    let mut child = project
+        .command(&["run", SPEC])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(project.built(&[SPEC]).is_empty());
+}
+
+#[test]
+fn a_failed_run_does_not_hide_what_changed() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    project.replace(SPEC, "epochs = 2", "epochs = 1");
+    project.refit(&["run", SPEC, "--device", "cuda:7"]).exits(1);
+    let text = project.refit(&["explain", SPEC, "classifier"]).success();
+    assert!(text.stdout.contains("epochs: 2 → 1"), "{}", text.stdout);
+}
+
+#[test]
+fn plan_and_run_mean_the_same_stages() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    let arguments = [SPEC, "data", "--force", "classifier"];
+    let plan = project
+        .refit(&[&["plan"], &arguments[..]].concat())
+        .exits(3);
+    assert!(plan.stdout.contains("classifier"), "{}", plan.stdout);
+    assert_eq!(project.built(&arguments), ["classifier"]);
+}
+
+#[test]
+fn an_unknown_device_is_refused_before_anything_runs() {
+    Project::tiny()
+        .refit(&["run", SPEC, "--device", "banana"])
+        .exits(2);
+}

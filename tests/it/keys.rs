@@ -376,3 +376,71 @@ fn rows_added_to_the_training_file_rerun_everything() {
     project.write("data/train.csv", &rows(44, 0));
     assert_eq!(built(&project.run(&[SPEC])), ALL);
 }
+
+#[test]
+fn no_force_places_over_the_spec_its_data_or_the_store() {
+    let project = Project::tiny();
+    for to in [".", "..", "data"] {
+        project.write(
+            "bad.toml",
+            &project
+                .read(SPEC)
+                .replace("to = \"dist\"", &format!("to = \"{to}\"")),
+        );
+        project
+            .refit(&["run", "bad.toml", "--force", "bundle"])
+            .exits(2);
+    }
+    project.write(
+        "bad.toml",
+        &project.read(SPEC).replace("\"dist\"", "\".refit\""),
+    );
+    let said = project
+        .refit(&["run", "bad.toml", "--force", "bundle"])
+        .exits(1);
+    assert!(said.stderr.contains("store"), "{}", said.stderr);
+    assert!(project.path("data/train.csv").is_file() && project.path(".refit/keys").is_dir());
+}
+
+#[test]
+fn a_damaged_object_does_not_let_gc_take_what_lies_behind_it() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    let data = project.refit(&["path", SPEC, "data"]).success().stdout;
+    std::fs::write(
+        std::path::Path::new(data.trim()).join("train.parquet"),
+        "garbage",
+    )
+    .unwrap();
+    let dry = project
+        .refit(&["cache", "gc", "--unused-by", SPEC, "--dry-run"])
+        .success();
+    assert!(dry.stdout.is_empty(), "{}", dry.stdout);
+}
+
+#[test]
+fn a_card_keeps_its_metrics_when_the_scores_were_collected() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    project
+        .refit(&["cache", "gc", "--older-than", "0s"])
+        .success();
+    std::fs::remove_dir_all(project.path("dist")).unwrap();
+    project.run(&[SPEC]);
+    assert!(project.read("dist/README.md").contains("accuracy"));
+}
+
+#[test]
+fn an_edited_export_is_refused_before_anything_is_rebuilt() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    project
+        .refit(&["cache", "gc", "--older-than", "0s"])
+        .success();
+    project.write("dist/README.md", "mine now");
+    let plan = project.refit(&["plan", SPEC]).exits(3);
+    assert!(plan.stdout.contains("--force"), "{}", plan.stdout);
+    let run = project.refit(&["run", SPEC, "--json"]).exits(1).json();
+    assert!(built(&run).is_empty(), "{run}");
+    assert_eq!(with_outcome(&run, "failed"), ["bundle"]);
+}
