@@ -373,11 +373,16 @@ fn circular(
     )
 }
 
+/// Where a stage is to be placed; an empty name is a fault that the stage itself reports.
+fn named_placement(stage: &Written) -> Option<&str> {
+    stage.stage.placement().filter(|to| !to.trim().is_empty())
+}
+
 fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
     let mut taken: BTreeMap<PathBuf, &str> = BTreeMap::new();
     let mut problems = Vec::new();
     for stage in &pipeline.stages {
-        let Some(to) = stage.stage.placement() else {
+        let Some(to) = named_placement(stage) else {
             continue;
         };
         let place = placed_at(pipeline.folder(), to);
@@ -416,7 +421,7 @@ fn placed_twice(pipeline: &Pipeline) -> Vec<Problem> {
 fn placed_over_files(pipeline: &Pipeline, files: &[Files]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for stage in &pipeline.stages {
-        let Some(to) = stage.stage.placement() else {
+        let Some(to) = named_placement(stage) else {
             continue;
         };
         let place = placed_at(pipeline.folder(), to);

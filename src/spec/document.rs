@@ -189,6 +189,8 @@ pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Node {
 fn syntax_help(message: &str) -> &'static str {
     if message.contains("duplicate") {
         "each key and each table may stand once; remove or rename one"
+    } else if message.contains("recurs") {
+        "no field of a spec nests this deep; close a bracket"
     } else if message.contains("escape") {
         "a backslash begins an escape between double quotes; write paths with / or between single quotes"
     } else if message.contains("unclosed") || message.contains("comma") {
@@ -286,10 +288,15 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
         problems.push(wrong(format!("the path of --set has {} keys", keys.len())));
         return;
     }
-    // With blanks in front, spans count from the start of the argument.
-    let value = match DeValue::parse(&format!("{:offset$}{text}", "")) {
-        Ok(value) => from_value(&value, source, problems).value,
-        Err(_) => Value::String(text.to_owned()),
+    // A line as long as the argument, so that spans count from the argument's start.
+    let line = format!("{:width$}={text}", "v", width = path.len());
+    let parsed = DeTable::parse(&line).ok();
+    let value = match parsed
+        .as_ref()
+        .map(|table| table.get_ref().iter().collect::<Vec<_>>())
+    {
+        Some(entries) if entries.len() == 1 => from_value(entries[0].1, source, problems).value,
+        _ => Value::String(text.to_owned()),
     };
     let mut at = root;
     for (index, key) in keys.iter().enumerate() {

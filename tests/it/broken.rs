@@ -40,11 +40,14 @@ fn stable(text: &str, project: &Project) -> String {
             .replace(&format!("{}/", path.display()).replace("//", "/"), "")
             .replace(path.to_str().unwrap(), ".");
     }
-    let lines = text
+    // Of a run, the error alone: what led there tells times.
+    let error = text
+        .split_once("failed:\n")
+        .map_or(&*text, |(_, error)| error);
+    let lines = error
         .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.contains(" in ") || !line.ends_with(" s") && !line.ends_with(" ms"));
-    lines.collect::<Vec<_>>().join("\n")
+        .take_while(|line| !line.starts_with("  failed  "));
+    lines.map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn settings(folder: &str) -> insta::Settings {
