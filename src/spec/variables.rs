@@ -37,7 +37,7 @@ pub fn substitute(
     let is_variable = |place: &Place| written.values().any(|(at, _)| at == place);
     root.for_each_string(&mut |place, text| {
         let mut variable = |name: &str, problems: &mut Vec<Problem>| {
-            let value = known.get(name).cloned();
+            let value = known.get(name).cloned().flatten();
             if value.is_none() && !written.contains_key(name) {
                 problems.push(unknown(name, place, &written));
             } else if value.is_none() && !is_variable(place) {
@@ -85,13 +85,14 @@ fn written_variables(root: &Node) -> BTreeMap<String, (Place, String)> {
 fn resolve(
     name: &str,
     written: &BTreeMap<String, (Place, String)>,
-    known: &mut BTreeMap<String, String>,
+    known: &mut BTreeMap<String, Option<String>>,
     trail: &mut Vec<String>,
     environment: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
+    // What has no value is remembered as well: two references to it must not be two searches.
     if let Some(value) = known.get(name) {
-        return Some(value.clone());
+        return value.clone();
     }
     let (place, text) = written.get(name)?;
     if let Some(start) = trail.iter().position(|seen| seen == name) {
@@ -137,9 +138,8 @@ fn resolve(
         )
     });
     trail.pop();
-    let value = value?;
     known.insert(name.to_owned(), value.clone());
-    Some(value)
+    value
 }
 
 fn unknown(name: &str, place: &Place, written: &BTreeMap<String, (Place, String)>) -> Problem {
