@@ -96,10 +96,6 @@ fn resolve(
     }
     let (place, text) = written.get(name)?;
     if let Some(start) = trail.iter().position(|seen| seen == name) {
-        // Each member would find the same circle; the first of them by name speaks for all.
-        if trail[start..].iter().any(|other| other.as_str() < name) {
-            return None;
-        }
         let circle = trail[start..]
             .iter()
             .map(String::as_str)
