@@ -44,6 +44,7 @@ pub mod artifact;
 pub mod cli;
 pub mod device;
 pub mod fingerprint;
+pub mod kernels;
 pub mod learn;
 pub mod metrics;
 pub mod model;

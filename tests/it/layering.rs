@@ -16,8 +16,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("device", &[]),
     ("text", &[]),
     ("metrics", &[]),
-    ("model", &["device"]),
-    ("learn", &["model", "text", "metrics", "device"]),
+    ("kernels", &[]),
+    ("model", &["kernels", "device"]),
+    ("learn", &["model", "kernels", "text", "metrics", "device"]),
     (
         "stage",
         &[
@@ -42,7 +43,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Crate → the modules that may name it.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("polars", &["table", "stage"]),
-    ("burn", &["device", "model", "learn", "stage"]),
+    ("burn", &["device", "kernels", "model", "learn", "stage"]),
     ("tokenizers", &["text"]),
     ("toml", &["spec"]),
     ("clap", &["cli", "main"]),

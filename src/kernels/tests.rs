@@ -1,0 +1,1 @@
+//! The fused forms against the compositions.
