@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &classifier,
         &encoded,
         tokenizer.pad_id(),
-        32,
+        4096,
         &device,
         on_rows,
     )?;

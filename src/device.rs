@@ -65,6 +65,15 @@ pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
     }
 }
 
+/// Whether `device` computes on the CPU.
+pub fn is_cpu(device: &Device) -> bool {
+    let plain = device.clone().without_autodiff();
+    [Some(flex()), ndarray()]
+        .into_iter()
+        .flatten()
+        .any(|cpu| cpu.device == plain)
+}
+
 /// The names of all devices of this machine that this program can use, the one `auto` takes first.
 pub fn available() -> Vec<String> {
     let cuda = (0..cuda_devices()).map(|number| format!("cuda:{number}"));

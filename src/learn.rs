@@ -1,6 +1,6 @@
 //! Learning: from a model and rows of tokens to a better model, and from a model and rows to answers.
 //!
-//! In reading order: [`batch`](self) orders rows and pads them, [`cross_entropy`] says how wrong the answers are,
+//! In reading order: [`Layout`] and [`Laid`] put rows together, [`cross_entropy`] says how wrong the answers are,
 //! [`Gradients`] hold what follows from that, [`Schedule`] sets the pace, [`AdamW`] takes the step, [`fit`] is the loop
 //! around them, and [`predict`] asks a finished model. Each follows PyTorch or transformers to the letter, so that a recipe
 //! moves between the two, and each can be used in a loop of one's own.
@@ -21,11 +21,11 @@ mod optimizer;
 mod predict;
 mod schedule;
 
-pub use batch::{BatchSettings, Padding, Rows, length_grouped, padded, shuffled};
+pub use batch::{BatchSettings, Laid, Layout, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
     EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit,
 };
-pub use gradients::Gradients;
+pub use gradients::{Clip, Gradients};
 pub use loss::cross_entropy;
 pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
 pub use predict::{Predictions, predict};

@@ -10,7 +10,9 @@
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Device, Tensor};
+
+use crate::kernels::Spans;
 
 mod artifact;
 mod bert;
@@ -118,24 +120,24 @@ impl Classifier {
         Ok(weights::set_all(unset, drawn))
     }
 
-    /// Logits, `[batch, labels]`.
+    /// Logits, `[texts, labels]`.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let hidden = self.hidden(batch, mode);
-        self.head.forward(self.pooled(hidden, &batch.mask), mode)
+        self.head.forward(self.pooled(hidden, &batch.spans), mode)
     }
 
-    /// The encoder's last hidden state, `[batch, length, hidden]`.
-    pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<3> {
+    /// The encoder's last hidden state, `[tokens, hidden]`.
+    pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         self.encoder.forward(batch, mode)
     }
 
-    /// One vector per text, `[batch, hidden]`, from [`hidden`](Self::hidden) and the mask of real tokens
-    /// `[batch, length]`: what the head's dropout and linear layer then see.
-    pub fn pooled(&self, hidden: Tensor<3>, mask: &Tensor<2, Bool>) -> Tensor<2> {
-        self.head.pool(&self.encoder, hidden, mask)
+    /// One vector per text, `[texts, hidden]`, from [`hidden`](Self::hidden): what the head's dropout and linear layer
+    /// then see.
+    pub fn pooled(&self, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
+        self.head.pool(&self.encoder, hidden, spans)
     }
 
-    /// The attention weights of a layer (counted from 0) without dropout, `[batch, heads, length, length]`; `None` when
+    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, longest, longest]`; `None` when
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
         self.encoder.attention(batch, layer)

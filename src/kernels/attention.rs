@@ -1,7 +1,7 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, <https://arxiv.org/abs/1706.03762>) within each text.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::cpu;
 use super::cpu::attention::Shape;
@@ -43,9 +43,8 @@ pub fn attention_weights(
     spans: &Spans,
     heads: usize,
 ) -> Tensor<4> {
-    let grid = Grid::new(spans, heads);
-    let [query, key] = [query, key].map(|rows| grid.spread(rows));
-    grid.weights(query, key)
+    let [query, key] = [query, key].map(|rows| by_head(rows, spans, heads));
+    weights(query, key, spans)
 }
 
 pub(super) fn composed(
@@ -56,117 +55,57 @@ pub(super) fn composed(
     heads: usize,
     dropout: Dropout,
 ) -> Tensor<2> {
-    let grid = Grid::new(spans, heads);
-    let [query, key, value] = [query, key, value].map(|rows| grid.spread(rows));
-    let weights = grid.dropped(grid.weights(query, key), dropout);
-    grid.gather(weights.matmul(value)) // [texts, heads, length, size]
+    let [query, key, value] = [query, key, value].map(|rows| by_head(rows, spans, heads));
+    let weights = dropped(weights(query, key, spans), spans, dropout);
+    let context = weights.matmul(value); // [texts, heads, length, size]
+    let [texts, heads, length, size] = context.dims();
+    let context = context
+        .swap_dims(1, 2) // [texts, length, heads, size]
+        .reshape([texts, length, heads * size]); // [texts, length, heads * size]
+    spans.gather(context)
 }
 
-/// Texts padded to one length, as operations on whole tensors need them.
-struct Grid<'a> {
-    spans: &'a Spans,
-    heads: usize,
-    texts: usize,
-    /// To which every text is padded.
-    length: usize,
-    /// Whether the rows lie padded already.
-    regular: bool,
+/// `[rows, heads * size]` → `[texts, heads, length, size]`.
+fn by_head(rows: Tensor<2>, spans: &Spans, heads: usize) -> Tensor<4> {
+    let spread = spans.spread(rows); // [texts, length, heads * size]
+    let [texts, length, width] = spread.dims();
+    spread
+        .reshape([texts, length, heads, width / heads]) // [texts, length, heads, size]
+        .swap_dims(1, 2) // [texts, heads, length, size]
 }
 
-impl<'a> Grid<'a> {
-    fn new(spans: &'a Spans, heads: usize) -> Grid<'a> {
-        let stride = spans.stride();
-        Grid {
-            spans,
-            heads,
-            texts: spans.texts().len(),
-            length: stride.unwrap_or(spans.longest()),
-            regular: stride.is_some(),
-        }
+/// softmax(q kᵀ / √size) over the keys that are no padding, `[texts, heads, length, length]`.
+fn weights(query: Tensor<4>, key: Tensor<4>, spans: &Spans) -> Tensor<4> {
+    let [_, _, _, size] = query.dims();
+    let query = query / (size as f64).sqrt();
+    let scores = query.matmul(key.swap_dims(2, 3)); // [texts, heads, length, length]
+    if !spans.pads() {
+        return softmax(scores, 3);
     }
+    let shape = scores.dims();
+    let padding = spans
+        .padding(&scores.device())
+        .reshape([shape[0], 1, 1, shape[3]]) // [texts, 1, 1, length]
+        .expand(shape);
+    softmax(scores.mask_fill(padding, f32::MIN), 3)
+}
 
-    /// The row of each text's each place; at padding, some row.
-    fn rows(&self) -> Vec<usize> {
-        let last = self.spans.rows().saturating_sub(1);
-        let places = |start: usize| (start..start + self.length).map(|row| row.min(last));
-        self.spans
-            .texts()
-            .iter()
-            .flat_map(|text| places(text.start))
-            .collect()
+/// The mask's row of a query is its row times heads plus the head, the column is the key's place in its text.
+fn dropped(weights: Tensor<4>, spans: &Spans, dropout: Dropout) -> Tensor<4> {
+    if dropout.is_none() {
+        return weights;
     }
-
-    /// `[rows, heads * size]` → `[texts, heads, length, size]`.
-    fn spread(&self, rows: Tensor<2>) -> Tensor<4> {
-        let [_, width] = rows.dims();
-        let rows = if self.regular {
-            rows
-        } else {
-            let index: Vec<i32> = self.rows().into_iter().map(|row| row as i32).collect();
-            let index =
-                Tensor::<1, Int>::from_data(index.as_slice(), &rows.device().without_autodiff());
-            rows.select(0, index) // [texts * length, width]
-        };
-        rows.reshape([self.texts, self.length, self.heads, width / self.heads]) // [texts, length, heads, size]
-            .swap_dims(1, 2) // [texts, heads, length, size]
-    }
-
-    /// `[texts, heads, length, size]` → `[rows, heads * size]`.
-    fn gather(&self, spread: Tensor<4>) -> Tensor<2> {
-        let [_, _, _, size] = spread.dims();
-        let rows = spread
-            .swap_dims(1, 2) // [texts, length, heads, size]
-            .reshape([self.texts * self.length, self.heads * size]); // [texts * length, width]
-        if self.regular {
-            return rows;
-        }
-        let mut index = vec![0i32; self.spans.rows()];
-        for (text, range) in self.spans.texts().iter().enumerate() {
-            for (place, row) in range.clone().enumerate() {
-                index[row] = (text * self.length + place) as i32;
-            }
-        }
-        let index =
-            Tensor::<1, Int>::from_data(index.as_slice(), &rows.device().without_autodiff());
-        rows.select(0, index)
-    }
-
-    fn weights(&self, query: Tensor<4>, key: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, size] = query.dims();
-        let query = query / (size as f64).sqrt();
-        let scores = query.matmul(key.swap_dims(2, 3)); // [texts, heads, length, length]
-        let padding: Vec<bool> = self
-            .spans
-            .texts()
-            .iter()
-            .flat_map(|text| (0..self.length).map(|place| place >= text.len()))
-            .collect();
-        if !padding.contains(&true) {
-            return softmax(scores, 3);
-        }
-        let padding = TensorData::new(padding, [self.texts, 1, 1, self.length]);
-        let padding = Tensor::<4, Bool>::from_data(padding, &scores.device().without_autodiff()); // [texts, 1, 1, length]
-        let shape = scores.dims();
-        softmax(scores.mask_fill(padding.expand(shape), f32::MIN), 3)
-    }
-
-    fn dropped(&self, weights: Tensor<4>, dropout: Dropout) -> Tensor<4> {
-        if dropout.is_none() {
-            return weights;
-        }
-        let rows = self.rows();
-        let rows: Vec<usize> = rows
-            .chunks(self.length.max(1))
-            .flat_map(|text| {
-                (0..self.heads)
-                    .flat_map(move |head| text.iter().map(move |row| row * self.heads + head))
-            })
-            .collect();
-        let factors =
-            dropout::factors(dropout, &rows, self.length, &weights.device()).cast(weights.dtype()); // [texts * heads * length, length]
-        let factors = factors.reshape(weights.dims()); // [texts, heads, length, length]
-        weights * factors
-    }
+    let [_, heads, length, _] = weights.dims();
+    let places = spans.places();
+    let rows: Vec<usize> = places
+        .chunks(length.max(1))
+        .flat_map(|text| {
+            (0..heads).flat_map(move |head| text.iter().map(move |row| row * heads + head))
+        })
+        .collect();
+    let factors = dropout::factors(dropout, &rows, length, &weights.device()); // [texts * heads * length, length]
+    let factors = factors.cast(weights.dtype()).reshape(weights.dims()); // [texts, heads, length, length]
+    weights * factors
 }
 
 #[derive(Debug, Clone)]

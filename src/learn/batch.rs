@@ -1,11 +1,20 @@
-//! From rows of tokens to batches: in which order, and how padded.
+//! From rows of tokens to batches: in which order, and how laid out.
+//!
+//! On a CPU the tokens of a batch simply follow each other, and no work is spent on padding. Elsewhere every row is padded
+//! to one length, because kernels there are compiled and tuned for each shape that they meet; lengths are rounded up, so
+//! that there are few.
 //!
 //! Grouping by length is that of transformers (`trainer_pt_utils.get_length_grouped_indices`): the rows are shuffled, cut
 //! into mega-batches of up to 50 batches, and each of these is sorted by length, so that little is padded while chance still
 //! decides who meets whom. The last, partial batch is kept.
 //!
-//! Deliberately absent: worker threads and prefetching. Rows are mapped from disk, and a batch of ids is copied in
-//! microseconds.
+//! The orders of epochs and the rows of batches are prepared ahead on a thread of their own ([`ahead`]).
+//!
+//! Deliberately absent: tensors prepared ahead. Rows are mapped from disk, a batch of ids is copied in microseconds, and a
+//! device may bind what is made to the thread that made it.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use burn::tensor::Device;
 use rand::SeedableRng;
@@ -15,6 +24,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LearnError;
+use crate::device;
+use crate::kernels::Spans;
 use crate::model::Batch;
 use crate::text::{Encoded, TokenSplit};
 
@@ -87,7 +98,8 @@ pub struct BatchSettings {
     /// be smaller.
     #[schemars(range(min = 1, max = 65536))]
     pub size: u32,
-    /// Rows at once when validating. It changes speed and memory, not results (beyond the rounding of floats).
+    /// Rows of full length at once when validating; of shorter rows as many as have the same number of tokens. It changes
+    /// speed and memory, not results (beyond the rounding of floats).
     #[schemars(range(min = 1, max = 65536))]
     pub evaluation_size: u32,
     /// To which length the rows of a training batch are padded.
@@ -108,7 +120,7 @@ impl Default for BatchSettings {
     }
 }
 
-/// To which length the rows of a batch are padded.
+/// To which length the rows of a batch are padded. On a CPU nothing is: results are the same, and come sooner.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
@@ -176,37 +188,124 @@ fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
-/// The rows numbered `chosen` as tensors of shape `[chosen, length]`, padded with `pad_id` to the longest of them, or to
-/// `length` where one is given.
-pub fn padded(
-    rows: &dyn Rows,
-    chosen: &[usize],
-    pad_id: u32,
-    length: Option<usize>,
-    device: &Device,
-) -> Batch {
-    let longest = chosen
-        .iter()
-        .map(|&row| rows.length(row))
-        .max()
-        .unwrap_or(0);
-    let length = length.unwrap_or(0).max(longest);
-    let cells = chosen.len() * length;
-    let (mut ids, mut type_ids, mut mask) = (
-        Vec::with_capacity(cells),
-        Vec::with_capacity(cells),
-        Vec::with_capacity(cells),
-    );
-    for (index, &row) in chosen.iter().enumerate() {
-        ids.extend(rows.ids(row).iter().map(|&id| id as i32));
-        type_ids.extend(rows.type_ids(row).iter().map(|&id| i32::from(id)));
-        mask.resize(ids.len(), true);
-        let end = (index + 1) * length;
-        ids.resize(end, pad_id as i32);
-        type_ids.resize(end, 0);
-        mask.resize(end, false);
+/// Lengths are rounded up to a multiple of this where batches are padded: few shapes, little padding.
+const ROUND: usize = 16;
+
+/// How the rows of a batch are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One row after the other.
+    Packed,
+    /// Every row is padded to the longest one, rounded up, or to the length given.
+    Padded { to: Option<usize> },
+}
+
+impl Layout {
+    /// The faster one on `device`; where that is a padded one, to `padding`, given the longest that a row may be.
+    pub fn on(device: &Device, padding: Padding, max_length: usize) -> Layout {
+        if device::is_cpu(device) {
+            Layout::Packed
+        } else {
+            Layout::Padded {
+                to: (padding == Padding::MaxLength).then_some(max_length),
+            }
+        }
     }
-    Batch::new(ids, type_ids, mask, chosen.len(), length, device)
+
+    fn spans(self, lengths: impl Iterator<Item = usize> + Clone, max_length: usize) -> Spans {
+        match self {
+            Layout::Packed => Spans::packed(lengths),
+            Layout::Padded { to } => {
+                let longest = lengths.clone().max().unwrap_or(0);
+                let rounded = longest.next_multiple_of(ROUND).min(max_length);
+                Spans::padded(lengths, to.unwrap_or(rounded).max(longest))
+            }
+        }
+    }
+}
+
+/// The token ids of some rows, on the host. All three are as long as the spans have rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Laid {
+    pub ids: Vec<i32>,
+    pub type_ids: Vec<i32>,
+    pub spans: Spans,
+}
+
+impl Laid {
+    /// The rows numbered `chosen`, with `pad_id` as padding, none of it beyond `max_length` tokens.
+    pub fn out(
+        rows: &dyn Rows,
+        chosen: &[usize],
+        layout: Layout,
+        pad_id: u32,
+        max_length: usize,
+    ) -> Laid {
+        let spans = layout.spans(chosen.iter().map(|&row| rows.length(row)), max_length);
+        let mut ids = vec![pad_id as i32; spans.rows()];
+        let mut type_ids = vec![0; spans.rows()];
+        for (&row, text) in chosen.iter().zip(spans.texts()) {
+            for (to, &id) in ids[text.clone()].iter_mut().zip(rows.ids(row)) {
+                *to = id as i32;
+            }
+            for (to, &id) in type_ids[text.clone()].iter_mut().zip(rows.type_ids(row)) {
+                *to = i32::from(id);
+            }
+        }
+        Laid {
+            ids,
+            type_ids,
+            spans,
+        }
+    }
+
+    /// As tensors.
+    pub fn on(self, device: &Device) -> Batch {
+        Batch::new(self.ids, self.type_ids, self.spans, device)
+    }
+}
+
+/// A training batch, ready on the host.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Counted from 1.
+    pub(super) epoch: u64,
+    pub(super) rows: Vec<usize>,
+    pub(super) laid: Laid,
+    pub(super) ends_epoch: bool,
+}
+
+/// The batches of epoch after epoch, two of them prepared ahead. The thread ends when the receiver is dropped.
+pub(super) fn ahead<'scope, 'rows: 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    rows: &'rows dyn Rows,
+    settings: &'rows BatchSettings,
+    seed: u64,
+    lay_out: impl Fn(&[usize]) -> Laid + Send + 'scope,
+) -> Receiver<Prepared> {
+    let (sender, receiver) = sync_channel(2);
+    scope.spawn(move || {
+        for epoch in 1.. {
+            let batches = self::epoch(rows, settings, seed, epoch);
+            let Some(last) = batches.len().checked_sub(1) else {
+                return;
+            };
+            for (number, rows) in batches.into_iter().enumerate() {
+                let laid = lay_out(&rows);
+                let ends_epoch = number == last;
+                let prepared = Prepared {
+                    epoch,
+                    rows,
+                    laid,
+                    ends_epoch,
+                };
+                if sender.send(prepared).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    receiver
 }
 
 /// The label of every row.
@@ -328,20 +427,50 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn padding_reaches_the_longest_row_or_the_length_given_and_is_masked() {
-        let device = Device::flex();
+    fn rows_follow_each_other_without_padding_or_are_padded_to_few_lengths() {
         let rows = Listed(vec![(vec![5, 6, 7], None), (vec![8], None)]);
-        let batch = padded(&rows, &[1, 0], 9, None, &device);
-        assert_eq!(batch.ids.dims(), [2, 3]);
+        let laid = |layout, max_length| Laid::out(&rows, &[1, 0], layout, 9, max_length);
+        assert_eq!(laid(Layout::Packed, 64).ids, [8, 5, 6, 7]);
+        let padded = laid(Layout::Padded { to: None }, 64);
+        assert_eq!(padded.spans.stride(), Some(ROUND));
+        assert_eq!(padded.ids[..3], [8, 9, 9]);
+        assert_eq!(padded.ids[ROUND..ROUND + 4], [5, 6, 7, 9]);
+        let narrow = laid(Layout::Padded { to: None }, 4);
         assert_eq!(
-            batch.ids.try_into_vec_as::<i32>().unwrap(),
-            [8, 9, 9, 5, 6, 7]
+            narrow.spans.stride(),
+            Some(4),
+            "no longer than a row may be"
         );
-        assert_eq!(
-            batch.mask.try_into_vec_as::<bool>().unwrap(),
-            [true, false, false, true, true, true]
-        );
-        assert_eq!(padded(&rows, &[1], 9, Some(5), &device).ids.dims(), [1, 5]);
+        let fixed = laid(Layout::Padded { to: Some(5) }, 64);
+        assert_eq!(fixed.ids, [8, 9, 9, 9, 9, 5, 6, 7, 9, 9]);
+    }
+
+    #[test]
+    fn a_cpu_packs() {
+        let layout = Layout::on(&Device::flex().autodiff(), Padding::MaxLength, 64);
+        assert_eq!(layout, Layout::Packed);
+    }
+
+    #[test]
+    fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
+        let rows = Listed((0..10).map(|row| (vec![1; row % 3 + 1], Some(0))).collect());
+        let settings = BatchSettings {
+            size: 4,
+            ..BatchSettings::default()
+        };
+        let lay_out = |chosen: &[usize]| Laid::out(&rows, chosen, Layout::Packed, 0, 8);
+        std::thread::scope(|scope| {
+            let batches = ahead(scope, &rows, &settings, 13, lay_out);
+            for number in 1..=3 {
+                let wanted = epoch(&rows, &settings, 13, number);
+                for (index, chosen) in wanted.iter().enumerate() {
+                    let found = batches.recv().unwrap();
+                    assert_eq!((found.epoch, &found.rows), (number, chosen));
+                    assert_eq!(found.laid, lay_out(chosen));
+                    assert_eq!(found.ends_epoch, index + 1 == wanted.len());
+                }
+            }
+        });
     }
 
     #[test]

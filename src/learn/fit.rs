@@ -4,12 +4,16 @@
 //! and the weights that answer best so far are kept. Without validation rows the last weights are kept. Memory: the weights
 //! that are kept cost a second copy.
 //!
+//! Batches are prepared ahead on another thread. Loss and gradient norm are brought to the host at once on a CPU, and every
+//! [`TOGETHER`] steps elsewhere, because asking a device for a number waits until it has done all that came before.
+//!
 //! Promise: the loop draws no random number itself. The order of rows and the dropout masks are functions of the seed and
 //! of the epoch or step.
 //!
 //! Deliberately absent: files, bars, clocks. What happens is told through [`Event`]s.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -17,13 +21,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::batch::{self, BatchSettings, Padding, Rows, padded};
-use super::gradients::{Gradients, read};
+use super::batch::{self, BatchSettings, Laid, Layout, Prepared, Rows};
+use super::gradients::{Clip, Gradients, read};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::schedule::{Schedule, ScheduleSettings};
 use super::{LearnError, cross_entropy, predict};
+use crate::device;
 use crate::metrics::{self, Metric};
 use crate::model::{Classifier, Mode};
+
+/// Steps whose losses are read together from a device that computes beside the host.
+const TOGETHER: usize = 10;
 
 /// What there is to learn from.
 pub struct Material<'a> {
@@ -149,13 +157,48 @@ pub fn fit(
     device: &Device,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
-    let rows = material.train;
     let labels = training_labels(material)?;
     let validation = validation_labels(material)?;
-    let total = recipe.length.steps(rows.rows(), recipe.batch.size);
+    let layout = Layout::on(device, recipe.batch.padding, material.max_length);
+    let lay_out = |chosen: &[usize]| {
+        let Material {
+            train,
+            pad_id,
+            max_length,
+            ..
+        } = *material;
+        Laid::out(train, chosen, layout, pad_id, max_length)
+    };
+    std::thread::scope(|scope| {
+        let batches = batch::ahead(scope, material.train, &recipe.batch, recipe.seed, lay_out);
+        follow(
+            model,
+            &batches,
+            (&labels, validation.as_deref()),
+            material,
+            recipe,
+            device,
+            on,
+        )
+    })
+}
+
+/// The loop itself, over `batches` with the labels of training and validation rows.
+fn follow(
+    model: Classifier,
+    batches: &Receiver<Prepared>,
+    (labels, validation): (&[u32], Option<&[u32]>),
+    material: &Material,
+    recipe: &Recipe,
+    device: &Device,
+    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Fitted, LearnError> {
+    let total = recipe
+        .length
+        .steps(material.train.rows(), recipe.batch.size);
     let schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
     let mut optimizer = AdamW::new(&recipe.optimizer);
-    let pad_to = (recipe.batch.padding == Padding::MaxLength).then_some(material.max_length);
+    let together = if device::is_cpu(device) { 1 } else { TOGETHER };
     let metric = recipe
         .early_stopping
         .as_ref()
@@ -165,54 +208,56 @@ pub fn fit(
     let mut best: Option<Fitted> = None;
     let (mut step, mut epoch, mut epochs_without_gain) = (0, 0, 0);
     let mut stopped_early = false;
+    let mut unread = Vec::new();
 
     while step < total && !stopped_early {
-        epoch += 1;
-        for chosen in batch::epoch(rows, &recipe.batch, recipe.seed, epoch) {
-            if step == total {
-                break;
+        let Ok(batch) = batches.recv() else {
+            break;
+        };
+        epoch = batch.epoch;
+        let learning_rate = schedule.rate(step);
+        let targets: Vec<i32> = batch.rows.iter().map(|&row| labels[row] as i32).collect();
+        let targets = Tensor::from_data(targets.as_slice(), device); // [texts]
+        let mode = Mode::Train {
+            seed: recipe.seed,
+            step,
+        };
+
+        let logits = model.forward(&batch.laid.on(device), &mode); // [texts, labels]
+        let loss = cross_entropy(logits, targets); // [1]
+        let gradients = Gradients::of(&loss, &model);
+        let clip = gradients.clip(recipe.optimizer.max_grad_norm);
+        let share = clip.as_ref().and_then(|clip| clip.share.clone());
+        model = optimizer.step(model, gradients, share, learning_rate);
+
+        step += 1;
+        unread.push(Unread {
+            step,
+            epoch,
+            learning_rate,
+            loss: loss.inner(),
+            clip,
+        });
+        let pauses = batch.ends_epoch || step == total;
+        if unread.len() >= together || pauses {
+            for record in finite(&mut unread)? {
+                tell(on, Event::Step(&record))?;
             }
-            let learning_rate = schedule.rate(step);
-            let batch = padded(rows, &chosen, material.pad_id, pad_to, device);
-            let targets: Vec<i32> = chosen.iter().map(|&row| labels[row] as i32).collect();
-            let targets = Tensor::from_data(targets.as_slice(), device); // [batch]
-
-            let logits = model.forward(
-                &batch,
-                &Mode::Train {
-                    seed: recipe.seed,
-                    step,
-                },
-            ); // [batch, labels]
-            let loss = cross_entropy(logits, targets); // [1]
-            let (gradients, norm) =
-                Gradients::of(&loss, &model).clip(recipe.optimizer.max_grad_norm);
-            model = optimizer.step(model, gradients, learning_rate);
-
-            step += 1;
-            let (loss, gradient_norm) = finite(loss, norm, step, learning_rate)?;
-            tell(
-                on,
-                Event::Step(&StepRecord {
-                    step,
-                    epoch,
-                    loss,
-                    learning_rate,
-                    gradient_norm,
-                }),
-            )?;
+        }
+        if !pauses {
+            continue;
         }
 
-        let (Some(rows), Some(labels)) = (material.validation, &validation) else {
+        let (Some(rows), Some(labels)) = (material.validation, validation) else {
             continue;
         };
         let candidate = model.valid();
-        let size = recipe.batch.evaluation_size as usize;
+        let tokens = recipe.batch.evaluation_size as usize * material.max_length;
         let answers = predict(
             &candidate,
             rows,
             material.pad_id,
-            size,
+            tokens,
             device,
             &mut |rows| on(Event::Rows(rows)),
         )?;
@@ -295,30 +340,52 @@ fn validation_labels(material: &Material) -> Result<Option<Vec<u32>>, LearnError
     batch::labels(rows, "validation", material.label_names.len()).map(Some)
 }
 
-/// Brings loss and gradient norm to the host, together: the one place where a step waits for the device.
-fn finite(
-    loss: Tensor<1>,
-    norm: Option<Tensor<1>>,
+/// A step whose loss is still on the device.
+struct Unread {
     step: u64,
+    epoch: u64,
     learning_rate: f64,
-) -> Result<(f32, f32), LearnError> {
-    let both = std::iter::once(loss.inner()).chain(norm).collect();
-    let read = read(Tensor::cat(both, 0), "training")?; // [1 or 2]
-    let (loss, norm) = (
-        read.first().copied().unwrap_or(f32::NAN),
-        read.get(1).copied().unwrap_or(0.0),
-    );
-    for (what, value) in [("loss", loss), ("gradient norm", norm)] {
-        if !value.is_finite() {
-            return Err(LearnError::Diverged {
-                step,
-                what,
-                value,
-                learning_rate,
-            });
+    /// `[1]`.
+    loss: Tensor<1>,
+    clip: Option<Clip>,
+}
+
+/// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device.
+fn finite(unread: &mut Vec<Unread>) -> Result<Vec<StepRecord>, LearnError> {
+    let both = |step: &Unread| {
+        let norm = step.clip.as_ref().map(|clip| clip.norm.clone());
+        [step.loss.clone(), norm.unwrap_or(step.loss.zeros_like())]
+    };
+    let numbers = Tensor::cat(unread.iter().flat_map(both).collect(), 0); // [2 * steps]
+    let numbers = read(numbers, "training")?;
+    let (pairs, _) = numbers.as_chunks::<2>();
+    let mut records = Vec::with_capacity(unread.len());
+    for (unread, &[loss, gradient_norm]) in unread.drain(..).zip(pairs) {
+        let Unread {
+            step,
+            epoch,
+            learning_rate,
+            ..
+        } = unread;
+        for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
+            if !value.is_finite() {
+                return Err(LearnError::Diverged {
+                    step,
+                    what,
+                    value,
+                    learning_rate,
+                });
+            }
         }
+        records.push(StepRecord {
+            step,
+            epoch,
+            loss,
+            learning_rate,
+            gradient_norm,
+        });
     }
-    Ok((loss, norm))
+    Ok(records)
 }
 
 fn score(scores: &Map<String, Value>, metric: Metric) -> f64 {

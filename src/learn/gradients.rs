@@ -10,6 +10,7 @@ use burn::module::Param;
 use burn::tensor::{Gradients as Tape, Tensor};
 
 use super::LearnError;
+use crate::kernels;
 use crate::model::{self, Classifier, VisitParameters};
 
 /// The derivative of a loss by each parameter that it depends on, free of autodiff.
@@ -51,16 +52,10 @@ impl Gradients {
 
     pub(super) fn insert<const D: usize>(&mut self, name: &str, gradient: Tensor<D>) {
         let elements = gradient.shape().num_elements();
-        // Along the last dimension first: a sum of everything at once is not the same for every number of threads (see
-        // `learn`), and is rounded more coarsely.
-        let squares = gradient.clone().square().sum_dim(D - 1).sum();
-        self.by_name.insert(
-            name.to_owned(),
-            Gradient {
-                flat: gradient.reshape([elements]),
-                squares,
-            },
-        );
+        let flat = gradient.reshape([elements]); // [elements]
+        let squares = kernels::sum_of_squares(flat.clone());
+        self.by_name
+            .insert(name.to_owned(), Gradient { flat, squares });
     }
 
     /// Takes out the gradient of one parameter, as `[elements]`.
@@ -95,22 +90,29 @@ impl Gradients {
         Ok(self.by_name.keys().cloned().zip(norms).collect())
     }
 
-    /// Scales all gradients alike so that their common L2 norm is at most `max_norm` (0: leaves them alone), and tells
-    /// that norm as it was before, `[1]`; `None` when there are no gradients.
+    /// The L2 norm of all gradients together, and the share of them that makes it at most `max_norm` (0: no limit); `None`
+    /// when there are no gradients.
     ///
-    /// Source: `torch.nn.utils.clip_grad_norm_`, whose divisor is the norm plus 1e-6.
-    pub fn clip(mut self, max_norm: f64) -> (Self, Option<Tensor<1>>) {
-        let norm = self.norm();
-        if let Some(norm) = norm.clone().filter(|_| max_norm > 0.0) {
-            let share = (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0); // [1]
-            for gradient in self.by_name.values_mut() {
-                let flat = std::mem::replace(&mut gradient.flat, share.clone());
-                gradient.flat = flat * share.clone(); // [elements] * [1]
-                gradient.squares = gradient.squares.clone() * share.clone().square();
-            }
-        }
-        (self, norm)
+    /// Source: `torch.nn.utils.clip_grad_norm_`, whose divisor is the norm plus 1e-6. Nothing is scaled here: the optimizer
+    /// does it in passing.
+    pub fn clip(&self, max_norm: f64) -> Option<Clip> {
+        let norm = self.norm()?;
+        let share = (max_norm > 0.0).then(|| {
+            (norm.clone() + 1e-6)
+                .recip()
+                .mul_scalar(max_norm)
+                .clamp_max(1.0)
+        });
+        Some(Clip { norm, share })
     }
+}
+
+/// How long all gradients together are, and what is to be done about it. Both tensors are `[1]`.
+#[derive(Debug, Clone)]
+pub struct Clip {
+    pub norm: Tensor<1>,
+    /// By what every gradient is to be multiplied; at most 1. `None` without a limit.
+    pub share: Option<Tensor<1>>,
 }
 
 /// Brings a tensor's numbers to the host.
@@ -137,9 +139,13 @@ mod tests {
         let mut gradients = Gradients::default();
         gradients.insert("weight", Tensor::<2>::from_data(weight, &device));
         gradients.insert("bias", Tensor::<1>::from_data(bias, &device));
-        let (mut gradients, norm) = gradients.clip(max_norm);
-        let mut take = |name| gradients.remove(name).unwrap().try_into_vec_as().unwrap();
-        (norm.unwrap().into_scalar(), take("weight"), take("bias"))
+        let Clip { norm, share } = gradients.clip(max_norm).unwrap();
+        let share = share.unwrap_or(Tensor::ones([1], &device));
+        let mut take = |name| {
+            let gradient = gradients.remove(name).unwrap() * share.clone();
+            gradient.try_into_vec_as().unwrap()
+        };
+        (norm.into_scalar(), take("weight"), take("bias"))
     }
 
     fn assert_close(found: &[f32], expected: &[f32]) {

@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor};
-use rayon::prelude::*;
+use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Gradients;
+use crate::kernels::{self, AdamWStep, Moments};
 use crate::model::{self, Classifier, MapParameters};
 
 /// How weights are updated.
@@ -75,14 +75,6 @@ pub struct AdamW {
     moments: BTreeMap<String, Moments>,
 }
 
-/// What is remembered of one parameter's gradients; both `[elements]`, on the parameter's device.
-#[derive(Debug)]
-struct Moments {
-    steps: i32,
-    mean: Tensor<1>,
-    square: Tensor<1>,
-}
-
 impl AdamW {
     pub fn new(settings: &OptimizerSettings) -> Self {
         AdamW {
@@ -91,16 +83,19 @@ impl AdamW {
         }
     }
 
-    /// Takes one step. A parameter without a gradient (frozen, or unused by the head) stays as it is.
+    /// Takes one step with `share` (`[1]`) of the gradients, or all of them. A parameter without a gradient (frozen, or
+    /// unused by the head) stays as it is.
     pub fn step(
         &mut self,
         model: Classifier,
         gradients: Gradients,
+        share: Option<Tensor<1>>,
         learning_rate: f64,
     ) -> Classifier {
         struct Update<'a> {
             optimizer: &'a mut AdamW,
             gradients: Gradients,
+            share: Option<Tensor<1>>,
             learning_rate: f64,
         }
         impl MapParameters for Update<'_> {
@@ -113,9 +108,14 @@ impl AdamW {
                     return parameter;
                 };
                 parameter.map(|tensor| {
-                    let updated =
-                        self.optimizer
-                            .updated(name, tensor.inner(), gradient, self.learning_rate);
+                    let share = self.share.clone();
+                    let updated = self.optimizer.updated(
+                        name,
+                        tensor.inner(),
+                        gradient,
+                        share,
+                        self.learning_rate,
+                    );
                     Tensor::from_inner(updated).require_grad()
                 })
             }
@@ -125,6 +125,7 @@ impl AdamW {
             &mut Update {
                 optimizer: self,
                 gradients,
+                share,
                 learning_rate,
             },
         )
@@ -135,125 +136,36 @@ impl AdamW {
         name: &str,
         tensor: Tensor<D>,
         gradient: Tensor<1>,
+        share: Option<Tensor<1>>,
         learning_rate: f64,
     ) -> Tensor<D> {
-        let OptimizerSettings {
-            weight_decay,
-            beta1,
-            beta2,
-            epsilon,
-            ..
-        } = self.settings;
-        let before = self.moments.remove(name).unwrap_or_else(|| Moments {
-            steps: 0,
-            mean: gradient.zeros_like(),
-            square: gradient.zeros_like(),
-        });
-        let steps = before.steps + 1;
-        let step = Step {
-            decay: if model::decays(name) {
-                1.0 - learning_rate * weight_decay
+        let decays = model::decays(name);
+        let step = AdamWStep {
+            learning_rate,
+            weight_decay: if decays {
+                self.settings.weight_decay
             } else {
-                1.0
+                0.0
             },
-            rate: learning_rate / (1.0 - beta1.powi(steps)),
-            root: (1.0 - beta2.powi(steps)).sqrt(),
-            beta1,
-            beta2,
-            epsilon,
+            beta1: self.settings.beta1,
+            beta2: self.settings.beta2,
+            epsilon: self.settings.epsilon,
         };
+        if !self.moments.contains_key(name) {
+            self.moments
+                .insert(name.to_owned(), Moments::zero(&gradient));
+        }
+        let moments = self.moments.get_mut(name).expect("it was just put there");
         let shape = tensor.shape();
         let flat = tensor.reshape([shape.num_elements()]); // [elements]
-        let take = if flat.device() == Device::flex() {
-            Step::in_one_pass
-        } else {
-            Step::in_tensors
-        };
-        let [flat, mean, square] = take(&step, [flat, before.mean, before.square], gradient);
-        self.moments.insert(
-            name.to_owned(),
-            Moments {
-                steps,
-                mean,
-                square,
-            },
-        );
-        flat.reshape(shape)
-    }
-}
-
-/// The numbers of one step of one parameter.
-struct Step {
-    /// What is left of the weight.
-    decay: f64,
-    /// The learning rate over the correction of the mean.
-    rate: f64,
-    /// The root of the correction of the square.
-    root: f64,
-    beta1: f64,
-    beta2: f64,
-    epsilon: f64,
-}
-
-impl Step {
-    /// Weight, mean and square after the step, all `[elements]` as is the gradient, for any device.
-    fn in_tensors(
-        &self,
-        [weight, mean, square]: [Tensor<1>; 3],
-        gradient: Tensor<1>,
-    ) -> [Tensor<1>; 3] {
-        let mean = mean.mul_scalar(self.beta1) + gradient.clone().mul_scalar(1.0 - self.beta1);
-        let square = square.mul_scalar(self.beta2) + gradient.square().mul_scalar(1.0 - self.beta2);
-        let divisor = square
-            .clone()
-            .sqrt()
-            .div_scalar(self.root)
-            .add_scalar(self.epsilon);
-        let change = (mean.clone() / divisor).mul_scalar(self.rate);
-        [weight.mul_scalar(self.decay) - change, mean, square]
-    }
-
-    /// The same numbers, bit for bit, in one pass over memory and on every core. On a CPU the tensor operations above
-    /// walk a dozen times through all weights, on one core: for MiniLM, a tenth of the whole time of training.
-    fn in_one_pass(&self, tensors: [Tensor<1>; 3], gradient: Tensor<1>) -> [Tensor<1>; 3] {
-        const CHUNK: usize = 1 << 15;
-        let device = gradient.device();
-        let [beta1, beta2, rest1, rest2] =
-            [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2].map(|n| n as f32);
-        let [decay, rate, root, epsilon] =
-            [self.decay, self.rate, self.root, self.epsilon].map(|n| n as f32);
-        let mut data = tensors.map(Tensor::into_data);
-        let gradient = gradient.into_data();
-        let [weights, means, squares] = data
-            .each_mut()
-            .map(|data| data.as_mut_slice::<f32>().expect("parameters are F32"));
-        let gradients = gradient
-            .as_slice::<f32>()
-            .expect("a gradient has its parameter's type");
-        let chunks = (
-            weights.par_chunks_mut(CHUNK),
-            means.par_chunks_mut(CHUNK),
-            squares.par_chunks_mut(CHUNK),
-            gradients.par_chunks(CHUNK),
-        );
-        chunks
-            .into_par_iter()
-            .for_each(|(weights, means, squares, gradients)| {
-                for (((weight, mean), square), &gradient) in
-                    weights.iter_mut().zip(means).zip(squares).zip(gradients)
-                {
-                    *mean = *mean * beta1 + gradient * rest1;
-                    *square = *square * beta2 + gradient * gradient * rest2;
-                    let change = *mean / (square.sqrt() / root + epsilon) * rate;
-                    *weight = *weight * decay - change;
-                }
-            });
-        data.map(|data| Tensor::from_data(data, &device))
+        kernels::adamw(flat, moments, gradient, share, step).reshape(shape)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     fn assert_close(found: &[f32], expected: &[f32]) {
@@ -316,10 +228,17 @@ mod tests {
                 "encoder.layer.0.output.dense.weight",
                 weight,
                 gradient,
+                None,
                 rate,
             );
             let gradient = Tensor::<1>::from_data([1e-9, 0.5, -0.5], &device) / times;
-            bias = optimizer.updated("encoder.layer.0.output.dense.bias", bias, gradient, rate);
+            bias = optimizer.updated(
+                "encoder.layer.0.output.dense.bias",
+                bias,
+                gradient,
+                None,
+                rate,
+            );
             assert_close(&weight.clone().try_into_vec_as().unwrap(), &expected_weight);
             assert_close(&bias.clone().try_into_vec_as().unwrap(), &expected_bias);
         }
@@ -335,39 +254,11 @@ mod tests {
         let mut after = |name| {
             let one = Tensor::<1>::from_data([1.0], &device);
             optimizer
-                .updated(name, one.clone(), one.zeros_like(), 0.1)
+                .updated(name, one.clone(), one.zeros_like(), None, 0.1)
                 .into_scalar::<f32>()
         };
         assert_eq!(after("bert.encoder.layer.0.output.LayerNorm.weight"), 1.0);
         assert_eq!(after("classifier.bias"), 1.0);
         assert_eq!(after("classifier.weight"), 0.95);
-    }
-
-    #[test]
-    fn the_fast_path_on_a_cpu_computes_the_same_bits() {
-        let device = Device::flex();
-        let vector = |from: f32| {
-            let values: Vec<f32> = (0..70_000)
-                .map(|i| ((i * 37 % 1_001) as f32 - 500.0) * from)
-                .collect();
-            Tensor::<1>::from_data(values.as_slice(), &device)
-        };
-        let step = Step {
-            decay: 0.999,
-            rate: 3e-4,
-            root: 0.05,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-        };
-        let before = || [vector(1e-3), vector(1e-4), vector(1e-3).abs()];
-        let slow = step.in_tensors(before(), vector(1e-2));
-        let fast = step.in_one_pass(before(), vector(1e-2));
-        for (slow, fast) in slow.into_iter().zip(fast) {
-            assert_eq!(
-                slow.try_into_vec_as::<f32>().unwrap(),
-                fast.try_into_vec_as::<f32>().unwrap()
-            );
-        }
     }
 }

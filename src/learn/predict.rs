@@ -1,7 +1,7 @@
 //! Asking a model: logits for every row, without gradients.
 //!
-//! Rows are batched by length, longest first, so that little is padded and a lack of memory shows at once; the answers
-//! come back in the rows' own order.
+//! Rows are batched by length, longest first, so that little is padded and a lack of memory shows at once. A batch holds as
+//! many rows as fit a number of tokens, so that short rows go many at once. The answers come back in the rows' own order.
 //!
 //! Promise: no randomness. Another batch size changes nothing but the rounding of floats.
 //!
@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Device;
 
 use super::LearnError;
-use super::batch::{Rows, padded};
+use super::batch::{Laid, Layout, Padding, Rows};
 use super::gradients::read;
 use crate::model::{Classifier, Mode};
 
@@ -24,8 +24,8 @@ pub struct Predictions {
     pub logits: Vec<Vec<f32>>,
 }
 
-/// Asks `model` (on `device`, without autodiff) about every row. `on_rows` is told how many rows were just done, and may
-/// say stop.
+/// Asks `model` (on `device`, without autodiff) about every row, in batches of at most `tokens` tokens (and at least one
+/// row). `on_rows` is told how many rows were just done, and may say stop.
 ///
 /// # Errors
 /// [`LearnError::Interrupted`] when told to stop, [`LearnError::Device`] when the device fails.
@@ -33,15 +33,22 @@ pub fn predict(
     model: &Classifier,
     rows: &dyn Rows,
     pad_id: u32,
-    batch_size: usize,
+    tokens: usize,
     device: &Device,
     on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Predictions, LearnError> {
     let mut order: Vec<usize> = (0..rows.rows()).collect();
     order.sort_by_key(|&row| Reverse(rows.length(row)));
+    let longest = order.first().map_or(0, |&row| rows.length(row));
+    let layout = Layout::on(device, Padding::Longest, longest);
     let mut logits = vec![Vec::new(); rows.rows()];
-    for chosen in order.chunks(batch_size.max(1)) {
-        let answers = model.forward(&padded(rows, chosen, pad_id, None, device), &Mode::Evaluate); // [chosen, labels]
+    let mut rest = order.as_slice();
+    while let Some(&first) = rest.first() {
+        let fitting = tokens / rows.length(first).max(1);
+        let (chosen, later) = rest.split_at(fitting.clamp(1, rest.len()));
+        rest = later;
+        let batch = Laid::out(rows, chosen, layout, pad_id, longest).on(device);
+        let answers = model.forward(&batch, &Mode::Evaluate); // [chosen, labels]
         let [_, labels] = answers.dims();
         let answers = read(answers, "predicting")?;
         for (&row, answer) in chosen.iter().zip(answers.chunks(labels.max(1))) {

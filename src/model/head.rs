@@ -5,12 +5,13 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bert::{Bert, linear};
-use super::dropout::{Mode, Site, dropout};
+use super::bert::{Bert, apply, linear};
+use super::dropout::{Mode, Site};
+use crate::kernels::{self, Spans};
 
 /// How the hidden states of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -84,38 +85,45 @@ impl Head {
             .unwrap_or_default()
     }
 
-    /// `[batch, hidden]` → logits `[batch, labels]`.
+    /// `[texts, hidden]` → logits `[texts, labels]`.
     pub(super) fn forward(&self, pooled: Tensor<2>, mode: &Mode) -> Tensor<2> {
-        self.classifier
-            .forward(dropout(pooled, self.dropout, mode, Site::Head))
+        let kept = kernels::dropout(pooled, mode.dropout(self.dropout, Site::Head));
+        apply(&self.classifier, kept)
     }
 
-    /// One vector per text, `[batch, hidden]`, from hidden states `[batch, length, hidden]` and the mask of real tokens
-    /// `[batch, length]`.
-    pub(super) fn pool(
-        &self,
-        encoder: &Bert,
-        hidden: Tensor<3>,
-        mask: &Tensor<2, Bool>,
-    ) -> Tensor<2> {
-        let [batch, length, width] = hidden.dims();
-        let first = |hidden: Tensor<3>| hidden.narrow(1, 0, 1).reshape([batch, width]); // [batch, hidden]
-        let real = mask.clone().reshape([batch, length, 1]); // [batch, length, 1]
+    /// One vector per text, `[texts, hidden]`, from hidden states `[tokens, hidden]`.
+    pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
         match (self.pooling, &encoder.pooler) {
-            (Pooling::Pooler, Some(pooler)) => pooler.forward(first(hidden)),
-            (Pooling::Pooler | Pooling::Cls, _) => first(hidden),
+            (Pooling::Pooler, Some(pooler)) => pooler.forward(first(hidden, spans)),
+            (Pooling::Pooler | Pooling::Cls, _) => first(hidden, spans),
             (Pooling::Mean, _) => {
-                let real = real.float();
-                let count = real.clone().sum_dim(1).clamp_min(1.0); // [batch, 1, 1]
-                ((hidden * real).sum_dim(1) / count).reshape([batch, width]) // [batch, hidden]
+                let [_, width] = hidden.dims();
+                let texts = spans.texts().len();
+                let real = spans.padding(&hidden.device()).bool_not().float(); // [texts, length]
+                let real = real.unsqueeze_dim::<3>(2); // [texts, length, 1]
+                let count = real.clone().sum_dim(1).clamp_min(1.0); // [texts, 1, 1]
+                let sum = (spans.spread(hidden) * real).sum_dim(1); // [texts, 1, hidden]
+                (sum / count).reshape([texts, width]) // [texts, hidden]
             }
             (Pooling::Max, _) => {
-                let padding = real.bool_not().expand([batch, length, width]); // [batch, length, hidden]
-                hidden
-                    .mask_fill(padding, f32::MIN)
+                let [_, width] = hidden.dims();
+                let texts = spans.texts().len();
+                let padding = spans.padding(&hidden.device()).unsqueeze_dim::<3>(2); // [texts, length, 1]
+                let spread = spans.spread(hidden); // [texts, length, hidden]
+                let shape = spread.dims();
+                spread
+                    .mask_fill(padding.expand(shape), f32::MIN)
                     .max_dim(1)
-                    .reshape([batch, width]) // [batch, hidden]
+                    .reshape([texts, width]) // [texts, hidden]
             }
         }
     }
+}
+
+/// The first token of each text: `[tokens, hidden]` → `[texts, hidden]`.
+fn first(hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
+    let starts: Vec<i32> = spans.texts().iter().map(|text| text.start as i32).collect();
+    let starts =
+        Tensor::<1, Int>::from_data(starts.as_slice(), &hidden.device().without_autodiff());
+    hidden.select(0, starts)
 }

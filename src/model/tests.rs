@@ -47,27 +47,21 @@ fn tiny(pooling: Pooling, seed: u64) -> Classifier {
     .unwrap()
 }
 
-/// Two texts, the second `padding` tokens shorter.
+/// Two texts, the second `padding` tokens shorter, one directly after the other.
 fn batch(padding: usize, length: usize, device: &Device) -> Batch {
-    let real = |row: usize, place: usize| row == 0 || place < length - padding;
-    let places = || (0..2).flat_map(|row| (0..length).map(move |place| (row, place)));
-    let ids = places().map(|(row, place)| {
-        if real(row, place) {
-            (row * 7 + place * 3 + 1) as i32 % 20
-        } else {
-            0
+    laid_out(Spans::packed([length, length - padding]), device)
+}
+
+/// Two texts that lie as `spans` say.
+fn laid_out(spans: Spans, device: &Device) -> Batch {
+    let (mut ids, mut types) = (vec![0; spans.rows()], vec![0; spans.rows()]);
+    for (text, rows) in spans.texts().iter().enumerate() {
+        for (place, row) in rows.clone().enumerate() {
+            ids[row] = (text * 7 + place * 3 + 1) as i32 % 20;
+            types[row] = i32::from(place > 2);
         }
-    });
-    let types = places().map(|(row, place)| i32::from(real(row, place) && place > 2));
-    let mask = places().map(|(row, place)| real(row, place));
-    Batch::new(
-        ids.collect(),
-        types.collect(),
-        mask.collect(),
-        2,
-        length,
-        device,
-    )
+    }
+    Batch::new(ids, types, spans, device)
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -350,36 +344,85 @@ fn padding_changes_no_text() {
     let device = Device::flex();
     for pooling in [Pooling::Pooler, Pooling::Cls, Pooling::Mean, Pooling::Max] {
         let classifier = tiny(pooling, 1);
-        let short = batch(2, 6, &device);
-        let long = Batch {
-            ids: Tensor::cat(vec![short.ids.clone(), Tensor::zeros([2, 3], &device)], 1),
-            type_ids: Tensor::cat(
-                vec![short.type_ids.clone(), Tensor::zeros([2, 3], &device)],
-                1,
-            ),
-            mask: Tensor::cat(
-                vec![short.mask.clone().int(), Tensor::zeros([2, 3], &device)],
-                1,
-            )
-            .bool(),
+        let logits = |spans| {
+            let batch = laid_out(spans, &device);
+            numbers(classifier.forward(&batch, &Mode::Evaluate))
         };
-        let logits = |batch: &Batch| numbers(classifier.forward(batch, &Mode::Evaluate));
-        assert!(close(&logits(&short), &logits(&long)), "{pooling:?}");
+        let packed = logits(Spans::packed([6, 4]));
+        for to in [6, 9] {
+            assert!(
+                close(&packed, &logits(Spans::padded([6, 4], to))),
+                "{pooling:?}, {to}"
+            );
+        }
+    }
+}
+
+/// With its composition, a device without fused operations gives what the CPU's gives, gradients included.
+#[test]
+#[cfg(feature = "ndarray")]
+#[expect(
+    deprecated,
+    reason = "upstream deprecated the backend; `device` says why it stays"
+)]
+fn packed_and_padded_batches_learn_the_same_on_every_device() {
+    let gradients = |device: Device, spans: Spans| {
+        let classifier =
+            Classifier::initialised(&config(), &pooled_by(Pooling::Mean), LABELS, 1, &device)
+                .unwrap()
+                .train();
+        let batch = laid_out(spans, &device);
+        let loss = classifier.forward(&batch, &Mode::Evaluate).square().sum();
+        struct All(burn::tensor::Gradients, Vec<f32>);
+        impl VisitParameters for All {
+            fn visit<const D: usize>(
+                &mut self,
+                name: &str,
+                parameter: &burn::module::Param<Tensor<D>>,
+            ) {
+                let gradient = parameter.val().grad(&self.0);
+                self.1.extend(numbers(
+                    gradient.unwrap_or_else(|| panic!("{name} has no gradient")),
+                ));
+            }
+        }
+        let mut all = All(loss.backward(), Vec::new());
+        visit_parameters(&classifier, &mut all);
+        all.1
+    };
+    let packed = gradients(Device::flex(), Spans::packed([6, 4]));
+    for device in [Device::flex(), Device::ndarray()] {
+        for spans in [Spans::packed([6, 4]), Spans::padded([6, 4], 9)] {
+            assert!(
+                close(&packed, &gradients(device.clone(), spans.clone())),
+                "{device:?}, {spans:?}"
+            );
+        }
     }
 }
 
 #[test]
 fn poolings_are_what_their_names_say() {
     let device = Device::flex();
-    let hidden = Tensor::<3>::from_data([[[1.0, -4.0], [3.0, -2.0], [50.0, 60.0]]], &device);
-    let mask = Tensor::<2, burn::tensor::Bool>::from_data([[true, true, false]], &device);
     for (pooling, wanted) in [
-        (Pooling::Cls, [1.0, -4.0]),
-        (Pooling::Mean, [2.0, -3.0]),
-        (Pooling::Max, [3.0, -2.0]),
+        (Pooling::Cls, [1.0, -4.0, 5.0, 6.0]),
+        (Pooling::Mean, [2.0, -3.0, 5.0, 6.0]),
+        (Pooling::Max, [3.0, -2.0, 5.0, 6.0]),
     ] {
-        let pooled = tiny(pooling, 1).pooled(hidden.clone(), &mask);
+        let packed = Tensor::<2>::from_data([[1.0, -4.0], [3.0, -2.0], [5.0, 6.0]], &device);
+        let pooled = tiny(pooling, 1).pooled(packed, &Spans::packed([2, 1]));
         assert_eq!(numbers(pooled), wanted, "{pooling:?}");
+        let padded = [
+            [1.0, -4.0],
+            [3.0, -2.0],
+            [70.0, 80.0],
+            [5.0, 6.0],
+            [90.0, -90.0],
+            [0.0, 99.0],
+        ];
+        let padded = Tensor::<2>::from_data(padded, &device);
+        let pooled = tiny(pooling, 1).pooled(padded, &Spans::padded([2, 1], 3));
+        assert_eq!(numbers(pooled), wanted, "{pooling:?}, padded");
     }
 }
 
@@ -483,7 +526,10 @@ fn attention_weights_of_each_layer_sum_to_one_and_a_layer_too_many_has_none() {
     for layer in 0..2 {
         let weights = classifier.attention(&batch, layer).unwrap();
         assert_eq!(weights.dims(), [2, 2, 6, 6]);
-        assert!(close(&numbers(weights.sum_dim(3)), &[1.0; 24]));
+        assert!(
+            close(&numbers(weights.sum_dim(3)), &[1.0; 24]),
+            "layer {layer}"
+        );
     }
     assert!(classifier.attention(&batch, 2).is_none());
 }

@@ -37,7 +37,8 @@ pub struct Evaluate {
     /// Which rows: `test`, `validation`, `train`, or `more.NAME` for one of the further test sets of `load`. Default `test`.
     #[serde(default = "test_split")]
     pub split: String,
-    /// Rows per forward pass. More is faster while memory lasts; scores change in the last digits at most. Default 64.
+    /// Rows of full length per forward pass; of shorter rows as many as have the same number of tokens. It changes speed and
+    /// memory, and scores in the last digits at most. Default 64.
     #[serde(default = "sixty_four")]
     #[schemars(range(min = 1, max = 65536))]
     pub batch_size: usize,
@@ -133,7 +134,7 @@ impl Stage for Evaluate {
             &classifier,
             split,
             tokens.pad_id(),
-            self.batch_size,
+            self.batch_size * tokens.max_length(),
             &chosen.device,
             &mut on_rows,
         );

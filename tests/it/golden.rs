@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::project::skipped;
@@ -17,6 +18,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use polars::prelude::{DataType, ParquetReader, SerReader};
 use refit::device;
+use refit::kernels::Spans;
 use refit::learn::{self, AdamW, Gradients, OptimizerSettings, Schedule, ScheduleSettings};
 use refit::model::{self, Batch, Classifier, EncoderFiles, HeadSettings, Mode, Pooling};
 use refit::text::Tokenizer;
@@ -141,27 +143,20 @@ impl Golden {
             .collect()
     }
 
-    /// Texts padded to the longest of them.
-    fn batch(&self, texts: &[String], device: &Device) -> Batch {
+    /// Texts one after the other, or padded to the longest of them.
+    fn batch(&self, texts: &[String], padded: bool, device: &Device) -> Batch {
         let rows = self.ids(texts);
-        let length = rows.iter().map(Vec::len).max().unwrap();
-        let pad = self.tokenizer.pad_id() as i32;
-        let cells = |row: &Vec<i32>| {
-            let padding = length - row.len();
-            row.iter()
-                .map(|&id| (id, true))
-                .chain((0..padding).map(|_| (pad, false)))
-                .collect::<Vec<_>>()
+        let lengths = rows.iter().map(Vec::len);
+        let spans = if padded {
+            Spans::padded(lengths.clone(), lengths.max().unwrap())
+        } else {
+            Spans::packed(lengths)
         };
-        let (ids, mask): (Vec<i32>, Vec<bool>) = rows.iter().flat_map(cells).unzip();
-        Batch::new(
-            ids,
-            vec![0; rows.len() * length],
-            mask,
-            rows.len(),
-            length,
-            device,
-        )
+        let mut ids = vec![self.tokenizer.pad_id() as i32; spans.rows()];
+        for (row, text) in rows.iter().zip(spans.texts()) {
+            ids[text.clone()].copy_from_slice(row);
+        }
+        Batch::new(ids, vec![0; spans.rows()], spans, device)
     }
 
     /// The first `count` texts and targets of the rows, numbered as `make_golden.py` numbers them.
@@ -246,42 +241,69 @@ fn on(name: &str) -> Option<Device> {
     }
 }
 
+/// The rows of `[rows, width]` that belong to a text.
+fn real<T: Copy>(rows: &[T], spans: &Spans) -> Vec<T> {
+    let width = rows.len() / spans.rows();
+    let of_text = |text: &Range<usize>| rows[text.start * width..text.end * width].to_vec();
+    spans.texts().iter().flat_map(of_text).collect()
+}
+
 fn encoder_outputs(name: &str) {
     let (Some(golden), Some(device)) = (Golden::find(), on(name)) else {
         return;
     };
-    let classifier = golden.classifier(&device);
-    let reference = &golden.reference;
-    let batch = golden.batch(&reference.texts, &device);
-    let floats = |name: &str| golden.tensor(name).1.into_iter().map(f64::from);
+    for padded in [true, false] {
+        let classifier = golden.classifier(&device);
+        let reference = &golden.reference;
+        let batch = golden.batch(&reference.texts, padded, &device);
+        let as_padded = golden.batch(&reference.texts, true, &device).spans;
 
-    let hidden = classifier.hidden(&batch, &Mode::Evaluate);
-    let pooled = classifier.pooled(hidden.clone(), &batch.mask);
-    let logits = classifier.forward(&batch, &Mode::Evaluate);
-    assert_eq!(hidden.dims().to_vec(), golden.tensor("last_hidden_state").0);
-    near(
-        "last hidden state",
-        worst(&numbers(hidden), floats("last_hidden_state")),
-        HIDDEN,
-    );
-    near("pooled", worst(&numbers(pooled), floats("pooled")), HIDDEN);
-    near(
-        "logits",
-        worst(&numbers(logits), reference.logits.concat()),
-        HIDDEN,
-    );
+        let hidden = classifier.hidden(&batch, &Mode::Evaluate);
+        let pooled = classifier.pooled(hidden.clone(), &batch.spans);
+        let logits = classifier.forward(&batch, &Mode::Evaluate);
+        let (shape, wanted) = golden.tensor("last_hidden_state");
+        assert_eq!(shape[..2].iter().product::<usize>(), as_padded.rows());
+        near(
+            "last hidden state",
+            worst(
+                &real(&numbers(hidden), &batch.spans),
+                real(&wanted, &as_padded).into_iter().map(f64::from),
+            ),
+            HIDDEN,
+        );
+        let wanted = golden.tensor("pooled").1.into_iter().map(f64::from);
+        near("pooled", worst(&numbers(pooled), wanted), HIDDEN);
+        near(
+            "logits",
+            worst(&numbers(logits), reference.logits.concat()),
+            HIDDEN,
+        );
 
-    let (shape, attention) = golden.tensor("attention_first");
-    let found = classifier
-        .attention(&batch, 0)
-        .unwrap()
-        .narrow(0, 0, shape[0]);
-    assert_eq!(found.dims().to_vec(), shape);
-    near(
-        "attention",
-        worst(&numbers(found), attention.into_iter().map(f64::from)),
-        HIDDEN,
-    );
+        let (shape, attention) = golden.tensor("attention_first"); // [texts, heads, length, length]
+        let found = classifier
+            .attention(&batch, 0)
+            .unwrap()
+            .narrow(0, 0, shape[0]);
+        assert_eq!(found.dims().to_vec(), shape);
+        let queries = as_padded.texts()[..shape[0]]
+            .iter()
+            .flat_map(|text| (0..shape[1] * shape[2]).map(|row| row % shape[2] < text.len()));
+        let queries: Vec<bool> = queries.collect();
+        let of_queries = |weights: &[f32]| -> Vec<f32> {
+            let rows = weights.chunks(shape[3]).zip(&queries);
+            rows.filter(|(_, real)| **real)
+                .flat_map(|(row, _)| row.to_vec())
+                .collect()
+        };
+        near(
+            "attention",
+            worst(
+                &of_queries(&numbers(found)),
+                of_queries(&attention).into_iter().map(f64::from),
+            ),
+            HIDDEN,
+        );
+    }
 }
 
 fn loss_and_gradients(name: &str) {
@@ -291,7 +313,7 @@ fn loss_and_gradients(name: &str) {
     let classifier = golden.classifier(&device).train();
     let device = model::device_of(&classifier);
     let reference = &golden.reference;
-    let batch = golden.batch(&reference.texts, &device);
+    let batch = golden.batch(&reference.texts, false, &device);
     let targets = Tensor::<1, Int>::from_data(&reference.targets[..], &device);
     let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::Evaluate), targets);
     let found = Gradients::of(&loss, &classifier).norms().unwrap();
@@ -346,10 +368,11 @@ fn thirty_steps(name: &str) {
     let mut optimizer = AdamW::new(&settings);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (step, (texts, targets)) in texts.chunks(BATCH).zip(targets.chunks(BATCH)).enumerate() {
-        let batch = golden.batch(texts, &autodiff);
+        let batch = golden.batch(texts, false, &autodiff);
         let targets = Tensor::<1, Int>::from_data(targets, &autodiff);
         let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::Evaluate), targets);
-        let (gradients, norm) = Gradients::of(&loss, &classifier).clip(settings.max_grad_norm);
+        let gradients = Gradients::of(&loss, &classifier);
+        let clip = gradients.clip(settings.max_grad_norm).unwrap();
         let rate = schedule.rate(step as u64);
         let wanted = &reference.trajectory[step];
         assert!(
@@ -358,8 +381,8 @@ fn thirty_steps(name: &str) {
             wanted.learning_rate
         );
         losses.extend(numbers(loss));
-        norms.extend(numbers(norm.unwrap()));
-        classifier = optimizer.step(classifier, gradients, rate);
+        norms.extend(numbers(clip.norm));
+        classifier = optimizer.step(classifier, gradients, clip.share, rate);
     }
     near(
         "losses of all steps",
@@ -376,7 +399,7 @@ fn thirty_steps(name: &str) {
         worst(&shares, vec![1.0; steps]),
         NORM,
     );
-    let batch = golden.batch(&reference.texts, &device);
+    let batch = golden.batch(&reference.texts, false, &device);
     let logits = numbers(classifier.valid().forward(&batch, &Mode::Evaluate));
     near(
         "logits afterwards",

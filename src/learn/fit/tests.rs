@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 
 use super::*;
+use crate::learn::Padding;
 use crate::learn::batch::tests::Listed;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
