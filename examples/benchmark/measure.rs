@@ -32,6 +32,8 @@ const USAGE: &str = "usage: measure step ENCODER ROWS BATCH | predict MODEL TEXT
 const LABELS: usize = 4;
 const SEED: u64 = 13;
 const WARM_TEXTS: usize = 64;
+/// In a batch of texts to be answered.
+const TOKENS: usize = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -134,7 +136,7 @@ fn answer(
         let on_rows = &mut |_| ControlFlow::Continue(());
         let encoded = tokenizer.encode_columns(texts, None, info.max_length, on_rows)?;
         let pad_id = tokenizer.pad_id();
-        Ok(predict(&classifier, &encoded, pad_id, 32, &chosen.device, on_rows)?.labels())
+        Ok(predict(&classifier, &encoded, pad_id, TOKENS, &chosen.device, on_rows)?.labels())
     };
     ask(&texts[..WARM_TEXTS.min(texts.len())])?;
     let begin = Instant::now();
