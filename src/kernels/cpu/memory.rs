@@ -19,16 +19,16 @@ pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
 }
 
 /// `length` numbers of any value, to be overwritten.
+#[expect(
+    clippy::uninit_vec,
+    reason = "clearing large results costs as much as computing them"
+)]
 pub(crate) fn uninitialized(length: usize) -> Vec<f32> {
     if length >= LARGE {
         keep_what_is_freed();
     }
     let mut values = Vec::with_capacity(length);
     // SAFETY: the capacity is there, every bit pattern is an f32, and callers write before they read.
-    #[expect(
-        clippy::uninit_vec,
-        reason = "clearing large results costs as much as computing them"
-    )]
     unsafe {
         values.set_len(length);
     }
