@@ -148,14 +148,20 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let table = Table::open(context.input("input"))?;
-        let tokenizer = match &self.train_tokenizer {
-            Some(settings) => learn(settings, &table, context)?,
+        let open_table = || Table::open(context.input("input"));
+        let (table, tokenizer) = match &self.train_tokenizer {
+            Some(settings) => {
+                let table = open_table()?;
+                let tokenizer = learn(settings, &table, context)?;
+                (table, tokenizer)
+            }
             None => {
                 let files = context.files.iter().filter_map(|(role, path)| {
                     Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone()))
                 });
-                Tokenizer::from_files(&files.collect())?
+                let files = files.collect();
+                let (table, tokenizer) = rayon::join(open_table, || Tokenizer::from_files(&files));
+                (table?, tokenizer?)
             }
         };
         for note in tokenizer.notes() {
@@ -173,7 +179,7 @@ impl Stage for Tokenize {
 
         let mut card = TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
         for (name, rows) in in_reading_order(&table) {
-            let texts = table::texts(rows)?;
+            let texts = table::borrowed(rows)?;
             context.progress.start(
                 &format!("tokenizing {name}"),
                 texts.text.len() as u64,
@@ -245,9 +251,9 @@ fn learn(
         .splits
         .get(TRAINING)
         .ok_or(TextError::NothingToLearnFrom)?;
-    let texts = table::texts(rows)?;
+    let texts = table::borrowed(rows)?;
     let pairs = texts.text_pair.as_deref().unwrap_or_default();
-    let all: Vec<&str> = texts.text.iter().chain(pairs).map(String::as_str).collect();
+    let all = [texts.text.as_slice(), pairs].concat();
     context
         .progress
         .start("counting words", all.len() as u64, "texts");
