@@ -14,12 +14,13 @@ pub mod read;
 mod shape;
 pub mod split;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, IntoColumn, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series,
+    Column, DataFrame, InitHashMaps, IntoColumn, NamedFrom, ParquetReader, ParquetWriter,
+    PlHashMap, PlHashSet, SerReader, Series,
 };
 use serde::{Deserialize, Serialize};
 
@@ -263,7 +264,7 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
 
 /// Rows of `other` whose text (and text pair) occurs in `train` too, each with the first such row of `train`.
 pub fn overlap(train: &Texts<&str>, other: &Texts<&str>) -> Vec<(usize, usize)> {
-    let mut first = HashMap::with_capacity(train.len());
+    let mut first = PlHashMap::with_capacity(train.len());
     for row in 0..train.len() {
         first.entry(train.row(row)).or_insert(row);
     }
@@ -274,7 +275,7 @@ pub fn overlap(train: &Texts<&str>, other: &Texts<&str>) -> Vec<(usize, usize)> 
 
 /// How many rows repeat the text (and text pair) of an earlier one.
 pub fn repeated(texts: &Texts<&str>) -> usize {
-    let mut seen = std::collections::HashSet::with_capacity(texts.len());
+    let mut seen = PlHashSet::with_capacity(texts.len());
     (0..texts.len())
         .filter(|&row| !seen.insert(texts.row(row)))
         .count()

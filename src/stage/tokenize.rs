@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: this version reads folders.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -177,8 +178,27 @@ impl Stage for Tokenize {
             ));
         }
 
-        let mut card = TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
-        for (name, rows) in in_reading_order(&table) {
+        let encode = || self.encode(&table, &tokenizer, context);
+        let new_card = || TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
+        let (splits, card) = rayon::join(encode, new_card);
+        let card = TokensCard {
+            splits: splits?,
+            ..card
+        };
+        tokens::write_card(context.draft, &card, &tokenizer)?;
+        Ok(())
+    }
+}
+
+impl Tokenize {
+    fn encode(
+        &self,
+        table: &Table,
+        tokenizer: &Tokenizer,
+        context: &Context,
+    ) -> Result<BTreeMap<String, SplitCard>, StageError> {
+        let mut splits = BTreeMap::new();
+        for (name, rows) in in_reading_order(table) {
             let texts = table::borrowed(rows)?;
             context.progress.start(
                 &format!("tokenizing {name}"),
@@ -193,22 +213,14 @@ impl Stage for Tokenize {
                     &mut advance(context),
                 )
                 .map_err(stopped)?;
-            let split = tokens::write_split(
-                context.draft,
-                name,
-                &encoded,
-                &texts.id,
-                texts.label.as_deref(),
-            )?;
+            let label = texts.label.as_deref();
+            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, label)?;
             self.tell(name, &split, &encoded, context);
-            card.splits.insert(name.to_owned(), split);
+            splits.insert(name.to_owned(), split);
         }
-        tokens::write_card(context.draft, &card, &tokenizer)?;
-        Ok(())
+        Ok(splits)
     }
-}
 
-impl Tokenize {
     fn tell(&self, name: &str, split: &SplitCard, encoded: &Encoded, context: &Context) {
         let lengths = &split.lengths;
         context.progress.say(&format!(
@@ -365,7 +377,6 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
 

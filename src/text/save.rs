@@ -153,18 +153,16 @@ impl Tokenizer {
         if !matches!(self.words.get_model(), ModelWrapper::WordPiece(_)) {
             return None;
         }
-        let mut tokens: Vec<(u32, String)> = self
-            .words
-            .get_vocab(true)
-            .into_iter()
-            .map(|(name, id)| (id, name))
-            .collect();
-        tokens.sort_unstable();
-        let as_lines = tokens
-            .iter()
-            .enumerate()
-            .all(|(line, (id, name))| line == *id as usize && !name.contains(['\n', '\r']));
-        as_lines.then(|| tokens.into_iter().map(|(_, name)| name + "\n").collect())
+        let mut lines = String::new();
+        for id in 0..self.vocab_size as u32 {
+            let name = self.words.id_to_token(id)?;
+            if name.contains(['\n', '\r']) {
+                return None;
+            }
+            lines.push_str(&name);
+            lines.push('\n');
+        }
+        Some(lines)
     }
 }
 

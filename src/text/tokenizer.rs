@@ -411,12 +411,12 @@ impl Tokenizer {
         Ok(encoded)
     }
 
-    fn encode_row<'t>(
+    fn encode_row(
         &self,
         row: usize,
-        (text, pair): (&'t str, Option<&'t str>),
+        (text, pair): (&str, Option<&str>),
         max_length: usize,
-        memo: &mut Memo<'t>,
+        memo: &mut Memo,
         encoded: &mut Encoded,
     ) -> Result<(), TextError> {
         let added = self.added_tokens(pair.is_some());
@@ -502,6 +502,11 @@ const MOST_IDS: u32 = 1 << 24;
 /// Each id belongs to one token, and none is so large that a table up to it would not fit. Returns one more than the
 /// largest.
 fn check_ids(words: &tokenizers::Tokenizer) -> Result<usize, String> {
+    let size = words.get_vocab_size(true);
+    // As many ids as tokens leave none for two.
+    if size <= MOST_IDS as usize && (0..size as u32).all(|id| words.id_to_token(id).is_some()) {
+        return Ok(size);
+    }
     let mut ids: Vec<u32> = words.get_vocab(true).into_values().collect();
     ids.sort_unstable();
     if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -7,7 +7,9 @@
 //! [`Tokenizer::encoding`](super::Tokenizer), the test's oracle, at about a thirtieth of its time.
 //!
 //! Deliberately absent: tokenizers of other kinds, which take the long way; and memory that grows with the text, since a
-//! [`Memo`] has one place for each of a fixed number of hashes.
+//! [`Memo`] has a fixed number of places.
+
+use std::ops::Range;
 
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
@@ -25,6 +27,8 @@ const SPACE: u8 = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Words {
     lowercase: bool,
+    /// Longer ones are unknown, whatever they are.
+    longest_word: usize,
     classes: [u8; 256],
     single: Frame,
     pair: Frame,
@@ -39,54 +43,96 @@ struct Frame {
     types: [u8; 2],
 }
 
-/// The ids of words met before, each in the one place that its hash gives it.
-pub(super) struct Memo<'t> {
-    places: Vec<Remembered<'t>>,
+/// The ids of short words met before. A word's hash gives it a pair of places, of which the later comer takes the first.
+pub(super) struct Memo {
+    places: Vec<[Remembered; 2]>,
     shift: u32,
-    pair: Vec<u32>,
+    /// Room for the ids of a pair's second text.
+    second: Vec<u32>,
 }
 
-const MOST_PLACES: usize = 1 << 15;
-const MOST_IDS: usize = 6;
+const MOST_PAIRS: usize = 1 << 14;
+const MOST_BYTES: usize = 16;
+const MOST_IDS: usize = 5;
 
+/// A word's bytes stand here rather than where they came from, which would be one cache miss more for each word.
 #[derive(Clone, Copy, Default)]
-struct Remembered<'t> {
-    word: &'t str,
+struct Remembered {
+    word: [u64; MOST_BYTES / 8],
+    /// 0 where nothing is remembered.
+    length: u8,
     count: u8,
     ids: [u32; MOST_IDS],
 }
 
-impl<'t> Memo<'t> {
+impl Memo {
     /// Room for the words of so many bytes of text, or for the most frequent of them.
     pub(super) fn for_bytes(bytes: usize) -> Self {
-        let places = (bytes / 8).clamp(2, MOST_PLACES).next_power_of_two();
+        let pairs = (bytes / 16).clamp(2, MOST_PAIRS).next_power_of_two();
         Memo {
-            places: vec![Remembered::default(); places],
-            shift: u64::BITS - places.trailing_zeros(),
-            pair: Vec::new(),
+            places: vec![[Remembered::default(); 2]; pairs],
+            shift: u64::BITS - pairs.trailing_zeros(),
+            second: Vec::new(),
         }
     }
 
-    fn place(&mut self, word: &str) -> &mut Remembered<'t> {
-        &mut self.places[(hash(word) >> self.shift) as usize]
+    /// Appends the ids of a word of `text`.
+    fn look_up(
+        &mut self,
+        text: &str,
+        place: Range<usize>,
+        ids: &mut Vec<u32>,
+        tokenize: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), tokenizers::Error>,
+    ) -> Result<(), tokenizers::Error> {
+        let length = place.len();
+        if length > MOST_BYTES {
+            return tokenize(&text[place], ids);
+        }
+        let word = packed(text.as_bytes(), &place);
+        let is_it = |known: &Remembered| known.word == word && usize::from(known.length) == length;
+        let pair = &mut self.places[(hash(word) >> self.shift) as usize];
+        if is_it(&pair[1]) {
+            pair.swap(0, 1);
+        }
+        if is_it(&pair[0]) {
+            ids.extend_from_slice(&pair[0].ids[..usize::from(pair[0].count)]);
+            return Ok(());
+        }
+        let start = ids.len();
+        tokenize(&text[place], ids)?;
+        let found = &ids[start..];
+        let mut new = Remembered {
+            word,
+            length: length as u8,
+            count: found.len() as u8,
+            ..Remembered::default()
+        };
+        if let Some(room) = new.ids.get_mut(..found.len()) {
+            room.copy_from_slice(found);
+            *pair = [new, pair[0]];
+        }
+        Ok(())
     }
 }
 
-fn hash(word: &str) -> u64 {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (eights, rest) = word.as_bytes().as_chunks::<8>();
-    let mut hash = word.len() as u64;
-    let mut mix = |eight: u64| {
-        let product = u128::from(hash ^ eight) * u128::from(MIX);
-        hash = (product as u64) ^ (product >> 64) as u64;
+/// At most 16 bytes, filled up with zeros.
+fn packed(text: &[u8], place: &Range<usize>) -> [u64; 2] {
+    let beyond = 8 * (MOST_BYTES - place.len()) as u32;
+    let word = match text[place.start..].first_chunk() {
+        Some(bytes) => u128::from_le_bytes(*bytes) & u128::MAX.unbounded_shr(beyond),
+        None => {
+            let mut bytes = [0; MOST_BYTES];
+            bytes[..place.len()].copy_from_slice(&text[place.clone()]);
+            u128::from_le_bytes(bytes)
+        }
     };
-    for eight in eights {
-        mix(u64::from_le_bytes(*eight));
-    }
-    mix(rest
-        .iter()
-        .fold(1, |value, byte| value << 8 | u64::from(*byte)));
-    hash.wrapping_mul(MIX)
+    [word as u64, (word >> 64) as u64]
+}
+
+fn hash(word: [u64; 2]) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product = u128::from(word[0] ^ MIX) * u128::from(word[1] ^ MIX.rotate_left(32));
+    (word[0].wrapping_mul(MIX) ^ product as u64 ^ (product >> 64) as u64).wrapping_mul(MIX)
 }
 
 impl Words {
@@ -98,14 +144,12 @@ impl Words {
         let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() else {
             return None;
         };
-        let words = matches!(
-            tokenizer.get_pre_tokenizer(),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_))
-        );
-        let pieces = matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_));
-        if !words || !pieces {
+        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
             return None;
-        }
+        };
+        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
+            return None;
+        };
         let mut classes = [OTHER; 256];
         for byte in 0..=u8::MAX {
             classes[usize::from(byte)] = match byte {
@@ -127,6 +171,7 @@ impl Words {
         }
         Some(Words {
             lowercase: normalizer.lowercase,
+            longest_word: model.max_input_chars_per_word,
             classes,
             single: Frame::of(template, false)?,
             pair: Frame::of(template, true)?,
@@ -137,12 +182,12 @@ impl Words {
     ///
     /// # Errors
     /// The tokenizer refuses a word; what was appended until then stays.
-    pub(super) fn encode<'t>(
+    pub(super) fn encode(
         &self,
         tokenizer: &tokenizers::Tokenizer,
-        (text, pair): (&'t str, Option<&'t str>),
+        (text, pair): (&str, Option<&str>),
         max_length: usize,
-        memo: &mut Memo<'t>,
+        memo: &mut Memo,
         ids: &mut Vec<u32>,
         type_ids: &mut Vec<u8>,
     ) -> Result<usize, tokenizers::Error> {
@@ -163,7 +208,7 @@ impl Words {
         let mut second = 0;
         let mut kept = (first.min(room), 0);
         if let Some(pair) = pair {
-            let mut other = std::mem::take(&mut memo.pair);
+            let mut other = std::mem::take(&mut memo.second);
             other.clear();
             let appended = self.append(tokenizer, pair, memo, &mut other);
             second = other.len();
@@ -173,7 +218,7 @@ impl Words {
             add(&frame.between, ids, type_ids);
             ids.extend_from_slice(&other[..kept.1]);
             type_ids.resize(type_ids.len() + kept.1, frame.types[1]);
-            memo.pair = other;
+            memo.second = other;
             appended?;
         } else {
             ids.truncate(start + kept.0);
@@ -183,18 +228,17 @@ impl Words {
         Ok(special + first + second)
     }
 
-    fn append<'t>(
+    fn append(
         &self,
         tokenizer: &tokenizers::Tokenizer,
-        text: &'t str,
-        memo: &mut Memo<'t>,
+        text: &str,
+        memo: &mut Memo,
         ids: &mut Vec<u32>,
     ) -> Result<(), tokenizers::Error> {
         let bytes = text.as_bytes();
-        let class = |at: usize| {
-            bytes
-                .get(at)
-                .map_or(SPACE, |&b| self.classes[usize::from(b)])
+        let class = |at: usize| match bytes.get(at) {
+            Some(byte) => self.classes[usize::from(*byte)],
+            None => SPACE,
         };
         let mut at = 0;
         while at < bytes.len() {
@@ -209,8 +253,9 @@ impl Words {
             }
             // White space and punctuation are ASCII, so every cut is between characters.
             if seen & OTHER != 0 {
-                look_up(&text[start..at], memo, ids, |word| {
-                    Ok(tokenizer.encode_fast(word, false)?.get_ids().to_vec())
+                memo.look_up(text, start..at, ids, |word, ids| {
+                    ids.extend_from_slice(tokenizer.encode_fast(word, false)?.get_ids());
+                    Ok(())
                 })?;
                 continue;
             }
@@ -222,40 +267,39 @@ impl Words {
                         to += 1;
                     }
                 }
-                look_up(&text[from..to], memo, ids, |word| {
-                    let tokens = if self.lowercase {
-                        tokenizer.get_model().tokenize(&word.to_ascii_lowercase())?
-                    } else {
-                        tokenizer.get_model().tokenize(word)?
-                    };
-                    Ok(tokens.iter().map(|token| token.id).collect())
+                memo.look_up(text, from..to, ids, |word, ids| {
+                    self.append_word(tokenizer.get_model(), word, ids)
                 })?;
                 from = to;
             }
         }
         Ok(())
     }
-}
 
-fn look_up<'t>(
-    word: &'t str,
-    memo: &mut Memo<'t>,
-    ids: &mut Vec<u32>,
-    tokenize: impl FnOnce(&str) -> Result<Vec<u32>, tokenizers::Error>,
-) -> Result<(), tokenizers::Error> {
-    let place = memo.place(word);
-    if place.word == word {
-        ids.extend_from_slice(&place.ids[..usize::from(place.count)]);
-        return Ok(());
+    /// ASCII letters and digits, or one mark.
+    fn append_word(
+        &self,
+        model: &ModelWrapper,
+        word: &str,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), tokenizers::Error> {
+        let lower;
+        let word = if self.lowercase && word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = word.to_ascii_lowercase();
+            &lower
+        } else {
+            word
+        };
+        // The longest piece of a word is the word.
+        if word.len() <= self.longest_word
+            && let Some(id) = model.token_to_id(word)
+        {
+            ids.push(id);
+            return Ok(());
+        }
+        ids.extend(model.tokenize(word)?.iter().map(|token| token.id));
+        Ok(())
     }
-    let found = tokenize(word)?;
-    if let Some(known) = place.ids.get_mut(..found.len()) {
-        known.copy_from_slice(&found);
-        place.word = word;
-        place.count = found.len() as u8;
-    }
-    ids.extend_from_slice(&found);
-    Ok(())
 }
 
 /// How much of two texts is kept where `room` tokens fit: the shorter whole while the longer gives way, then half each.
