@@ -263,7 +263,7 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
 }
 
 /// Rows of `other` whose text (and text pair) occurs in `train` too, each with the first such row of `train`.
-pub fn overlap(train: &Texts<&str>, other: &Texts<&str>) -> Vec<(usize, usize)> {
+pub fn overlap<T: AsRef<str> + Clone>(train: &Texts<T>, other: &Texts<T>) -> Vec<(usize, usize)> {
     let mut first = PlHashMap::with_capacity(train.len());
     for row in 0..train.len() {
         first.entry(train.row(row)).or_insert(row);
@@ -274,7 +274,7 @@ pub fn overlap(train: &Texts<&str>, other: &Texts<&str>) -> Vec<(usize, usize)> 
 }
 
 /// How many rows repeat the text (and text pair) of an earlier one.
-pub fn repeated(texts: &Texts<&str>) -> usize {
+pub fn repeated<T: AsRef<str> + Clone>(texts: &Texts<T>) -> usize {
     let mut seen = PlHashSet::with_capacity(texts.len());
     (0..texts.len())
         .filter(|&row| !seen.insert(texts.row(row)))

@@ -306,10 +306,10 @@ fn word_by_word_is_as_in_one_go_on_real_texts() {
 fn an_added_token_that_could_hide_in_words_takes_the_long_way() {
     let Some(model) = minilm() else { return };
     for (content, short) in [
-        ("fish", false),
-        ("red [fish]", false),
+        ("fishx", false),
+        ("red [fishx]", false),
         ("<é>", false),
-        ("<fish>", true),
+        ("<fishx>", true),
     ] {
         let mut json = json_at(&model.join("tokenizer.json"));
         json["added_tokens"].as_array_mut().unwrap().push(json!({
@@ -320,7 +320,7 @@ fn an_added_token_that_could_hide_in_words_takes_the_long_way() {
         std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
         let tokenizer = Tokenizer::open(folder.path()).unwrap();
         assert_eq!(tokenizer.by_words.is_some(), short, "{content}");
-        let rows = [("a red [fish]ing <Fish>, <fish>s".to_owned(), None)];
+        let rows = [("a red [fishx]ing <Fishx>, <fishx>s, <é>".to_owned(), None)];
         let encoded = tokenizer.encode(&rows, 64).unwrap();
         assert_eq!(
             encoded.ids(0),
