@@ -103,7 +103,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {

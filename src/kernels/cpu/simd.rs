@@ -144,6 +144,14 @@ mod tests {
         assert!(exp(f32::MIN) < 1e-37);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
         assert!(exp(1e9).is_finite());
+        assert!(exp(f32::INFINITY).is_finite());
+        assert_eq!([exp(0.0), exp(-0.0), exp(1e-30), exp(-1e-30)], [1.0; 4]);
+    }
+
+    #[test]
+    fn exp_of_what_is_no_number_is_none() {
+        assert!(exp(f32::NAN).is_nan());
+        assert!(exp(f32::INFINITY - f32::INFINITY).is_nan());
     }
 
     #[test]
