@@ -1,8 +1,8 @@
 //! x Φ(x), where Φ is the normal distribution's cumulative function, and its derivative.
 //!
 //! Φ comes from the tail Q(t) = φ(t) R(t), t ≥ 0, with Mills' ratio R fitted as a polynomial in 1 / (1 + 0.3 t) to a
-//! relative error of 1.5e-7. So the tail, and with it GELU of negative numbers, is exact relatively (to 7e-7 down to -4, to
-//! 5e-6 down to -13, where 32-bit numbers end), and the derivative Φ(x) + x φ(x) gets both parts from one exponential.
+//! relative error of 1.5e-7. So the tail, and with it GELU of negative numbers, is exact relatively: to 7e-7 down to -4,
+//! to 5e-6 down to -13, where 32-bit numbers end. The derivative Φ(x) + x φ(x) gets both parts from one exponential.
 
 use rayon::prelude::*;
 
