@@ -136,7 +136,15 @@ fn answer(
         let on_rows = &mut |_| ControlFlow::Continue(());
         let encoded = tokenizer.encode_columns(texts, None, info.max_length, on_rows)?;
         let pad_id = tokenizer.pad_id();
-        Ok(predict(&classifier, &encoded, pad_id, TOKENS, &chosen.device, on_rows)?.labels())
+        Ok(predict(
+            &classifier,
+            &encoded,
+            pad_id,
+            TOKENS,
+            &chosen.device,
+            on_rows,
+        )?
+        .labels())
     };
     ask(&texts[..WARM_TEXTS.min(texts.len())])?;
     let begin = Instant::now();
