@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Command = Sequence[str | Path]
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -94,14 +95,20 @@ def need(package: str) -> None:
         raise UsageError(f"{PYTHON} has no {package}: {PYTHON} -m pip install {package}") from None
 
 
-def reference(name: str) -> list[str]:
+def reference(name: str) -> list[str | Path]:
     """The beginning of the command line of a program in `reference/`."""
-    return [PYTHON, str(HERE / "reference" / f"{name}.py")]
+    return [PYTHON, HERE / "reference" / f"{name}.py"]
 
 
-def finish(
-    command: Sequence[str | Path], extra: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Finished:
+def articles(split: str) -> list[tuple[str, str]]:
+    """Text and label of each row of AG News."""
+    import pyarrow.parquet  # not every comparison needs it
+
+    table = pyarrow.parquet.read_table(asset(f"data/ag_news/{split}.parquet"), columns=["text", "label"])
+    return [(row["text"], row["label"]) for row in table.to_pylist()]
+
+
+def finish(command: Command, extra: Mapping[str, str] | None = None, cwd: Path | None = None) -> Finished:
     """Runs a process to its end; one that fails ends the comparison with what it said."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REFIT_")}
     threads = {name: str(THREADS) for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -136,6 +143,11 @@ def in_turn(sides: Mapping[str, Callable[[int], T]], repetitions: int) -> dict[s
             print(f"{repetition + 1} of {repetitions}: {name}", file=sys.stderr)
             results[name].append(side(repetition))
     return results
+
+
+def peaks(ours: Iterable[Finished], theirs: Iterable[Finished]) -> tuple[int, int]:
+    """The largest peak of either side."""
+    return max(process.peak_bytes for process in ours), max(process.peak_bytes for process in theirs)
 
 
 def describe_machine() -> str:

@@ -1,13 +1,13 @@
 """Fine-tuning as a whole: `refit run` against transformers' Trainer.
 
 all-MiniLM-L6-v2 on 2,000 rows of AG News (cut to 128 tokens) or SST-2 (64), chosen by chance; one epoch, batches of 16,
-AdamW 5e-5 falling linearly after 10 % of warm-up, decay 0.01. The Trainer pads each batch to its longest row and has its
-defaults otherwise; it neither evaluates nor saves. `random` leaves the rows in random order in both, `grouped` puts rows of
-similar length together in both (`train_sampling_strategy = "group_by_length"` there).
+AdamW 5e-5 falling linearly after 10 % of warm-up, decay 0.01. The Trainer pads each batch to its longest row, has its
+defaults otherwise, and neither evaluates nor saves. `random` leaves the rows in random order in both, `grouped` puts
+rows of similar length together in both (`train_sampling_strategy = "group_by_length"` there).
 
-Timed is the training alone: the train stage's `seconds`, which also hold opening the encoder and storing the model, and the
-Trainer's `train_runtime`, which hold neither. Each repetition has its own seed. Then both models answer the whole test set
-(SST-2: the development set), and the table lists the median accuracy.
+Timed is the training alone: the train stage's `seconds`, which also hold opening the encoder and storing the model, and
+the Trainer's `train_runtime`, which holds neither. Each repetition has its own seed. Then both models answer the whole
+test set (SST-2: the development set), and the table lists the median accuracy.
 """
 
 import csv
@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import SEED, THREADS, Finished, Row, asset, binary, finish, in_turn, need, reference
+from common import SEED, THREADS, Finished, Row, articles, asset, binary, finish, in_turn, need, peaks, reference
 
 DATASETS = ("ag_news", "sst2")
 ORDERS = ("random", "grouped")
@@ -90,11 +90,23 @@ def _compare(what: str, task: Task, grouped: bool, encoder: Path, folder: Path, 
         f"{what}, Trainer": lambda number: _theirs(task, grouped, encoder, folder, SEED + number),
     }
     mine, other = in_turn(sides, repetitions).values()
-    peaks = [max(trained.process.peak_bytes for trained in side) for side in (mine, other)]
-    seconds, accuracies = ([[getattr(t, field) for t in side] for side in (mine, other)] for field in ("seconds", "accuracy"))
     return [
-        Row(f"finetune {what}", "Trainer", *seconds, "s", peak_bytes=(peaks[0], peaks[1])),
-        Row(f"test accuracy {what}", "Trainer", *([100 * a for a in side] for side in accuracies), "%", better="neither"),
+        Row(
+            f"finetune {what}",
+            "Trainer",
+            [trained.seconds for trained in mine],
+            [trained.seconds for trained in other],
+            "s",
+            peak_bytes=peaks((trained.process for trained in mine), (trained.process for trained in other)),
+        ),
+        Row(
+            f"test accuracy {what}",
+            "Trainer",
+            [100 * trained.accuracy for trained in mine],
+            [100 * trained.accuracy for trained in other],
+            "%",
+            better="neither",
+        ),
     ]
 
 
@@ -118,13 +130,7 @@ def _theirs(task: Task, grouped: bool, encoder: Path, folder: Path, seed: int) -
 
 
 def _ag_news(folder: Path) -> Task:
-    import pyarrow.parquet
-
-    def read(split: str) -> list[tuple[str, str]]:
-        table = pyarrow.parquet.read_table(asset(f"data/ag_news/{split}.parquet"), columns=["text", "label"])
-        return [(row["text"], row["label"]) for row in table.to_pylist()]
-
-    return _task(folder, "ag_news", read("train"), read("test"), 128)
+    return _task(folder, "ag_news", articles("train"), articles("test"), 128)
 
 
 def _sst2(folder: Path) -> Task:

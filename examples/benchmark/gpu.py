@@ -1,14 +1,16 @@
 """Training steps on a GPU: refit against PyTorch, eager and compiled.
 
-BERT-base at 32 x 128 and 16 x 512, MiniLM-L6 at 64 x 128, all rows of full length, weights drawn by chance (only the sizes
-matter). The recipe and the programs are those of `step`; bf16 is autocast with float32 weights, and PyTorch may use TF32
-where float32 is asked for. The clock runs over all timed steps of a process, so that neither side waits for each.
+BERT-base at 32 x 128 and 16 x 512, MiniLM-L6 at 64 x 128, all rows of full length, weights drawn by chance (only the
+sizes matter). The recipe and the programs are those of `step`; bf16 is autocast with float32 weights, and PyTorch may
+use TF32 where float32 is asked for. The clock runs over all timed steps of a process, so that neither side waits for
+each.
 
-Of the table, eager PyTorch counts for the last line: in bf16, unless only `fp32` is asked for. After it come, for each
-side, the tokens a second and the share of the 790 TFLOP/s that an H200 was seen to give in bf16. A step's model FLOPs are
-6 x (the layers' parameters) x tokens, and 12 x layers x hidden x length x tokens for attention.
+Before the table come, for each side, the tokens a second and the share of the 790 TFLOP/s that an H200 was seen to give
+in bf16. A step's model FLOPs are 6 x (the layers' parameters) x tokens, and 12 x layers x hidden x length x tokens for
+attention. Of the table, eager PyTorch counts for the last line: in bf16, unless only `fp32` is asked for.
 
-Needs a refit built with `--features cuda`, and a PyTorch that finds the same GPU. This script has not been run on a GPU yet.
+Needs a refit built with `--features cuda`, and a PyTorch that finds the same GPU. This script has not been run on a GPU
+yet.
 """
 
 import json
@@ -113,7 +115,7 @@ def _rows(what: str, found: dict[str, list[step.Steps]], counts: bool) -> list[R
             _milliseconds(side),
             "ms/step",
             counts=counts and name == "PyTorch eager",
-            peak_bytes=step.peaks(mine, side),
+            peak_bytes=step.memory(mine, side),
         )
         for name, side in found.items()
         if side is not mine

@@ -1,8 +1,8 @@
 """A run that has nothing to do: `refit run` against DVC's `repro`, six stages each.
 
-refit's six are the quickstart's (load, augment, tokenize, train, evaluate, export), all cached. DVC's six are a chain of
-copies of the quickstart's training file, all up to date; what a stage does plays no part when none runs. Whole processes
-are timed, start included. DVC's analytics and update checks are off.
+refit's six are the quickstart's (load, augment, tokenize, train, evaluate, export), all cached. DVC's six are a chain
+of copies of the quickstart's training file, all up to date; what a stage does plays no part when none runs. Whole
+processes are timed, start included. DVC's analytics and update checks are off.
 
 `noop`, the script beside this one, times more runs of refit, without a reference.
 """
@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from common import PYTHON, REPOSITORY, Finished, Row, binary, finish, in_turn, need
+from common import PYTHON, REPOSITORY, Finished, Row, UsageError, binary, finish, in_turn, need, peaks
 
 STAGES = 6
 
@@ -25,9 +25,19 @@ def compare(_words: list[str], repetitions: int | None) -> list[Row]:
         sides = {"refit": lambda _: finish(refit), "DVC": lambda _: finish(dvc, cwd=project)}
         for side in sides.values():
             side(0)  # builds everything
+        outcomes = {stage["outcome"] for stage in finish([*refit, "--json"]).answer()["steps"]}
+        if outcomes != {"fresh"}:
+            raise UsageError(f"the second run of the quickstart was not one with nothing to do: {sorted(outcomes)}")
         mine, other = in_turn(sides, repetitions or 11).values()
     return [
-        Row(f"nothing to do, {STAGES} stages", "dvc repro", _wall(mine), _wall(other), "ms", peak_bytes=_peaks(mine, other)),
+        Row(
+            f"nothing to do, {STAGES} stages",
+            "dvc repro",
+            _wall(mine),
+            _wall(other),
+            "ms",
+            peak_bytes=peaks(mine, other),
+        ),
         Row("the same, CPU time", "dvc repro", _cpu(mine), _cpu(other), "ms", counts=False),
     ]
 
@@ -59,8 +69,3 @@ def _wall(side: list[Finished]) -> list[float]:
 
 def _cpu(side: list[Finished]) -> list[float]:
     return [1000 * finished.cpu_seconds for finished in side]
-
-
-def _peaks(mine: list[Finished], other: list[Finished]) -> tuple[int, int]:
-    largest = [max(finished.peak_bytes for finished in side) for side in (mine, other)]
-    return largest[0], largest[1]

@@ -1,23 +1,22 @@
 """Training steps: refit's own loop against a plain PyTorch loop.
 
-all-MiniLM-L6-v2 with a new head over four labels, float32, dropout 0.1, AdamW (5e-5, decay 0.01 but for biases and norms),
-gradients clipped to norm 1. PyTorch runs eagerly, with scaled dot-product attention (transformers' default) and the
-fused AdamW (the Trainer's default, and the faster).
+all-MiniLM-L6-v2 with a new head over four labels, float32, dropout 0.1, AdamW (5e-5, decay 0.01 but for biases and
+norms), gradients clipped to norm 1. PyTorch runs eagerly, with scaled dot-product attention (transformers' default) and
+the fused AdamW (the Trainer's default, and the faster).
 
 - `16x128`, `32x64`: rows of full length, so that both do the same padded work. The ratio is over the median step.
-- `real`: AG News cut to 128 tokens, in batches of 16. Both take the same batches in the same order, and the ratio is over
-  their total time. PyTorch pads to 128, and in a second row of the table to each batch's longest.
+- `real`: AG News cut to 128 tokens, in batches of 16. Both take the same batches in the same order, and the ratio is
+  over their total time. PyTorch pads to 128, and in a second row of the table to each batch's longest.
 
 A time begins and ends with a whole step; the first steps of each process are not timed.
 """
 
 import random
-import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import SEED, THREADS, Finished, Row, asset, binary, finish, in_turn, need, reference
+from common import SEED, THREADS, Finished, Row, articles, asset, binary, finish, in_turn, need, peaks, reference
 
 PARTS = ("16x128", "32x64", "real")
 LABELS = 4
@@ -74,10 +73,9 @@ def theirs(encoder: Path, rows: Path, batch: int, *options: str) -> Steps:
     return Steps(finished.answer()["seconds"], [], finished)
 
 
-def peaks(mine: list[Steps], other: list[Steps]) -> tuple[int, int]:
+def memory(mine: list[Steps], other: list[Steps]) -> tuple[int, int]:
     """The largest peak of either side."""
-    largest = [max(steps.process.peak_bytes for steps in side) for side in (mine, other)]
-    return largest[0], largest[1]
+    return peaks((steps.process for steps in mine), (steps.process for steps in other))
 
 
 def _padded(part: str, encoder: Path, folder: Path, repetitions: int) -> Row:
@@ -95,7 +93,7 @@ def _padded(part: str, encoder: Path, folder: Path, repetitions: int) -> Row:
         [seconds for steps in mine for seconds in steps.seconds],
         [seconds for steps in other for seconds in steps.seconds],
         "s/step",
-        peak_bytes=peaks(mine, other),
+        peak_bytes=memory(mine, other),
     )
 
 
@@ -119,29 +117,27 @@ def _real(encoder: Path, folder: Path, repetitions: int) -> list[Row]:
     mine, padded, dynamic = in_turn(sides, repetitions).values()
     share = sum(map(len, tokens)) / (len(tokens) * length)
     what = f"step real ({share:.0%} of 16x128 are real tokens)"
-    totals = {name: [sum(steps.seconds) for steps in side] for name, side in zip("mpd", (mine, padded, dynamic))}
-    unit = f"s/{REAL_STEPS} steps"
+    references = {"padded to 128": padded, "padded to the longest": dynamic}
     return [
-        Row(what, "PyTorch eager, padded to 128", totals["m"], totals["p"], unit, peak_bytes=peaks(mine, padded)),
         Row(
             what,
-            "PyTorch eager, padded to the longest",
-            totals["m"],
-            totals["d"],
-            unit,
-            counts=False,
-            peak_bytes=peaks(mine, dynamic),
-        ),
+            f"PyTorch eager, {name}",
+            [sum(steps.seconds) for steps in mine],
+            [sum(steps.seconds) for steps in side],
+            f"s/{REAL_STEPS} steps",
+            counts=side is padded,
+            peak_bytes=memory(mine, side),
+        )
+        for name, side in references.items()
     ]
 
 
 def _news(encoder: Path, rows: int, length: int) -> list[Tokens]:
     """The ids of articles of AG News, chosen by chance, without padding."""
-    import pyarrow.parquet
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # not every comparison needs it
 
-    texts = pyarrow.parquet.read_table(asset("data/ag_news/train.parquet"), columns=["text"])["text"].to_pylist()
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(length)
-    return [row.ids for row in tokenizer.encode_batch(random.Random(SEED).sample(texts, rows))]
+    chosen = random.Random(SEED).sample(articles("train"), rows)
+    return [row.ids for row in tokenizer.encode_batch([text for text, _ in chosen])]

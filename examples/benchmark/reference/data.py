@@ -1,4 +1,7 @@
-"""Loads a tab-separated file with datasets and maps a tokenizer over it. Prints one JSON line: the seconds after imports."""
+"""Loads a tab-separated file with datasets and maps a tokenizer over it.
+
+Prints one JSON line: the seconds after the imports.
+"""
 
 import argparse
 import csv
@@ -18,7 +21,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     begin = time.perf_counter()
-    rows = load_dataset("csv", data_files=arguments.train, delimiter="\t", quoting=csv.QUOTE_NONE, keep_default_na=False)
+    rows = load_dataset(
+        "csv", data_files=arguments.train, delimiter="\t", quoting=csv.QUOTE_NONE, keep_default_na=False
+    )
     tokenizer = AutoTokenizer.from_pretrained(arguments.encoder)
     tokens = rows["train"].map(
         lambda chunk: tokenizer(chunk["sentence"], truncation=True, max_length=arguments.max_length),

@@ -32,7 +32,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     files = {"train": str(arguments.train), "test": str(arguments.test)}
     rows = load_dataset(
-        "csv", data_files=files, delimiter="\t", quoting=csv.QUOTE_NONE, cache_dir=arguments.cache, keep_default_na=False
+        "csv",
+        data_files=files,
+        delimiter="\t",
+        quoting=csv.QUOTE_NONE,
+        cache_dir=arguments.cache,
+        keep_default_na=False,
     )
     rows = rows.class_encode_column("label")
     tokenizer = AutoTokenizer.from_pretrained(arguments.encoder)

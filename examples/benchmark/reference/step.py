@@ -5,6 +5,7 @@ timed one: their sum is right, each alone is not.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def main() -> None:
         if number >= arguments.warm:
             marks.append(time.perf_counter())
     marks[-1] = now(device)
-    print(json.dumps({"seconds": [end - begin for begin, end in zip(marks, marks[1:])]}))
+    print(json.dumps({"seconds": [end - begin for begin, end in itertools.pairwise(marks)]}))
 
 
 def load(folder: Path) -> torch.nn.Module:
