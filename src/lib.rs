@@ -39,7 +39,8 @@
 //!
 //! # Deliberately absent
 //!
-//! A server, a database, a configuration outside the spec, global state (but the device's), and Python.
+//! A server, a database, a configuration outside the spec, global state (but the device's, and that memory which a model once
+//! needed is kept for its next step), and Python.
 
 pub mod artifact;
 pub mod cli;

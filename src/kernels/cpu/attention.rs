@@ -50,7 +50,8 @@ impl Shape<'_> {
     fn result(&self) -> Vec<f32> {
         let covered: usize = self.texts.iter().map(ExactSizeIterator::len).sum();
         if covered == self.rows {
-            uninitialized(self.rows * self.width())
+            // SAFETY: every row belongs to a text, and every head of a text is written.
+            unsafe { uninitialized(self.rows * self.width()) }
         } else {
             vec![0.0; self.rows * self.width()]
         }
@@ -81,7 +82,10 @@ impl<'a> Shared<'a> {
 
     /// # Safety
     /// No other thread may use an overlapping part at the same time.
-    #[allow(clippy::mut_from_ref)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "parts that do not overlap are kept apart by the caller"
+    )]
     #[inline(always)]
     unsafe fn part(&self, from: usize, length: usize) -> &mut [f32] {
         assert!(from + length <= self.length);

@@ -11,24 +11,20 @@ use std::sync::Once;
 /// Numbers from which on a buffer is large.
 const LARGE: usize = 1 << 16;
 
-/// `length` numbers that `fill` writes, every one of them.
-pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut values = uninitialized(length);
-    fill(&mut values);
-    values
-}
-
-/// `length` numbers of any value, to be overwritten.
+/// Room for `length` numbers.
+///
+/// # Safety
+/// Every number must be written before it is read.
 #[expect(
     clippy::uninit_vec,
     reason = "clearing large results costs as much as computing them"
 )]
-pub(crate) fn uninitialized(length: usize) -> Vec<f32> {
+pub(crate) unsafe fn uninitialized(length: usize) -> Vec<f32> {
     if length >= LARGE {
         keep_what_is_freed();
     }
     let mut values = Vec::with_capacity(length);
-    // SAFETY: the capacity is there, every bit pattern is an f32, and callers write before they read.
+    // SAFETY: the capacity is there, and the caller writes before anybody reads.
     unsafe {
         values.set_len(length);
     }
@@ -42,9 +38,13 @@ fn keep_what_is_freed() {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
             const GIBIBYTE: libc::c_int = 1 << 30;
+            /// The most that older releases accept.
+            const MOST: libc::c_int = 32 << 20;
             // SAFETY: this sets two numbers of the allocator, at any time.
             unsafe {
-                libc::mallopt(libc::M_MMAP_THRESHOLD, GIBIBYTE);
+                if libc::mallopt(libc::M_MMAP_THRESHOLD, GIBIBYTE) == 0 {
+                    libc::mallopt(libc::M_MMAP_THRESHOLD, MOST);
+                }
                 libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
             }
         }

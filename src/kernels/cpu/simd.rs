@@ -47,7 +47,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.5);
     let p = (p * r).mul_add(r, r) + 1.0;
     let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) << 23;
-    f32::from_bits((p.to_bits() as i32).wrapping_add(exponent) as u32)
+    let scaled = f32::from_bits((p.to_bits() as i32).wrapping_add(exponent) as u32);
+    if x.is_nan() { x } else { scaled }
 }
 
 /// The sum of `values`, in an order that depends on their number alone.
