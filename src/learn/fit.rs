@@ -378,7 +378,6 @@ struct Unread {
 
 /// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device. The
 /// records end before the first step with a number that is not finite, and that is the error beside them.
-#[expect(clippy::type_complexity, reason = "what was good, and what ended it")]
 fn read_all(
     unread: &mut Vec<Unread>,
 ) -> Result<(Vec<StepRecord>, Result<(), LearnError>), LearnError> {
