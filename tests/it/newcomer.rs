@@ -1,6 +1,7 @@
 //! What a newcomer meets: the README's blocks, the pipelines, the examples.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::project::{Project, repository, rows};
 
@@ -153,6 +154,29 @@ fn export_of(spec: &Path) -> String {
     line.trim_end_matches(']').to_owned()
 }
 
+/// The program of an example. Cargo builds examples beside the binary when it builds the tests.
+fn example(name: &str) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_refit"))
+        .parent()
+        .unwrap()
+        .join("examples")
+        .join(name);
+    assert!(
+        program.is_file(),
+        "{} is built by `cargo test`",
+        program.display()
+    );
+    Command::new(program)
+}
+
+/// What a program prints when it ends well.
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_library_example_classifies_with_a_trained_model() {
     let project = Project::tiny();
@@ -161,26 +185,10 @@ fn the_library_example_classifies_with_a_trained_model() {
         .refit(&["path", "pipeline.toml", "classifier"])
         .success()
         .stdout;
-    // Cargo builds examples beside the binary when it builds the tests.
-    let example = Path::new(env!("CARGO_BIN_EXE_refit"))
-        .parent()
-        .unwrap()
-        .join("examples/classify");
-    assert!(
-        example.is_file(),
-        "{} is built by `cargo test`",
-        example.display()
-    );
-    let output = std::process::Command::new(example)
-        .arg(model.trim())
-        .args(["the room was bright", "the train was cold"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let text = printed(
+        example("classify")
+            .arg(model.trim())
+            .args(["the room was bright", "the train was cold"]),
     );
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(
@@ -188,6 +196,48 @@ fn the_library_example_classifies_with_a_trained_model() {
             .all(|line| line.contains("good") || line.contains("bad")),
         "{text}"
     );
+}
+
+#[test]
+fn the_benchmark_times_every_step_and_every_text() {
+    let project = Project::tiny();
+    project.run(&["pipeline.toml", "classifier"]);
+    let model = project
+        .refit(&["path", "pipeline.toml", "classifier"])
+        .success()
+        .stdout;
+    let rows = project.path("rows");
+    std::fs::write(&rows, "0 5 6 7\n1 6 5\n2 7 7 7 7\n3 5\n1 8 9\n").unwrap();
+    let steps = printed(
+        example("measure")
+            .args(["step", model.trim()])
+            .arg(&rows)
+            .args(["2", "--device", "flex"]),
+    );
+    let steps: serde_json::Value = serde_json::from_str(&steps).unwrap();
+    assert_eq!(steps["seconds"].as_array().unwrap().len(), 3, "{steps}");
+
+    let texts = project.path("texts.json");
+    std::fs::write(&texts, r#"["the room was bright", "the train was cold"]"#).unwrap();
+    let answers = printed(
+        example("measure")
+            .args(["predict", model.trim()])
+            .arg(&texts)
+            .args(["--device", "flex"]),
+    );
+    let answers: serde_json::Value = serde_json::from_str(&answers).unwrap();
+    assert_eq!(answers["labels"].as_array().unwrap().len(), 2, "{answers}");
+}
+
+#[test]
+fn the_comparison_says_what_it_lacks() {
+    let output = Command::new(repository().join("examples/benchmark/compare"))
+        .arg("step")
+        .env_remove("REFIT_PY")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("REFIT_PY"));
 }
 
 #[test]
