@@ -17,17 +17,22 @@ fn row(values: &[f32]) -> Tensor<1> {
     )
 }
 
-/// Gradients of one step: in each third of the weights they are zero for ever, zero until step 3, never zero; and
-/// everywhere some are zero, of either sign.
+/// Gradients of one step. In each quarter of the weights they are zero for ever, until step 3, from step 4 on, and never;
+/// and everywhere some are zero, of either sign.
 fn gradient(random: &mut Random, size: usize, step: usize) -> Vec<f32> {
     (0..size)
         .map(|at| {
             let x = random.number();
-            match at * 3 / size {
-                _ if random.below(5) == 0 => 0.0f32.copysign(x),
-                0 => 0.0f32.copysign(x),
-                1 if step < 3 => 0.0,
-                _ => x,
+            let zero = match at * 4 / size {
+                0 => true,
+                1 => step < 3,
+                2 => step >= 4,
+                _ => false,
+            };
+            if zero || random.below(5) == 0 {
+                0.0f32.copysign(x)
+            } else {
+                x
             }
         })
         .collect()

@@ -238,3 +238,13 @@ fn numbers_of_64_bits_take_the_composition() {
         );
     }
 }
+
+#[test]
+fn a_device_that_checkpoints_takes_the_composition() {
+    let mut random = Random(15);
+    let checkpointing = Device::flex().autodiff().gradient_checkpointing();
+    for case in one_of_each(&mut random, Dropout::new(0.1, 1, 2, 3)) {
+        let found = case.back(&case.fused, &checkpointing);
+        case.compare(&found, &case.back(&case.fused, &Device::flex()));
+    }
+}
