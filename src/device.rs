@@ -1,6 +1,6 @@
 //! Devices: from the name in a spec or on the command line to the burn device that computes.
 //!
-//! This is the only file that knows which backends were built in. It hands out plain devices; whoever trains asks for
+//! This is the file that knows which backends were built in; only `kernels` knows one of them by its type. It hands out plain devices; whoever trains asks for
 //! autodiff. Deliberately absent: any silent change of device. A device that was asked for by name and is not there is
 //! an error; only `auto` chooses.
 

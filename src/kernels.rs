@@ -15,7 +15,7 @@
 //! | [`AdamW`](adamw) | eleven passes over all weights |
 //!
 //! Hidden states are `[tokens, hidden]`: the tokens of all texts of a batch, one after the other. [`Spans`] says which rows
-//! are whose. So nothing but attention knows about texts, and a batch without padding is the ordinary case.
+//! are whose. So only attention and pooling know about texts, and a batch without padding is the ordinary case.
 //!
 //! Promise: results do not depend on the number of threads (see `cpu`). Which elements are dropped is a function of seed,
 //! step, site, row and column alone (see [`Dropout`]).

@@ -6,9 +6,8 @@
 //! moves between the two, and each can be used in a loop of one's own.
 //!
 //! Promise: equal weights, rows, recipe and seed give equal weights on one kind of device, whatever the number of threads.
-//! Random numbers come from a generator seeded with blake3 of their purpose, the seed and the epoch. A sum over
-//! millions of numbers is never left to `Tensor::sum`, because burn-flex adds up from 4 Mi elements on in whatever pieces
-//! rayon makes; sums here go along a dimension first.
+//! The order of rows comes from a generator seeded with blake3 of its purpose, the seed and the epoch; what dropout drops
+//! is a function of seed, step and place (see `kernels::Dropout`).
 //!
 //! Deliberately absent: pipelines, progress bars and files. The loop tells its caller what happened through a callback,
 //! which is also where the caller says stop.

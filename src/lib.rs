@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             engine                       seam             work
-//!  TOML ─ spec ─ plan ─ run ─ outcome      stage/*    table  text  model  learn  metrics  device
+//!  TOML ─ spec ─ plan ─ run ─ outcome      stage/*    table  text  model  learn  metrics  device  kernels
 //!               │       │                    │        (polars, tokenizers, burn)
 //!          fingerprint  store ── artifact ───┘
 //! ```
@@ -23,8 +23,9 @@
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
-//! loop), [`metrics`] (scores), [`device`] (which backend). Engine and work meet in [`stage`]: one file for each kind of
-//! stage, with its settings, its behaviour and its tests.
+//! loop), [`metrics`] (scores), [`device`] (which backend), [`kernels`] (the tensor operations in which a model spends its
+//! time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
+//! behaviour and its tests.
 //!
 //! # Invariants
 //!
@@ -38,7 +39,8 @@
 //!
 //! # Deliberately absent
 //!
-//! A server, a database, a configuration outside the spec, global state (but the device's), and Python.
+//! A server, a database, a configuration outside the spec, global state (but the device's, and that memory which a model once
+//! needed is kept for its next step), and Python.
 
 pub mod artifact;
 pub mod cli;

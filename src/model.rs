@@ -2,7 +2,7 @@
 //!
 //! Read `bert` for what is computed, `head` for what stands on top, `config` for the sizes, `parameters` for how names map,
 //! `weights` and `artifact` for files. A [`Classifier`] computes what `BertForSequenceClassification` of transformers
-//! computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks in `dropout`) from the
+//! computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the
 //! seed alone: never from a generator that the process shares.
 //!
 //! Deliberately absent: losses, optimizers and the training loop (see `learn`), and any choice of device.
@@ -137,7 +137,7 @@ impl Classifier {
         self.head.pool(&self.encoder, hidden, spans)
     }
 
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, longest, longest]`; `None` when
+    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
         self.encoder.attention(batch, layer)

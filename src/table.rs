@@ -2,9 +2,9 @@
 //!
 //! A [`Table`] is the artifact of `load` and `augment`: `table.json` (label names, rows per split) beside one Parquet
 //! file per split. Equal tables give equal bytes, whatever the number of threads. Everything that reads a user's file
-//! lies below: [`read`] decodes one file through polars, [`shape`] checks delimited text before polars sees it (polars
-//! fills short rows silently and does not say where a file is broken), [`labels`] turns labels into numbers, and [`split`]
-//! cuts splits. [`TableError`] says file, row and column.
+//! lies below: [`read`] decodes one file, [`shape`] finds the fields of delimited text (polars fills short rows silently
+//! and does not say where a file is broken), [`labels`] turns labels into numbers, and [`split`] cuts splits.
+//! [`TableError`] says file, row and column.
 //!
 //! Deliberately absent: pipelines, settings, and any idea of what the text is for.
 
@@ -14,12 +14,13 @@ pub mod read;
 mod shape;
 pub mod split;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, IntoColumn, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series,
+    Column, DataFrame, InitHashMaps, IntoColumn, NamedFrom, ParquetReader, ParquetWriter,
+    PlHashMap, PlHashSet, SerReader, Series,
 };
 use serde::{Deserialize, Serialize};
 
@@ -101,20 +102,20 @@ impl Table {
     }
 }
 
-/// The rows of one split as plain vectors of equal length.
+/// The rows of one split as plain vectors of equal length, with texts of their own or (`&str`) borrowed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Texts {
+pub struct Texts<T = String> {
     /// Unique within the split, and the same for the same row in every run.
     pub id: Vec<u64>,
     /// 0 = as loaded, n = nth augmented copy.
     pub copy: Vec<u32>,
-    pub text: Vec<String>,
-    pub text_pair: Option<Vec<String>>,
+    pub text: Vec<T>,
+    pub text_pair: Option<Vec<T>>,
     /// Indices into the table's label names.
     pub label: Option<Vec<u32>>,
 }
 
-impl Texts {
+impl<T: AsRef<str> + Clone> Texts<T> {
     pub fn len(&self) -> usize {
         self.id.len()
     }
@@ -129,12 +130,12 @@ impl Texts {
             .text_pair
             .as_ref()
             .and_then(|pairs| pairs.get(row))
-            .map(String::as_str);
-        self.text.get(row).map(|text| (text.as_str(), pair))
+            .map(AsRef::as_ref);
+        self.text.get(row).map(|text| (text.as_ref(), pair))
     }
 
     /// The rows numbered in `rows`, in that order. Numbers beyond the end are passed over.
-    pub fn take(&self, rows: &[usize]) -> Texts {
+    pub fn take(&self, rows: &[usize]) -> Self {
         fn pick<T: Clone>(from: &[T], rows: &[usize]) -> Vec<T> {
             rows.iter()
                 .filter_map(|&row| from.get(row).cloned())
@@ -154,13 +155,17 @@ impl Texts {
     /// # Errors
     /// Columns of unequal length.
     pub fn to_frame(&self) -> Result<DataFrame, TableError> {
+        let texts = |name: &str, texts: &[T]| {
+            let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+            Series::new(name.into(), texts.as_slice()).into_column()
+        };
         let mut columns = vec![
             Series::new("id".into(), self.id.as_slice()).into_column(),
             Series::new("copy".into(), self.copy.as_slice()).into_column(),
-            Series::new("text".into(), self.text.as_slice()).into_column(),
+            texts("text", &self.text),
         ];
         if let Some(pairs) = &self.text_pair {
-            columns.push(Series::new("text_pair".into(), pairs.as_slice()).into_column());
+            columns.push(texts("text_pair", pairs));
         }
         if let Some(labels) = &self.label {
             columns.push(Series::new("label".into(), labels.as_slice()).into_column());
@@ -184,6 +189,22 @@ pub fn origin(id: u64) -> u64 {
 /// # Errors
 /// A column that is missing, of another type, or has nulls.
 pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
+    let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+    let rows = borrowed(frame)?;
+    Ok(Texts {
+        id: rows.id,
+        copy: rows.copy,
+        text: own(rows.text),
+        text_pair: rows.text_pair.map(own),
+        label: rows.label,
+    })
+}
+
+/// [`texts`], with the texts left where they are.
+///
+/// # Errors
+/// As [`texts`].
+pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
     let column = |name: &str| {
         let column = frame
             .column(name)
@@ -211,8 +232,7 @@ pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
             .map_err(wrong)?
             .iter()
             .flatten()
-            .map(str::to_owned)
-            .collect::<Vec<String>>())
+            .collect::<Vec<&str>>())
     };
     let has = |name: &str| {
         frame
@@ -243,8 +263,8 @@ pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
 }
 
 /// Rows of `other` whose text (and text pair) occurs in `train` too, each with the first such row of `train`.
-pub fn overlap(train: &Texts, other: &Texts) -> Vec<(usize, usize)> {
-    let mut first = HashMap::with_capacity(train.len());
+pub fn overlap<T: AsRef<str> + Clone>(train: &Texts<T>, other: &Texts<T>) -> Vec<(usize, usize)> {
+    let mut first = PlHashMap::with_capacity(train.len());
     for row in 0..train.len() {
         first.entry(train.row(row)).or_insert(row);
     }
@@ -254,8 +274,8 @@ pub fn overlap(train: &Texts, other: &Texts) -> Vec<(usize, usize)> {
 }
 
 /// How many rows repeat the text (and text pair) of an earlier one.
-pub fn repeated(texts: &Texts) -> usize {
-    let mut seen = std::collections::HashSet::with_capacity(texts.len());
+pub fn repeated<T: AsRef<str> + Clone>(texts: &Texts<T>) -> usize {
+    let mut seen = PlHashSet::with_capacity(texts.len());
     (0..texts.len())
         .filter(|&row| !seen.insert(texts.row(row)))
         .count()

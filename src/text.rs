@@ -17,6 +17,7 @@ mod save;
 mod tokenizer;
 pub mod tokens;
 mod train;
+mod words;
 
 #[cfg(test)]
 mod tests;

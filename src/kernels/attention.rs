@@ -35,7 +35,7 @@ pub fn attention(
     }
 }
 
-/// The weights that attention would give each token's values, `[texts, heads, longest, longest]`: query by key, 0 at
+/// The weights that attention would give each token's values, `[texts, heads, length, length]` with the length of [`Spans::length`]: query by key, 0 at
 /// padding keys, and of no meaning for padding queries. Without dropout.
 pub fn attention_weights(
     query: Tensor<2>,

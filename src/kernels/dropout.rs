@@ -12,7 +12,7 @@ pub fn dropout(input: Tensor<2>, dropout: Dropout) -> Tensor<2> {
     if dropout.is_none() {
         input
     } else if flex::fits(&input) {
-        flex::apply(Drop(dropout), [flex::input(input)])
+        flex::apply(Masked(dropout), [flex::input(input)])
     } else {
         composed(input, dropout)
     }
@@ -76,9 +76,9 @@ pub(super) fn factors(
 }
 
 #[derive(Debug, Clone)]
-struct Drop(Dropout);
+struct Masked(Dropout);
 
-impl Fused<1> for Drop {
+impl Fused<1> for Masked {
     type Saved = ();
 
     fn forward(&self, [input]: [Numbers; 1]) -> (Numbers, ()) {
@@ -90,7 +90,7 @@ impl Fused<1> for Drop {
     }
 }
 
-impl Drop {
+impl Masked {
     fn masked(&self, numbers: Numbers) -> Numbers {
         let shape = numbers.dims();
         let mut values = numbers.into_vec();

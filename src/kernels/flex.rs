@@ -1,7 +1,7 @@
 //! How a fused operation becomes one step of burn's autodiff on the flex backend.
 //!
 //! An operation is a [`Fused`]: a function of `N` float tensors on slices, and its backward pass. [`apply`] runs it, and
-//! records it when gradients are wanted. A parameter that needs no gradient costs none.
+//! records it when gradients are wanted. What needs none is told so, and matrices are then not multiplied.
 //!
 //! Deliberately absent: any other backend; the compositions serve those.
 
@@ -43,8 +43,11 @@ impl Numbers {
         [shape[0], shape[1]]
     }
 
-    /// Copies only when somebody else holds the same tensor.
+    /// Copies when somebody else holds the same tensor, or when its memory was not made for numbers.
     pub(super) fn into_vec(self) -> Vec<f32> {
+        if !self.0.is_unique() {
+            return self.to_vec();
+        }
         let data = self.0.into_data();
         data.try_into_vec::<f32>()
             .expect("the tensor holds 32-bit floats")

@@ -105,7 +105,7 @@ pub struct BatchSettings {
     /// To which length the rows of a training batch are padded.
     pub padding: Padding,
     /// Put rows of similar length into the same batch (in a seeded, partly random order), so that little time goes into
-    /// padding. Without it, rows are shuffled plainly.
+    /// padding; on a CPU, where nothing is padded, it only changes the order. Without it, rows are shuffled plainly.
     pub group_by_length: bool,
 }
 
@@ -124,7 +124,7 @@ impl Default for BatchSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
-    /// The longest row of the batch: fastest.
+    /// The longest row of the batch, rounded up to a multiple of 16: fastest.
     #[default]
     Longest,
     /// The tokenize stage's `max_length`, always: every batch has one shape, which suits kernels that are tuned for each shape.
@@ -191,6 +191,9 @@ fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
 /// Lengths are rounded up to a multiple of this where batches are padded: few shapes, little padding.
 const ROUND: usize = 16;
 
+/// Tokens in a batch from which on a CPU answers no faster, while memory goes on to grow.
+const CACHED: usize = 4096;
+
 /// How the rows of a batch are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -208,6 +211,19 @@ impl Layout {
         } else {
             Layout::Padded {
                 to: (padding == Padding::MaxLength).then_some(max_length),
+            }
+        }
+    }
+
+    /// How many rows, none longer than `length`, have at most `tokens` tokens together; at least one.
+    ///
+    /// Where rows are padded, a power of two, so that batches have few shapes.
+    pub(super) fn fitting(self, tokens: usize, length: usize) -> usize {
+        match self {
+            Layout::Packed => (tokens.min(CACHED) / length.max(1)).max(1),
+            Layout::Padded { to } => {
+                let padded = to.unwrap_or(0).max(length.max(1).next_multiple_of(ROUND));
+                1 << (tokens / padded).max(1).ilog2()
             }
         }
     }
@@ -241,7 +257,9 @@ impl Laid {
         pad_id: u32,
         max_length: usize,
     ) -> Laid {
-        let spans = layout.spans(chosen.iter().map(|&row| rows.length(row)), max_length);
+        // A row without a token gets one of padding: there is no first token of nothing, and no mean.
+        let lengths = chosen.iter().map(|&row| rows.length(row).max(1));
+        let spans = layout.spans(lengths, max_length);
         let mut ids = vec![pad_id as i32; spans.rows()];
         let mut type_ids = vec![0; spans.rows()];
         for (&row, text) in chosen.iter().zip(spans.texts()) {
@@ -276,15 +294,18 @@ pub(super) struct Prepared {
 }
 
 /// The batches of epoch after epoch, two of them prepared ahead. The thread ends when the receiver is dropped.
+///
+/// # Errors
+/// [`LearnError::Device`] when no thread can be had.
 pub(super) fn ahead<'scope, 'rows: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     rows: &'rows dyn Rows,
     settings: &'rows BatchSettings,
     seed: u64,
     lay_out: impl Fn(&[usize]) -> Laid + Send + 'scope,
-) -> Receiver<Prepared> {
+) -> Result<Receiver<Prepared>, LearnError> {
     let (sender, receiver) = sync_channel(2);
-    scope.spawn(move || {
+    let work = move || {
         for epoch in 1.. {
             let batches = self::epoch(rows, settings, seed, epoch);
             let Some(last) = batches.len().checked_sub(1) else {
@@ -304,8 +325,15 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
                 }
             }
         }
-    });
-    receiver
+    };
+    std::thread::Builder::new()
+        .name("batches".to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(|cause| LearnError::Device {
+            doing: "starting a thread for batches",
+            cause: cause.to_string(),
+        })?;
+    Ok(receiver)
 }
 
 /// The label of every row.
@@ -446,6 +474,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_row_without_a_token_gets_one_of_padding() {
+        let rows = Listed(vec![(vec![], None), (vec![8], None)]);
+        for chosen in [[0, 1], [1, 0]] {
+            let laid = Laid::out(&rows, &chosen, Layout::Packed, 9, 64);
+            assert_eq!(laid.spans.texts(), [0..1, 1..2]);
+            assert_eq!(laid.ids, if chosen[0] == 0 { [9, 8] } else { [8, 9] });
+        }
+    }
+
+    #[test]
+    fn as_many_rows_fit_as_have_the_tokens_with_their_padding() {
+        assert_eq!(Layout::Packed.fitting(1000, 30), 33);
+        assert_eq!(Layout::Packed.fitting(usize::MAX, 64), CACHED / 64);
+        assert_eq!(Layout::Packed.fitting(10, 30), 1);
+        let padded = Layout::Padded { to: None };
+        assert_eq!(padded.fitting(1000, 3), 32, "62 rows of 16, rounded down");
+        assert_eq!(padded.fitting(10, 30), 1);
+    }
+
+    #[test]
     fn a_cpu_packs() {
         let layout = Layout::on(&Device::flex().autodiff(), Padding::MaxLength, 64);
         assert_eq!(layout, Layout::Packed);
@@ -460,7 +508,7 @@ pub(super) mod tests {
         };
         let lay_out = |chosen: &[usize]| Laid::out(&rows, chosen, Layout::Packed, 0, 8);
         std::thread::scope(|scope| {
-            let batches = ahead(scope, &rows, &settings, 13, lay_out);
+            let batches = ahead(scope, &rows, &settings, 13, lay_out).unwrap();
             for number in 1..=3 {
                 let wanted = epoch(&rows, &settings, 13, number);
                 for (index, chosen) in wanted.iter().enumerate() {

@@ -147,6 +147,9 @@ pub struct Fitted {
 
 /// Trains `model` (built on `device`, without autodiff).
 ///
+/// On a device that computes beside the host, steps are told [`TOGETHER`] at a time, so that a break is noticed up to as many
+/// steps late.
+///
 /// # Errors
 /// Rows or labels that cannot be learned from; a loss or gradient that is not finite; a failing device;
 /// [`LearnError::Interrupted`] once `on` answers [`ControlFlow::Break`].
@@ -157,9 +160,31 @@ pub fn fit(
     device: &Device,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
+    let pace = Pace {
+        layout: Layout::on(device, recipe.batch.padding, material.max_length),
+        together: if device::is_cpu(device) { 1 } else { TOGETHER },
+    };
+    fit_at(pace, model, material, recipe, device, on)
+}
+
+/// What suits a device.
+#[derive(Clone, Copy)]
+struct Pace {
+    layout: Layout,
+    /// Steps whose losses are read at once.
+    together: usize,
+}
+
+fn fit_at(
+    pace: Pace,
+    model: Classifier,
+    material: &Material,
+    recipe: &Recipe,
+    device: &Device,
+    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Fitted, LearnError> {
     let labels = training_labels(material)?;
     let validation = validation_labels(material)?;
-    let layout = Layout::on(device, recipe.batch.padding, material.max_length);
     let lay_out = |chosen: &[usize]| {
         let Material {
             train,
@@ -167,13 +192,13 @@ pub fn fit(
             max_length,
             ..
         } = *material;
-        Laid::out(train, chosen, layout, pad_id, max_length)
+        Laid::out(train, chosen, pace.layout, pad_id, max_length)
     };
     std::thread::scope(|scope| {
-        let batches = batch::ahead(scope, material.train, &recipe.batch, recipe.seed, lay_out);
+        let batches = batch::ahead(scope, material.train, &recipe.batch, recipe.seed, lay_out)?;
         follow(
             model,
-            &batches,
+            (&batches, pace.together),
             (&labels, validation.as_deref()),
             material,
             recipe,
@@ -183,10 +208,10 @@ pub fn fit(
     })
 }
 
-/// The loop itself, over `batches` with the labels of training and validation rows.
+/// The loop itself, over batches, with the labels of training and validation rows.
 fn follow(
     model: Classifier,
-    batches: &Receiver<Prepared>,
+    (batches, together): (&Receiver<Prepared>, usize),
     (labels, validation): (&[u32], Option<&[u32]>),
     material: &Material,
     recipe: &Recipe,
@@ -198,7 +223,6 @@ fn follow(
         .steps(material.train.rows(), recipe.batch.size);
     let schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
     let mut optimizer = AdamW::new(&recipe.optimizer);
-    let together = if device::is_cpu(device) { 1 } else { TOGETHER };
     let metric = recipe
         .early_stopping
         .as_ref()
@@ -240,9 +264,11 @@ fn follow(
         });
         let pauses = batch.ends_epoch || step == total;
         if unread.len() >= together || pauses {
-            for record in finite(&mut unread)? {
+            let (records, end) = read_all(&mut unread)?;
+            for record in records {
                 tell(on, Event::Step(&record))?;
             }
+            end?;
         }
         if !pauses {
             continue;
@@ -252,7 +278,7 @@ fn follow(
             continue;
         };
         let candidate = model.valid();
-        let tokens = recipe.batch.evaluation_size as usize * material.max_length;
+        let tokens = (recipe.batch.evaluation_size as usize).saturating_mul(material.max_length);
         let answers = predict(
             &candidate,
             rows,
@@ -350,8 +376,11 @@ struct Unread {
     clip: Option<Clip>,
 }
 
-/// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device.
-fn finite(unread: &mut Vec<Unread>) -> Result<Vec<StepRecord>, LearnError> {
+/// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device. The
+/// records end before the first step with a number that is not finite, and that is the error beside them.
+fn read_all(
+    unread: &mut Vec<Unread>,
+) -> Result<(Vec<StepRecord>, Result<(), LearnError>), LearnError> {
     let both = |step: &Unread| {
         let norm = step.clip.as_ref().map(|clip| clip.norm.clone());
         [step.loss.clone(), norm.unwrap_or(step.loss.zeros_like())]
@@ -369,12 +398,13 @@ fn finite(unread: &mut Vec<Unread>) -> Result<Vec<StepRecord>, LearnError> {
         } = unread;
         for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
             if !value.is_finite() {
-                return Err(LearnError::Diverged {
+                let diverged = LearnError::Diverged {
                     step,
                     what,
                     value,
                     learning_rate,
-                });
+                };
+                return Ok((records, Err(diverged)));
             }
         }
         records.push(StepRecord {
@@ -385,7 +415,7 @@ fn finite(unread: &mut Vec<Unread>) -> Result<Vec<StepRecord>, LearnError> {
             gradient_norm,
         });
     }
-    Ok(records)
+    Ok((records, Ok(())))
 }
 
 fn score(scores: &Map<String, Value>, metric: Metric) -> f64 {

@@ -63,7 +63,7 @@ impl Gradients {
         self.by_name.remove(name).map(|gradient| gradient.flat)
     }
 
-    /// The L2 norm of all of them together, `[1]`; 0 when there are none.
+    /// The L2 norm of all of them together, `[1]`; `None` when there are none.
     fn norm(&self) -> Option<Tensor<1>> {
         let squares: Vec<Tensor<1>> = self
             .by_name

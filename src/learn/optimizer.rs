@@ -83,6 +83,19 @@ impl AdamW {
         }
     }
 
+    /// As an optimizer that had these moments left it; see [`moments`](Self::moments).
+    pub fn with_moments(settings: &OptimizerSettings, moments: BTreeMap<String, Moments>) -> Self {
+        AdamW {
+            settings: settings.clone(),
+            moments,
+        }
+    }
+
+    /// All that it remembers, by the parameter's Hugging Face name: what there is to save.
+    pub fn moments(&self) -> &BTreeMap<String, Moments> {
+        &self.moments
+    }
+
     /// Takes one step with `share` (`[1]`) of the gradients, or all of them. A parameter without a gradient (frozen, or
     /// unused by the head) stays as it is.
     pub fn step(
@@ -158,7 +171,7 @@ impl AdamW {
         let moments = self.moments.get_mut(name).expect("it was just put there");
         let shape = tensor.shape();
         let flat = tensor.reshape([shape.num_elements()]); // [elements]
-        kernels::adamw(flat, moments, gradient, share, step).reshape(shape)
+        kernels::adamw(flat, moments, gradient, share, step).reshape(shape) // as it was
     }
 }
 
@@ -242,6 +255,27 @@ mod tests {
             assert_close(&weight.clone().try_into_vec_as().unwrap(), &expected_weight);
             assert_close(&bias.clone().try_into_vec_as().unwrap(), &expected_bias);
         }
+    }
+
+    #[test]
+    fn restored_moments_go_on_as_if_never_stopped() {
+        let device = Device::flex();
+        let settings = OptimizerSettings::default();
+        let name = "classifier.weight";
+        let gradient = Tensor::<1>::from_data([0.5, -0.25, 0.0], &device);
+        let weight = Tensor::<1>::from_data([1.0, 2.0, 3.0], &device);
+        let mut optimizer = AdamW::new(&settings);
+        let weight = optimizer.updated(name, weight, gradient.clone(), None, 0.1);
+        let saved = optimizer.moments().iter().map(|(name, moments)| {
+            let (steps, mean, square) = moments.parts();
+            (name.clone(), Moments::from_parts(steps, mean, square))
+        });
+        let mut restored = AdamW::with_moments(&settings, saved.collect());
+        let next = |optimizer: &mut AdamW| {
+            let after = optimizer.updated(name, weight.clone(), gradient.clone(), None, 0.1);
+            after.try_into_vec_as::<f32>().unwrap()
+        };
+        assert_eq!(next(&mut restored), next(&mut optimizer));
     }
 
     #[test]

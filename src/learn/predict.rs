@@ -24,8 +24,8 @@ pub struct Predictions {
     pub logits: Vec<Vec<f32>>,
 }
 
-/// Asks `model` (on `device`, without autodiff) about every row, in batches of at most `tokens` tokens (and at least one
-/// row). `on_rows` is told how many rows were just done, and may say stop.
+/// Asks `model` (on `device`, without autodiff) about every row, in batches of at most `tokens` tokens with their padding
+/// (on a CPU at most a few thousand, and anywhere at least one row). `on_rows` is told how many rows were just done, and may say stop.
 ///
 /// # Errors
 /// [`LearnError::Interrupted`] when told to stop, [`LearnError::Device`] when the device fails.
@@ -44,8 +44,8 @@ pub fn predict(
     let mut logits = vec![Vec::new(); rows.rows()];
     let mut rest = order.as_slice();
     while let Some(&first) = rest.first() {
-        let fitting = tokens / rows.length(first).max(1);
-        let (chosen, later) = rest.split_at(fitting.clamp(1, rest.len()));
+        let fitting = layout.fitting(tokens, rows.length(first));
+        let (chosen, later) = rest.split_at(fitting.min(rest.len()));
         rest = later;
         let batch = Laid::out(rows, chosen, layout, pad_id, longest).on(device);
         let answers = model.forward(&batch, &Mode::Evaluate); // [chosen, labels]

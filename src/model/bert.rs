@@ -5,7 +5,7 @@
 //! compute is in `kernels`.
 //!
 //! Hidden states are `[tokens, hidden]` throughout: every token of every text is a row, and the batch's [`Spans`] say
-//! which rows are whose. Only attention looks at them.
+//! which rows are whose. Only attention looks at them here.
 //!
 //! Promises the reference's numbers in float32 to rounding. Deliberately absent: decoders, cross-attention, caches of keys
 //! and values, relative positions.
@@ -88,7 +88,7 @@ impl Bert {
         self.below(self.encoder.layer.len(), batch, mode)
     }
 
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, longest, longest]`; `None` when
+    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
         let attention = &self.encoder.layer.get(layer)?.attention.self_attention;

@@ -1,7 +1,7 @@
 //! Where an encoder drops values, and when.
 //!
-//! What is dropped is a function of seed, step and place (see `kernels::Dropout`), so equal seeds give equal masks on every
-//! device, whatever else the process does.
+//! What is dropped is a function of seed, step and place (see `kernels::Dropout`), whatever else the process does. Part of
+//! the place is the token's row in the batch, so that a device with another layout of batches drops other elements.
 
 use crate::kernels::Dropout;
 

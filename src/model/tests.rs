@@ -360,11 +360,6 @@ fn padding_changes_no_text() {
 
 /// With its composition, a device without fused operations gives what the CPU's gives, gradients included.
 #[test]
-#[cfg(feature = "ndarray")]
-#[expect(
-    deprecated,
-    reason = "upstream deprecated the backend; `device` says why it stays"
-)]
 fn packed_and_padded_batches_learn_the_same_on_every_device() {
     let gradients = |device: Device, spans: Spans| {
         let classifier =
@@ -391,7 +386,11 @@ fn packed_and_padded_batches_learn_the_same_on_every_device() {
         all.1
     };
     let packed = gradients(Device::flex(), Spans::packed([6, 4]));
-    for device in [Device::flex(), Device::ndarray()] {
+    for name in ["flex", "ndarray"] {
+        let Ok(crate::device::Chosen { device, .. }) = crate::device::choose(name) else {
+            eprintln!("this build has no {name}: skipped");
+            continue;
+        };
         for spans in [Spans::packed([6, 4]), Spans::padded([6, 4], 9)] {
             assert!(
                 close(&packed, &gradients(device.clone(), spans.clone())),

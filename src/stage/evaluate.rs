@@ -134,7 +134,7 @@ impl Stage for Evaluate {
             &classifier,
             split,
             tokens.pad_id(),
-            self.batch_size * tokens.max_length(),
+            self.batch_size.saturating_mul(tokens.max_length()),
             &chosen.device,
             &mut on_rows,
         );

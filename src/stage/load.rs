@@ -190,26 +190,27 @@ impl Stage for Load {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let mut raw = self.read_all(context)?;
-        let mut train = raw.remove("train").unwrap_or_default();
+        let train = raw.remove("train").unwrap_or_default();
         let labels = Labels::of_training(&train, self.label_names.as_deref())?;
         let mut splits = BTreeMap::new();
-        for (name, mut files) in raw {
-            splits.insert(name.clone(), number(&mut files, labels.as_ref(), &name)?);
+        for (name, files) in &raw {
+            splits.insert(name.clone(), number(files, labels.as_ref(), name)?);
         }
-        let whole = number(&mut train, labels.as_ref(), "train")?;
+        let whole = number(&train, labels.as_ref(), "train")?;
         self.cut(context, &train, labels.as_ref(), whole, &mut splits)?;
-        report(context, labels.as_ref(), &splits);
         context.checkpoint()?;
-
-        let frames = splits
-            .iter()
-            .map(|(name, texts)| Ok((name.clone(), texts.to_frame()?)));
-        let table = Table {
-            label_names: labels.map(|labels| labels.names),
-            splits: frames.collect::<Result<_, TableError>>()?,
+        let save = || {
+            let frames = splits
+                .iter()
+                .map(|(name, texts)| Ok((name.clone(), texts.to_frame()?)));
+            let table = Table {
+                label_names: labels.as_ref().map(|labels| labels.names.clone()),
+                splits: frames.collect::<Result<_, TableError>>()?,
+            };
+            table.save(context.draft)
         };
-        table.save(context.draft)?;
-        Ok(())
+        let ((), saved) = rayon::join(|| report(context, labels.as_ref(), &splits), save);
+        Ok(saved?)
     }
 }
 
@@ -260,13 +261,13 @@ impl Load {
     }
 
     /// Divides the training rows among `train` and the splits that are cut from it, and adds them to `splits`.
-    fn cut(
+    fn cut<'r>(
         &self,
         context: &Context,
         files: &[Raw],
         labels: Option<&Labels>,
-        whole: Texts,
-        splits: &mut BTreeMap<String, Texts>,
+        whole: Texts<&'r str>,
+        splits: &mut BTreeMap<String, Texts<&'r str>>,
     ) -> Result<(), TableError> {
         let shares = [
             ("test", self.split.test),
@@ -327,8 +328,9 @@ impl Load {
 /// The error for a row of the training files that was cut away with the only label of its kind.
 fn unseen(files: &[Raw], mut row: usize, labels: &Labels, split: &str) -> TableError {
     for raw in files {
-        let written = raw.label.as_deref().unwrap_or_default();
-        if let Some(label) = written.get(row) {
+        let rows = raw.texts().len();
+        let label = raw.labels().and_then(|mut labels| labels.nth(row));
+        if let Some(label) = label {
             return match labels.unseen(raw, row, label, split) {
                 TableError::UnseenLabel {
                     place,
@@ -344,7 +346,7 @@ fn unseen(files: &[Raw], mut row: usize, labels: &Labels, split: &str) -> TableE
                 other => other,
             };
         }
-        row -= written.len();
+        row = row.saturating_sub(rows);
     }
     TableError::UnlabelledTraining {
         split: split.to_owned(),
@@ -373,29 +375,31 @@ fn alike(files: &[Raw]) -> Result<(), TableError> {
         {
             return mixed(format!("{width} columns"), wanted.to_string());
         }
-        if raw.label.is_some() != first.label.is_some() {
-            return mixed(
-                there(raw.label.is_some(), "labels"),
-                there(first.label.is_some(), "labels"),
-            );
+        let labels = [raw, first].map(|raw| raw.labels().is_some());
+        if labels[0] != labels[1] {
+            let [found, wanted] = labels.map(|labels| there(labels, "labels"));
+            return mixed(found, wanted);
         }
-        if raw.text_pair.is_some() != first.text_pair.is_some() {
-            return mixed(
-                there(raw.text_pair.is_some(), "text pairs"),
-                there(first.text_pair.is_some(), "text pairs"),
-            );
+        let pairs = [raw, first].map(|raw| raw.text_pairs().is_some());
+        if pairs[0] != pairs[1] {
+            let [found, wanted] = pairs.map(|pairs| there(pairs, "text pairs"));
+            return mixed(found, wanted);
         }
     }
     Ok(())
 }
 
-/// The rows of a split's files one after the other, with their numbers as ids. The texts are moved out of the files.
-fn number(files: &mut [Raw], labels: Option<&Labels>, split: &str) -> Result<Texts, TableError> {
+/// The rows of a split's files one after the other, with their numbers as ids.
+fn number<'r>(
+    files: &'r [Raw],
+    labels: Option<&Labels>,
+    split: &str,
+) -> Result<Texts<&'r str>, TableError> {
     let mut texts = Texts::default();
     for raw in files {
-        texts.text.append(&mut raw.text);
-        if let Some(pairs) = &mut raw.text_pair {
-            texts.text_pair.get_or_insert_default().append(pairs);
+        texts.text.extend(raw.texts());
+        if let Some(pairs) = raw.text_pairs() {
+            texts.text_pair.get_or_insert_default().extend(pairs);
         }
         match labels {
             Some(labels) => {
@@ -403,7 +407,7 @@ fn number(files: &mut [Raw], labels: Option<&Labels>, split: &str) -> Result<Tex
                     texts.label.get_or_insert_default().extend(numbers);
                 }
             }
-            None if raw.label.is_some() => {
+            None if raw.labels().is_some() => {
                 return Err(TableError::UnlabelledTraining {
                     split: split.to_owned(),
                 });
@@ -417,7 +421,7 @@ fn number(files: &mut [Raw], labels: Option<&Labels>, split: &str) -> Result<Tex
 }
 
 /// Says what was loaded, and warns of what would make scores lie.
-fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, Texts>) {
+fn report(context: &Context, labels: Option<&Labels>, splits: &BTreeMap<String, Texts<&str>>) {
     let sizes = splits
         .iter()
         .map(|(name, texts)| format!("{name} {}", texts.len()))
@@ -508,7 +512,7 @@ fn s(count: usize) -> &'static str {
 }
 
 /// The first three rows by id, with the beginning of their text.
-fn first(texts: &Texts, found: &[usize]) -> String {
+fn first(texts: &Texts<&str>, found: &[usize]) -> String {
     let show = |&row: &usize| {
         let id = texts.id.get(row)?;
         let text = texts.text.get(row)?;

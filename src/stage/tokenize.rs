@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: this version reads folders.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -148,14 +149,20 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let table = Table::open(context.input("input"))?;
-        let tokenizer = match &self.train_tokenizer {
-            Some(settings) => learn(settings, &table, context)?,
+        let open_table = || Table::open(context.input("input"));
+        let (table, tokenizer) = match &self.train_tokenizer {
+            Some(settings) => {
+                let table = open_table()?;
+                let tokenizer = learn(settings, &table, context)?;
+                (table, tokenizer)
+            }
             None => {
                 let files = context.files.iter().filter_map(|(role, path)| {
                     Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone()))
                 });
-                Tokenizer::from_files(&files.collect())?
+                let files = files.collect();
+                let (table, tokenizer) = rayon::join(open_table, || Tokenizer::from_files(&files));
+                (table?, tokenizer?)
             }
         };
         for note in tokenizer.notes() {
@@ -171,9 +178,28 @@ impl Stage for Tokenize {
             ));
         }
 
-        let mut card = TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
-        for (name, rows) in in_reading_order(&table) {
-            let texts = table::texts(rows)?;
+        let encode = || self.encode(&table, &tokenizer, context);
+        let new_card = || TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
+        let (splits, card) = rayon::join(encode, new_card);
+        let card = TokensCard {
+            splits: splits?,
+            ..card
+        };
+        tokens::write_card(context.draft, &card, &tokenizer)?;
+        Ok(())
+    }
+}
+
+impl Tokenize {
+    fn encode(
+        &self,
+        table: &Table,
+        tokenizer: &Tokenizer,
+        context: &Context,
+    ) -> Result<BTreeMap<String, SplitCard>, StageError> {
+        let mut splits = BTreeMap::new();
+        for (name, rows) in in_reading_order(table) {
+            let texts = table::borrowed(rows)?;
             context.progress.start(
                 &format!("tokenizing {name}"),
                 texts.text.len() as u64,
@@ -187,22 +213,14 @@ impl Stage for Tokenize {
                     &mut advance(context),
                 )
                 .map_err(stopped)?;
-            let split = tokens::write_split(
-                context.draft,
-                name,
-                &encoded,
-                &texts.id,
-                texts.label.as_deref(),
-            )?;
+            let label = texts.label.as_deref();
+            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, label)?;
             self.tell(name, &split, &encoded, context);
-            card.splits.insert(name.to_owned(), split);
+            splits.insert(name.to_owned(), split);
         }
-        tokens::write_card(context.draft, &card, &tokenizer)?;
-        Ok(())
+        Ok(splits)
     }
-}
 
-impl Tokenize {
     fn tell(&self, name: &str, split: &SplitCard, encoded: &Encoded, context: &Context) {
         let lengths = &split.lengths;
         context.progress.say(&format!(
@@ -245,9 +263,9 @@ fn learn(
         .splits
         .get(TRAINING)
         .ok_or(TextError::NothingToLearnFrom)?;
-    let texts = table::texts(rows)?;
+    let texts = table::borrowed(rows)?;
     let pairs = texts.text_pair.as_deref().unwrap_or_default();
-    let all: Vec<&str> = texts.text.iter().chain(pairs).map(String::as_str).collect();
+    let all = [texts.text.as_slice(), pairs].concat();
     context
         .progress
         .start("counting words", all.len() as u64, "texts");
@@ -359,7 +377,6 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
 

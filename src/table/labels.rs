@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: several labels a row, and numbers as targets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::error::{TableError, did_you_mean, list};
 use super::read::Raw;
@@ -27,20 +27,19 @@ impl Labels {
         files: &[Raw],
         names: Option<&[String]>,
     ) -> Result<Option<Labels>, TableError> {
-        let mut written = BTreeSet::new();
-        for raw in files {
-            written.extend(raw.label.iter().flatten().map(String::as_str));
-        }
+        let different = files.iter().map(different).collect::<Vec<_>>();
+        let written = different.iter().flatten().map(|(_, label)| *label);
+        let written = written.collect::<BTreeSet<_>>();
         let Some(first) = files.first().filter(|_| !written.is_empty()) else {
             return Ok(None);
         };
-        one_kind(files)?;
+        one_kind(files, &different)?;
         let integers = written
             .iter()
             .map(|label| integer(label))
             .collect::<Option<BTreeSet<i64>>>();
         if integers.is_none() {
-            no_fractions(files)?;
+            no_fractions(files, &different)?;
         }
         let ordered = match (&integers, names) {
             (_, Some(names))
@@ -51,7 +50,7 @@ impl Labels {
                 return Ok(Some(Labels::new(names.to_vec(), names.to_vec())));
             }
             (Some(integers), Some(names)) => return by_name(first, integers, names).map(Some),
-            (None, Some(names)) => return Err(unnamed(files, names)),
+            (None, Some(names)) => return Err(unnamed(files, &different, names)),
             (Some(integers), None) => integers.iter().map(i64::to_string).collect::<Vec<_>>(),
             (None, None) => written.into_iter().map(str::to_owned).collect(),
         };
@@ -70,15 +69,14 @@ impl Labels {
     /// # Errors
     /// A label that the training files do not have.
     pub fn encode(&self, raw: &Raw, split: &str) -> Result<Option<Vec<u32>>, TableError> {
-        let number = |(row, label): (usize, &String)| {
+        let number = |(row, label): (usize, &str)| {
             self.numbers
                 .get(label)
                 .copied()
                 .ok_or_else(|| self.unseen(raw, row, label, split))
         };
-        raw.label
-            .as_ref()
-            .map(|labels| labels.iter().enumerate().map(number).collect())
+        raw.labels()
+            .map(|labels| labels.enumerate().map(number).collect())
             .transpose()
     }
 
@@ -95,6 +93,13 @@ impl Labels {
             ),
         }
     }
+}
+
+/// The labels of a file, each once, with the first row that has it, in the order of these rows.
+fn different(raw: &Raw) -> Vec<(usize, &str)> {
+    let mut seen = HashSet::new();
+    let labels = raw.labels().into_iter().flatten().enumerate();
+    labels.filter(|(_, label)| seen.insert(*label)).collect()
 }
 
 fn integer(label: &str) -> Option<i64> {
@@ -135,19 +140,16 @@ fn by_name(first: &Raw, integers: &BTreeSet<i64>, names: &[String]) -> Result<La
     Ok(Labels::new(names.to_vec(), written))
 }
 
-fn unnamed(files: &[Raw], names: &[String]) -> TableError {
-    let rows = files.iter().flat_map(|raw| {
-        raw.label
-            .iter()
-            .flatten()
-            .enumerate()
-            .map(move |(row, label)| (raw, row, label))
+fn unnamed(files: &[Raw], different: &[Vec<(usize, &str)>], names: &[String]) -> TableError {
+    let known = |label: &str| names.iter().any(|name| name == label);
+    let stranger = files.iter().zip(different).find_map(|(raw, labels)| {
+        let stranger = labels.iter().find(|(_, label)| !known(label));
+        stranger.map(|(row, label)| (raw, *row, *label))
     });
-    let mut strangers = rows.filter(|(_, _, label)| !names.contains(label));
-    match strangers.next() {
+    match stranger {
         Some((raw, row, label)) => TableError::UnnamedLabel {
             place: raw.places.of(&raw.file, row),
-            label: label.clone(),
+            label: label.to_owned(),
             help: format!(
                 "`label_names` has {}: add it or correct the row{}",
                 list(names.iter().map(String::as_str), 20),
@@ -165,10 +167,10 @@ fn unnamed(files: &[Raw], names: &[String]) -> TableError {
 }
 
 /// A column whose labels are all numbers, some with a fraction, is a target to predict and not a class.
-fn no_fractions(files: &[Raw]) -> Result<(), TableError> {
+fn no_fractions(files: &[Raw], different: &[Vec<(usize, &str)>]) -> Result<(), TableError> {
     let mut fraction = None;
-    for raw in files {
-        for (row, label) in raw.label.iter().flatten().enumerate() {
+    for (raw, labels) in files.iter().zip(different) {
+        for &(row, label) in labels {
             if !label.parse::<f64>().is_ok_and(f64::is_finite) {
                 return Ok(());
             }
@@ -181,21 +183,19 @@ fn no_fractions(files: &[Raw]) -> Result<(), TableError> {
         Some((raw, row, value)) => Err(TableError::FloatLabel {
             place: raw.places.of(&raw.file, row),
             column: raw.label_column.clone(),
-            value: value.clone(),
+            value: value.to_owned(),
         }),
         None => Ok(()),
     }
 }
 
 /// One file of integers beside one of names is almost surely a mistake.
-fn one_kind(files: &[Raw]) -> Result<(), TableError> {
+fn one_kind(files: &[Raw], different: &[Vec<(usize, &str)>]) -> Result<(), TableError> {
     let mut kinds = BTreeMap::new();
-    for raw in files {
-        let mut labels = raw
-            .label
+    for (raw, labels) in files.iter().zip(different) {
+        let mut labels = labels
             .iter()
-            .flatten()
-            .map(|label| integer(label).is_some())
+            .map(|(_, label)| integer(label).is_some())
             .collect::<BTreeSet<_>>()
             .into_iter();
         if let (Some(integers), None) = (labels.next(), labels.next()) {
@@ -220,14 +220,20 @@ mod tests {
     use crate::table::shape::Places;
 
     fn raw(labels: &[&str]) -> Raw {
+        let mut contents = String::new();
+        let place = |label: &&str| {
+            contents.push_str(label);
+            contents.len() - label.len()..contents.len()
+        };
         Raw {
             file: "data.csv".into(),
             places: Places::Lines { first: 2 },
             unnamed_width: None,
-            text: vec![String::new(); labels.len()],
-            text_pair: None,
-            label: Some(labels.iter().map(|label| label.to_string()).collect()),
             label_column: "`label`".to_owned(),
+            text: vec![0..0; labels.len()],
+            text_pair: None,
+            label: Some(labels.iter().map(place).collect()),
+            contents,
         }
     }
 

@@ -1,20 +1,22 @@
-//! One file → its rows, decoded by polars' eager readers.
+//! One file → its rows: delimited text by [`shape`](super::shape), JSON and Parquet by polars' eager readers.
 //!
 //! Text stays text: delimited files are read as strings throughout, so `001` and `nan` are never numbers; labels are
-//! made numbers in [`labels`](super::labels). What polars cannot decode, or would quietly turn into nulls, is looked up again in
-//! the file to say the line and the column. polars never takes the process down: a panic inside it becomes an error.
+//! made numbers in [`labels`](super::labels). The rows of a text file are places in it, so that its text is in memory once.
+//! What polars cannot decode, or would quietly turn into nulls, is looked up again in the file to say the line and the
+//! column. polars never takes the process down: a panic inside it becomes an error.
 //!
 //! Deliberately absent: splits, several files, and the meaning of labels.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Cursor;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use polars::prelude::{
-    Column as Values, CsvReadOptions, DataFrame, DataType, Field, JsonFormat, JsonReader,
-    ParquetReader, PolarsResult, Schema, SerReader,
+    Column as Values, DataFrame, DataType, JsonFormat, JsonReader, ParquetReader, PolarsResult,
+    SerReader,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,12 +108,33 @@ pub struct Raw {
     pub places: Places,
     /// How many columns the file has, where they have no names.
     pub unnamed_width: Option<usize>,
-    pub text: Vec<String>,
-    pub text_pair: Option<Vec<String>>,
-    /// Integers in decimal, `true` and `false` for booleans.
-    pub label: Option<Vec<String>>,
     /// The label column as messages name it.
     pub label_column: String,
+    /// What the places below are in.
+    pub(super) contents: String,
+    pub(super) text: Vec<Range<usize>>,
+    pub(super) text_pair: Option<Vec<Range<usize>>>,
+    pub(super) label: Option<Vec<Range<usize>>>,
+}
+
+impl Raw {
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.at(&self.text)
+    }
+
+    pub fn text_pairs(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
+        self.text_pair.as_ref().map(|places| self.at(places))
+    }
+
+    /// Integers in decimal, `true` and `false` for booleans.
+    pub fn labels(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
+        self.label.as_ref().map(|places| self.at(places))
+    }
+
+    fn at<'a>(&'a self, places: &'a [Range<usize>]) -> impl ExactSizeIterator<Item = &'a str> {
+        let text = |place: &Range<usize>| self.contents.get(place.clone()).unwrap_or_default();
+        places.iter().map(text)
+    }
 }
 
 /// Reads the rows of `file`.
@@ -126,20 +149,20 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
         });
     }
     match layout.format {
-        Format::Csv => delimited(file, &bytes, layout, b','),
-        Format::Tsv => delimited(file, &bytes, layout, b'\t'),
-        Format::Json => json(file, &bytes, layout, false),
-        Format::Jsonl => json(file, &bytes, layout, true),
+        Format::Csv => delimited(file, bytes, layout, b','),
+        Format::Tsv => delimited(file, bytes, layout, b'\t'),
+        Format::Json => json(file, bytes, layout, false),
+        Format::Jsonl => json(file, bytes, layout, true),
         Format::Parquet => parquet(file, bytes, layout),
-        Format::Text => lines(file, &bytes),
+        Format::Text => lines(file, bytes),
     }
 }
 
-fn lines(file: &Path, bytes: &[u8]) -> Result<Raw, TableError> {
-    let text: Vec<String> = shape::utf8(file, bytes)?
-        .lines()
-        .map(str::to_owned)
-        .collect();
+fn lines(file: &Path, bytes: Vec<u8>) -> Result<Raw, TableError> {
+    let contents = shape::utf8(file, bytes)?;
+    let start_of = |line: &str| line.as_ptr().addr() - contents.as_ptr().addr();
+    let place = |line: &str| start_of(line)..start_of(line) + line.len();
+    let text: Vec<Range<usize>> = contents.lines().map(place).collect();
     if text.is_empty() {
         return Err(TableError::Empty {
             file: file.to_owned(),
@@ -149,10 +172,11 @@ fn lines(file: &Path, bytes: &[u8]) -> Result<Raw, TableError> {
         file: file.to_owned(),
         places: Places::Lines { first: 1 },
         unnamed_width: None,
+        label_column: String::new(),
+        contents,
         text,
         text_pair: None,
         label: None,
-        label_column: String::new(),
     })
 }
 
@@ -178,70 +202,66 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> Result<T, St
     }
 }
 
-fn delimited(file: &Path, bytes: &[u8], layout: &Layout, separator: u8) -> Result<Raw, TableError> {
-    let text = shape::utf8(file, bytes)?;
-    let shape = shape::delimited(file, text, separator, layout.quote, layout.header)?;
-    let present = Present::new(file, shape.header.clone(), shape.width);
-    let wanted = present.find_all(layout)?;
-
-    // A header of our own: polars would take a body that begins with `x^` for compressed data, and names may repeat.
-    let names = (0..shape.width)
-        .map(|number| number.to_string())
-        .collect::<Vec<_>>();
-    let mut input = names
-        .join(if separator == b'\t' { "\t" } else { "," })
-        .into_bytes();
-    input.push(b'\n');
-    input.extend_from_slice(shape.body);
-    input.push(b'\n');
-    let schema = names
-        .iter()
-        .map(|name| Field::new(name.as_str().into(), DataType::String))
-        .collect::<Schema>();
-    let columns = wanted
-        .numbers()
-        .map(|number| number.to_string().into())
-        .collect::<Vec<_>>();
-    let frame = guarded(|| {
-        CsvReadOptions::default()
-            .with_has_header(true)
-            .with_schema(Some(Arc::new(schema)))
-            .with_columns(Some(columns.into()))
-            .map_parse_options(|options| {
-                options
-                    .with_separator(separator)
-                    .with_quote_char(layout.quote)
-                    .with_missing_is_null(false)
-            })
-            .into_reader_with_file_handle(Cursor::new(input))
-            .finish()
-    });
-    let undecodable = |message| TableError::Undecodable {
-        file: file.to_owned(),
-        format: layout.format.to_string(),
-        message,
+fn delimited(
+    file: &Path,
+    bytes: Vec<u8>,
+    layout: &Layout,
+    separator: u8,
+) -> Result<Raw, TableError> {
+    let mut contents = shape::utf8(file, bytes)?;
+    let mut wanted = None;
+    let choose = |names: Option<Vec<String>>, width| {
+        let found = Present::new(file, names, width).find_all(layout)?;
+        let numbers = found.numbers().collect::<Vec<_>>();
+        wanted = Some(found);
+        Ok(numbers)
     };
-    let frame = frame.map_err(undecodable)?;
-    if frame.height() != shape.rows {
-        return Err(undecodable(format!(
-            "{} rows were decoded of {}",
-            frame.height(),
-            shape.rows
-        )));
+    let (quote, header) = (layout.quote, layout.header);
+    let shape = shape::delimited(file, &contents, separator, quote, header, choose)?;
+    let Some(wanted) = wanted else {
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
+    };
+    let mut columns = Vec::new();
+    for fields in shape.columns {
+        let mut column = Vec::with_capacity(fields.len());
+        for field in fields {
+            match field.undoubled(&contents) {
+                Some(text) => column.push(append(&mut contents, &text)),
+                None => column.push(field.place),
+            }
+        }
+        columns.push(column);
     }
-    let unnamed_width = shape.header.is_none().then_some(shape.width);
-    gather(
-        file,
-        &frame,
-        shape.places,
-        unnamed_width,
-        &wanted,
-        |number| number.to_string(),
-    )
+    let mut columns = wanted.numbers().zip(columns).collect::<BTreeMap<_, _>>();
+    let mut taken = |(number, _): &(usize, String)| columns.remove(number).unwrap_or_default();
+    // No two of them are one column: the settings were checked.
+    let raw = Raw {
+        file: file.to_owned(),
+        places: shape.places,
+        unnamed_width: (!header).then_some(shape.width),
+        label_column: wanted.label_column(),
+        text: taken(&wanted.text),
+        text_pair: wanted.text_pair.as_ref().map(&mut taken),
+        label: wanted.label.as_ref().map(&mut taken),
+        contents,
+    };
+    match &wanted.label {
+        Some((_, shown)) => no_empty_label(raw, shown),
+        None => Ok(raw),
+    }
 }
 
-fn json(file: &Path, bytes: &[u8], layout: &Layout, lines: bool) -> Result<Raw, TableError> {
-    let text = shape::utf8(file, bytes)?;
+/// Puts a text behind the others, and says where it is.
+fn append(contents: &mut String, text: &str) -> Range<usize> {
+    let start = contents.len();
+    contents.push_str(text);
+    start..contents.len()
+}
+
+fn json(file: &Path, bytes: Vec<u8>, layout: &Layout, lines: bool) -> Result<Raw, TableError> {
+    let text = &shape::utf8(file, bytes)?;
     if text.trim().is_empty() {
         return Err(TableError::Empty {
             file: file.to_owned(),
@@ -292,7 +312,7 @@ fn json(file: &Path, bytes: &[u8], layout: &Layout, lines: bool) -> Result<Raw, 
         .collect::<Vec<_>>();
     let width = names.len();
     let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
-    gather(file, &frame, places, None, &wanted, |number| {
+    gather(file, &frame, places, &wanted, |number| {
         names.get(number).cloned().unwrap_or_default()
     })
 }
@@ -427,7 +447,7 @@ fn parquet(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableErr
         format: Format::Parquet.to_string(),
         message,
     })?;
-    gather(file, &frame, Places::Rows, None, &wanted, name)
+    gather(file, &frame, Places::Rows, &wanted, name)
 }
 
 /// The columns that a file has.
@@ -457,6 +477,11 @@ impl Wanted {
             .map(|(number, _)| *number)
             .collect::<std::collections::BTreeSet<_>>()
             .into_iter()
+    }
+
+    fn label_column(&self) -> String {
+        let shown = self.label.as_ref().map(|(_, shown)| shown.clone());
+        shown.unwrap_or_default()
     }
 }
 
@@ -532,7 +557,6 @@ fn gather(
     file: &Path,
     frame: &DataFrame,
     places: Places,
-    unnamed_width: Option<usize>,
     wanted: &Wanted,
     name: impl Fn(usize) -> String,
 ) -> Result<Raw, TableError> {
@@ -550,27 +574,44 @@ fn gather(
                 message: e.to_string(),
             })
     };
-    let texts = |(number, shown): &(usize, String)| strings(file, &places, values(*number)?, shown);
+    let mut contents = String::new();
+    let mut texts = |(number, shown): &(usize, String)| {
+        strings(file, &places, values(*number)?, shown, &mut contents)
+    };
     let text = texts(&wanted.text)?;
-    let text_pair = wanted.text_pair.as_ref().map(texts).transpose()?;
+    let text_pair = wanted.text_pair.as_ref().map(&mut texts).transpose()?;
     let label = match &wanted.label {
-        Some((number, shown)) => Some(labels(file, &places, values(*number)?, shown)?),
+        Some((number, shown)) => {
+            let values = values(*number)?;
+            Some(labels(file, &places, values, shown, &mut contents)?)
+        }
         None => None,
     };
-    let label_column = wanted
-        .label
-        .as_ref()
-        .map(|(_, shown)| shown.clone())
-        .unwrap_or_default();
-    Ok(Raw {
+    let raw = Raw {
         file: file.to_owned(),
         places,
-        unnamed_width,
+        unnamed_width: None,
+        label_column: wanted.label_column(),
+        contents,
         text,
         text_pair,
         label,
-        label_column,
-    })
+    };
+    match &wanted.label {
+        Some((_, shown)) => no_empty_label(raw, shown),
+        None => Ok(raw),
+    }
+}
+
+fn no_empty_label(raw: Raw, column: &str) -> Result<Raw, TableError> {
+    let empty = raw.labels().and_then(|mut all| all.position(str::is_empty));
+    match empty {
+        Some(row) => Err(TableError::Null {
+            place: raw.places.of(&raw.file, row),
+            column: column.to_owned(),
+        }),
+        None => Ok(raw),
+    }
 }
 
 fn strings(
@@ -578,7 +619,8 @@ fn strings(
     places: &Places,
     values: &Values,
     column: &str,
-) -> Result<Vec<String>, TableError> {
+    contents: &mut String,
+) -> Result<Vec<Range<usize>>, TableError> {
     let null = |row| TableError::Null {
         place: places.of(file, row),
         column: column.to_owned(),
@@ -596,7 +638,7 @@ fn strings(
     strings
         .iter()
         .enumerate()
-        .map(|(row, text)| text.map(str::to_owned).ok_or_else(|| null(row)))
+        .map(|(row, text)| Ok(append(contents, text.ok_or_else(|| null(row))?)))
         .collect()
 }
 
@@ -605,7 +647,8 @@ fn labels(
     places: &Places,
     values: &Values,
     column: &str,
-) -> Result<Vec<String>, TableError> {
+    contents: &mut String,
+) -> Result<Vec<Range<usize>>, TableError> {
     let dtype = values.dtype();
     if dtype.is_float() {
         let numbers = guarded(|| values.cast(&DataType::Float64)?.f64().cloned());
@@ -648,14 +691,7 @@ fn labels(
     } else {
         guarded(|| values.cast(&DataType::String)).map_err(|_| wrong())?
     };
-    let labels = strings(file, places, &as_text, column)?;
-    match labels.iter().position(String::is_empty) {
-        Some(row) => Err(TableError::Null {
-            place: places.of(file, row),
-            column: column.to_owned(),
-        }),
-        None => Ok(labels),
-    }
+    strings(file, places, &as_text, column, contents)
 }
 
 fn describe(dtype: &DataType) -> String {

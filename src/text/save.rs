@@ -25,28 +25,31 @@ impl Tokenizer {
             path: folder.to_owned(),
             source,
         })?;
-        let write = |name: &str, text: String| files::write(&folder.join(name), text.as_bytes());
+        let write = |name: &str, text: &str| files::write(&folder.join(name), text.as_bytes());
         write("tokenizer.json", self.to_json())?;
         write(
             "tokenizer_config.json",
-            pretty(&self.config_json(max_length)),
+            &pretty(&self.config_json(max_length)),
         )?;
         write(
             "special_tokens_map.json",
-            pretty(&Value::Object(self.special_tokens())),
+            &pretty(&Value::Object(self.special_tokens())),
         )?;
         if let Some(lines) = self.vocab_txt() {
-            write("vocab.txt", lines)?;
+            write("vocab.txt", &lines)?;
         }
         Ok(())
     }
 
-    pub(super) fn to_json(&self) -> String {
-        let mut whole = self.words.clone();
-        whole.with_post_processor(self.template.clone());
-        whole
-            .to_string(false)
-            .expect("what was read as JSON can be written as JSON")
+    /// The whole tokenizer as a `tokenizer.json`, made when first asked for.
+    pub(super) fn to_json(&self) -> &str {
+        self.json.get_or_init(|| {
+            let mut whole = self.words.clone();
+            whole.with_post_processor(self.template.clone());
+            whole
+                .to_string(false)
+                .expect("what was read as JSON can be written as JSON")
+        })
     }
 
     fn special_tokens(&self) -> Map<String, Value> {
@@ -150,18 +153,16 @@ impl Tokenizer {
         if !matches!(self.words.get_model(), ModelWrapper::WordPiece(_)) {
             return None;
         }
-        let mut tokens: Vec<(u32, String)> = self
-            .words
-            .get_vocab(true)
-            .into_iter()
-            .map(|(name, id)| (id, name))
-            .collect();
-        tokens.sort_unstable();
-        let as_lines = tokens
-            .iter()
-            .enumerate()
-            .all(|(line, (id, name))| line == *id as usize && !name.contains(['\n', '\r']));
-        as_lines.then(|| tokens.into_iter().map(|(_, name)| name + "\n").collect())
+        let mut lines = String::new();
+        for id in 0..self.vocab_size as u32 {
+            let name = self.words.id_to_token(id)?;
+            if name.contains(['\n', '\r']) {
+                return None;
+            }
+            lines.push_str(&name);
+            lines.push('\n');
+        }
+        Some(lines)
     }
 }
 

@@ -217,6 +217,119 @@ proptest! {
     }
 }
 
+/// The long way, a row at a time: ids, types, and the length before truncation.
+fn in_one_go(
+    tokenizer: &Tokenizer,
+    (text, pair): &(String, Option<String>),
+    max_length: usize,
+) -> (Vec<u32>, Vec<u8>, u32) {
+    let (encoding, length) = tokenizer
+        .encoding(text, pair.as_deref(), max_length)
+        .unwrap();
+    let types = encoding.get_type_ids().iter().map(|id| *id as u8);
+    (encoding.get_ids().to_vec(), types.collect(), length as u32)
+}
+
+fn assert_short_way(tokenizer: &Tokenizer, rows: &[(String, Option<String>)], max_length: usize) {
+    assert!(tokenizer.by_words.is_some());
+    let encoded = tokenizer.encode(rows, max_length).unwrap();
+    for (row, texts) in rows.iter().enumerate() {
+        let short = (
+            encoded.ids(row).to_vec(),
+            encoded.type_ids(row).to_vec(),
+            encoded.full_lengths()[row],
+        );
+        assert_eq!(short, in_one_go(tokenizer, texts, max_length), "{texts:?}");
+    }
+}
+
+/// Words, marks, spaces, controls, accents, other scripts, added tokens whole and in parts.
+const AWKWARD: &str = r"([a-zA-Z0-9]{1,8}|[ \t\n\r\x0b\x0c\u{a0}\u{2028}\u{3000}]|[!-/:-@\[-`{-~]|red|fish|Fishes|unaffable|a{98,104}|[\x00-\x1f\x7f\u{ad}\u{200b}\u{fffd}]|[\u{300}-\u{303}]|[\u{c0}-\u{17f}\u{37e}\u{1fef}\u{130}\u{3a3}]|[\u{4e00}-\u{4e10}\u{3042}-\u{3046}\u{ac00}-\u{ac04}]|\[CLS\]|\[SEP\]|\[MASK\]|\[unk|CLS\]|\.\.\.|\u{201c}|\u{2019}|\u{1f41f}){0,12}";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn word_by_word_is_as_in_one_go(
+        rows in prop::collection::vec((AWKWARD, prop::option::of(AWKWARD)), 1..6),
+        max_length in 4usize..40,
+        lowercase in any::<bool>(),
+    ) {
+        let small = train::tests::small_tokenizer();
+        assert_short_way(&small, &rows, max_length);
+        let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[", "]", "!", "a", "##a", "Fish", "fish", "##es"];
+        let cased = Tokenizer::from_vocabulary(&tokens.map(str::to_owned), lowercase).unwrap();
+        assert_short_way(&cased, &rows, max_length);
+    }
+}
+
+#[test]
+fn word_by_word_is_as_in_one_go_with_a_whole_vocabulary() {
+    let Some(model) = minilm() else { return };
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for (route, tokenizer) in three_routes(&model) {
+        let row = (AWKWARD, prop::option::of(AWKWARD));
+        runner
+            .run(&prop::collection::vec(row, 1..40), |rows| {
+                assert_short_way(&tokenizer, &rows, 24);
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{route}: {error}"));
+    }
+}
+
+/// Every text of the data sets that are there.
+#[test]
+fn word_by_word_is_as_in_one_go_on_real_texts() {
+    let Some(assets) = assets() else { return };
+    let tokenizer = Tokenizer::open(&assets.join("models/all-MiniLM-L6-v2")).unwrap();
+    for file in [
+        "sst2/dev.tsv",
+        "sms_spam/SMSSpamCollection.tsv",
+        "ag_news/test.csv",
+        "go_emotions/dev.tsv",
+        "squad_v2/dev.json",
+    ] {
+        let Ok(text) = std::fs::read_to_string(assets.join("data").join(file)) else {
+            continue;
+        };
+        let rows: Vec<_> = text
+            .lines()
+            .take(2000)
+            .map(|line| (line.chars().take(2000).collect(), None))
+            .collect();
+        assert_short_way(&tokenizer, &rows, 64);
+    }
+}
+
+#[test]
+fn an_added_token_that_could_hide_in_words_takes_the_long_way() {
+    let Some(model) = minilm() else { return };
+    for (content, short) in [
+        ("fishx", false),
+        ("red [fishx]", false),
+        ("<é>", false),
+        ("<fishx>", true),
+    ] {
+        let mut json = json_at(&model.join("tokenizer.json"));
+        json["added_tokens"].as_array_mut().unwrap().push(json!({
+            "id": 30522, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": true, "special": false
+        }));
+        let folder = copy(&model, &["tokenizer_config.json"]);
+        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let tokenizer = Tokenizer::open(folder.path()).unwrap();
+        assert_eq!(tokenizer.by_words.is_some(), short, "{content}");
+        let rows = [("a red [fishx]ing <Fishx>, <fishx>s, <é>".to_owned(), None)];
+        let encoded = tokenizer.encode(&rows, 64).unwrap();
+        assert_eq!(
+            encoded.ids(0),
+            in_one_go(&tokenizer, &rows[0], 64).0,
+            "{content}"
+        );
+    }
+}
+
 #[test]
 fn a_max_length_without_room_for_text_is_an_error() {
     let tokenizer = train::tests::small_tokenizer();

@@ -5,9 +5,10 @@
 //!
 //! Deliberately absent: offsets into the text, which classification does not need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -22,9 +23,12 @@ use tokenizers::{Model, PostProcessor};
 
 use super::TextError;
 use super::files::{self, Config, Specials};
+use super::words::{Memo, Words};
 
 /// Rows between two calls of a progress callback.
-pub(super) const ROWS_AT_A_TIME: usize = 512;
+pub(super) const ROWS_AT_A_TIME: usize = 4096;
+/// Rows that a thread takes at once.
+const ROWS_A_JOB: usize = 64;
 
 /// A tokenizer that gives the ids which transformers gives for the same files.
 #[derive(Debug, Clone)]
@@ -32,12 +36,16 @@ pub struct Tokenizer {
     /// Without truncation, padding and template: those are applied here, row by row.
     pub(super) words: tokenizers::Tokenizer,
     pub(super) template: Option<PostProcessorWrapper>,
+    /// The short way to the same ids, where there is one.
+    pub(super) by_words: Option<Words>,
     pub(super) specials: Specials,
     pad_id: u32,
     unknown_id: Option<u32>,
     pub(super) vocab_size: usize,
     pub(super) model_max_length: Option<usize>,
     notes: Vec<String>,
+    /// See [`Tokenizer::to_json`].
+    pub(super) json: OnceLock<String>,
 }
 
 /// Token ids of many rows, one after the other, without padding.
@@ -93,12 +101,18 @@ impl Encoded {
     pub fn unknown(&self) -> usize {
         self.unknown
     }
-}
 
-struct Row {
-    ids: Vec<u32>,
-    type_ids: Vec<u8>,
-    full_length: usize,
+    /// Adds the rows of `more`, whose offsets lack the leading 0.
+    fn append(&mut self, more: Encoded) {
+        let so_far = self.ids.len() as u64;
+        self.offsets
+            .extend(more.offsets.iter().map(|end| so_far + end));
+        self.ids.extend_from_slice(&more.ids);
+        self.type_ids.extend_from_slice(&more.type_ids);
+        self.full_lengths.extend_from_slice(&more.full_lengths);
+        self.truncated += more.truncated;
+        self.unknown += more.unknown;
+    }
 }
 
 /// The parts of a `tokenizer.json` that tokenizers keeps to itself or takes lightly.
@@ -179,7 +193,7 @@ impl Tokenizer {
             let message = "its model cuts words at random (`dropout` or `alpha`); set that to null";
             return Err(broken(message.to_owned()));
         }
-        check_ids(&words.get_vocab(true)).map_err(broken)?;
+        let vocab_size = check_ids(&words).map_err(broken)?;
         for token in saved
             .added_tokens
             .iter()
@@ -229,23 +243,21 @@ impl Tokenizer {
         }
         words.with_post_processor(None::<PostProcessorWrapper>);
 
-        let vocab_size = words
-            .get_vocab(true)
-            .values()
-            .max()
-            .map_or(0, |id| *id as usize + 1);
         let unknown_id = words.token_to_id(&specials.unk);
-        let tokenizer = Tokenizer {
+        let mut tokenizer = Tokenizer {
             words,
             template,
+            by_words: None,
             specials,
             pad_id,
             unknown_id,
             vocab_size,
             model_max_length: config.model_max_length(),
             notes,
+            json: OnceLock::new(),
         };
         tokenizer.check_special_ids().map_err(broken)?;
+        tokenizer.by_words = Words::of(&tokenizer.words, tokenizer.template.as_ref());
         Ok(tokenizer)
     }
 
@@ -331,19 +343,19 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Tokenizer::encode`], and [`TextError::Interrupted`] when `on_rows` said so.
-    pub fn encode_columns(
+    pub fn encode_columns<T: AsRef<str> + Sync>(
         &self,
-        text: &[String],
-        text_pair: Option<&[String]>,
+        text: &[T],
+        text_pair: Option<&[T]>,
         max_length: usize,
         on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded, TextError> {
         let row = |row: usize| {
             (
-                text[row].as_str(),
+                text[row].as_ref(),
                 text_pair
                     .and_then(|pairs| pairs.get(row))
-                    .map(String::as_str),
+                    .map(AsRef::as_ref),
             )
         };
         self.encode_rows(text.len(), row, max_length, on_rows)
@@ -356,33 +368,41 @@ impl Tokenizer {
         max_length: usize,
         on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded, TextError> {
+        let bytes = |(text, pair): (&str, Option<&str>)| text.len() + pair.map_or(0, str::len);
+        let bytes = (0..rows).map(|row| bytes(text(row))).sum();
+        // One for each thread: they know different words, and give the same ids.
+        let memos: Vec<Mutex<Option<Memo>>> = (0..rayon::current_num_threads())
+            .map(|_| Mutex::default())
+            .collect();
+        let piece = |start: usize| {
+            let memo = rayon::current_thread_index().and_then(|thread| memos.get(thread));
+            let mut here = None;
+            let mut there = memo.map(|memo| memo.lock().unwrap_or_else(PoisonError::into_inner));
+            let memo = match &mut there {
+                Some(there) => &mut **there,
+                None => &mut here,
+            };
+            let memo = memo.get_or_insert_with(|| Memo::for_bytes(bytes));
+            let mut piece = Encoded::default();
+            for row in start..rows.min(start + ROWS_A_JOB) {
+                self.encode_row(row, text(row), max_length, memo, &mut piece)?;
+            }
+            piece.unknown = match self.unknown_id {
+                Some(unknown) => piece.ids.iter().filter(|id| **id == unknown).count(),
+                None => 0,
+            };
+            Ok(piece)
+        };
         let mut encoded = Encoded {
             offsets: vec![0],
             ..Encoded::default()
         };
         for start in (0..rows).step_by(ROWS_AT_A_TIME) {
             let end = rows.min(start + ROWS_AT_A_TIME);
-            let piece: Vec<Result<Row, TextError>> = (start..end)
-                .into_par_iter()
-                .map(|row| {
-                    let (text, pair) = text(row);
-                    self.encode_row(row, text, pair, max_length)
-                })
-                .collect();
-            for row in piece {
-                let row = row?;
-                encoded.truncated += usize::from(row.full_length > row.ids.len());
-                encoded.unknown += row
-                    .ids
-                    .iter()
-                    .filter(|id| Some(**id) == self.unknown_id)
-                    .count();
-                encoded
-                    .full_lengths
-                    .push(u32::try_from(row.full_length).unwrap_or(u32::MAX));
-                encoded.ids.extend_from_slice(&row.ids);
-                encoded.type_ids.extend_from_slice(&row.type_ids);
-                encoded.offsets.push(encoded.ids.len() as u64);
+            let jobs: Vec<usize> = (start..end).step_by(ROWS_A_JOB).collect();
+            let pieces: Vec<Result<Encoded, TextError>> = jobs.into_par_iter().map(piece).collect();
+            for piece in pieces {
+                encoded.append(piece?);
             }
             if on_rows(end - start).is_break() {
                 return Err(TextError::Interrupted);
@@ -394,26 +414,47 @@ impl Tokenizer {
     fn encode_row(
         &self,
         row: usize,
-        text: &str,
-        pair: Option<&str>,
+        (text, pair): (&str, Option<&str>),
         max_length: usize,
-    ) -> Result<Row, TextError> {
+        memo: &mut Memo,
+        encoded: &mut Encoded,
+    ) -> Result<(), TextError> {
         let added = self.added_tokens(pair.is_some());
         if max_length <= added {
             return Err(TextError::NoRoom { max_length, added });
         }
-        let (encoding, full_length) =
-            self.encoding(text, pair, max_length)
-                .map_err(|e| TextError::Row {
-                    row,
-                    message: e.to_string(),
-                })?;
-        Ok(Row {
-            ids: encoding.get_ids().to_vec(),
-            // `check_special_ids` has seen that every type id is a byte.
-            type_ids: encoding.get_type_ids().iter().map(|id| *id as u8).collect(),
-            full_length,
-        })
+        let refused = |e: tokenizers::Error| TextError::Row {
+            row,
+            message: e.to_string(),
+        };
+        let start = encoded.ids.len();
+        let full_length = match &self.by_words {
+            Some(words) => words
+                .encode(
+                    &self.words,
+                    (text, pair),
+                    max_length,
+                    memo,
+                    &mut encoded.ids,
+                    &mut encoded.type_ids,
+                )
+                .map_err(refused)?,
+            None => {
+                let (encoding, full_length) =
+                    self.encoding(text, pair, max_length).map_err(refused)?;
+                encoded.ids.extend_from_slice(encoding.get_ids());
+                // `check_special_ids` has seen that every type id is a byte.
+                let type_ids = encoding.get_type_ids().iter().map(|id| *id as u8);
+                encoded.type_ids.extend(type_ids);
+                full_length
+            }
+        };
+        encoded.truncated += usize::from(full_length > encoded.ids.len() - start);
+        encoded
+            .full_lengths
+            .push(u32::try_from(full_length).unwrap_or(u32::MAX));
+        encoded.offsets.push(encoded.ids.len() as u64);
+        Ok(())
     }
 
     /// The encoding, and its length before truncation.
@@ -458,9 +499,15 @@ impl Tokenizer {
 /// The largest vocabulary that any encoder here can have embeddings for.
 const MOST_IDS: u32 = 1 << 24;
 
-/// Each id belongs to one token, and none is so large that a table up to it would not fit.
-fn check_ids(vocabulary: &HashMap<String, u32>) -> Result<(), String> {
-    let mut ids: Vec<u32> = vocabulary.values().copied().collect();
+/// Each id belongs to one token, and none is so large that a table up to it would not fit. Returns one more than the
+/// largest.
+fn check_ids(words: &tokenizers::Tokenizer) -> Result<usize, String> {
+    let size = words.get_vocab_size(true);
+    // As many ids as tokens leave none for two.
+    if size <= MOST_IDS as usize && (0..size as u32).all(|id| words.id_to_token(id).is_some()) {
+        return Ok(size);
+    }
+    let mut ids: Vec<u32> = words.get_vocab(true).into_values().collect();
     ids.sort_unstable();
     if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("two tokens have the id {}", twice[0]));
@@ -469,7 +516,7 @@ fn check_ids(vocabulary: &HashMap<String, u32>) -> Result<(), String> {
         Some(&largest) if largest >= MOST_IDS => Err(format!(
             "its largest id is {largest}, and an encoder has at most {MOST_IDS} embeddings"
         )),
-        _ => Ok(()),
+        largest => Ok(largest.map_or(0, |&largest| largest as usize + 1)),
     }
 }
 

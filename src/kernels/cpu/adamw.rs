@@ -56,6 +56,8 @@ pub(crate) fn step(
     touched: &mut Touched,
     step: Step,
 ) {
+    let sizes = [means.len(), squares.len(), gradients.len()];
+    assert_eq!(sizes, [weights.len(); 3], "equal sizes");
     (
         weights.par_chunks_mut(CHUNK),
         means.par_chunks_mut(CHUNK),

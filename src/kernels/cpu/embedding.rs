@@ -26,9 +26,16 @@ pub(crate) struct Embedded {
 pub(crate) fn forward(lookups: [Lookup; 3], norm: Norm, dropout: Dropout) -> Embedded {
     let columns = norm.gamma.len();
     let tokens = lookups[0].indices.len();
-    let mut output = uninitialized(tokens * columns);
-    let mut normal = uninitialized(tokens * columns);
-    let mut inverse_deviation = uninitialized(tokens);
+    assert_eq!(norm.beta.len(), columns, "equal sizes");
+    assert!(
+        lookups.iter().all(|lookup| lookup.indices.len() == tokens),
+        "an entry a token"
+    );
+    // SAFETY: the loop below writes every row of all three.
+    let (mut output, mut normal, mut inverse_deviation) = unsafe {
+        let rows = || uninitialized(tokens * columns);
+        (rows(), rows(), uninitialized(tokens))
+    };
     let block = (ROWS * columns).max(1);
     (
         normal.par_chunks_mut(block),
@@ -84,6 +91,12 @@ pub(crate) fn back(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let columns = gamma.len();
     let block = (ROWS * columns).max(1);
+    assert_eq!(
+        gradient.len(),
+        inverse_deviation.len() * columns,
+        "whole rows"
+    );
+    assert_eq!(normal.len(), gradient.len(), "equal sizes");
     let parts: Vec<Vec<f32>> = (
         gradient.par_chunks_mut(block),
         normal.par_chunks(block),
@@ -122,7 +135,6 @@ pub(crate) fn back(
 
 /// Adds each token's row of `gradient` to the row of a table of `rows` that it took: `[rows, columns]`.
 pub(crate) fn scatter(gradient: &[f32], indices: &[u32], rows: usize, columns: usize) -> Vec<f32> {
-    // Fresh pages are zero and cost nothing until they are touched; most words occur in no batch.
     let mut table = vec![0.0f32; rows * columns];
     for (row, &index) in gradient.chunks_exact(columns.max(1)).zip(indices) {
         let at = index as usize * columns;

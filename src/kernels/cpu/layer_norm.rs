@@ -37,8 +37,15 @@ pub(crate) fn add_norm(
 ) -> Normalized {
     let columns = norm.gamma.len();
     let rows = input.len() / columns.max(1);
-    let mut output = uninitialized(input.len());
-    let mut inverse_deviation = uninitialized(rows);
+    assert_eq!(input.len(), rows * columns, "whole rows");
+    assert_eq!(
+        (residual.len(), norm.beta.len()),
+        (input.len(), columns),
+        "equal sizes"
+    );
+    // SAFETY: the sizes agree, so that the loop below writes every row of both.
+    let (mut output, mut inverse_deviation) =
+        unsafe { (uninitialized(input.len()), uninitialized(rows)) };
     let block = (ROWS * columns).max(1);
     (
         input.par_chunks_mut(block),
@@ -118,10 +125,17 @@ pub(crate) fn back(
 ) -> Back {
     let columns = gamma.len();
     let block = (ROWS * columns).max(1);
+    assert_eq!(
+        gradient.len(),
+        inverse_deviation.len() * columns,
+        "whole rows"
+    );
+    assert_eq!(normal.len(), gradient.len(), "equal sizes");
     let mut by_input = if dropout.is_none() {
         Vec::new()
     } else {
-        uninitialized(gradient.len())
+        // SAFETY: the sizes agree, so that every row is written below.
+        unsafe { uninitialized(gradient.len()) }
     };
     let work = |number: usize,
                 gradient: &mut [f32],

@@ -103,7 +103,8 @@ pub(crate) fn forward(input: &[f32], weight: &[f32], bias: &[f32], sizes: Sizes)
         inputs,
         outputs,
     } = sizes;
-    let mut output = uninitialized(rows * outputs);
+    // SAFETY: every row is set to the bias.
+    let mut output = unsafe { uninitialized(rows * outputs) };
     output
         .par_chunks_mut((outputs * sums::ROWS).max(1))
         .for_each(|block| {
@@ -127,7 +128,8 @@ pub(crate) fn by_input(gradient: &[f32], weight: &[f32], sizes: Sizes) -> Vec<f3
         inputs,
         outputs,
     } = sizes;
-    let mut result = uninitialized(rows * inputs);
+    // SAFETY: the product overwrites all of it.
+    let mut result = unsafe { uninitialized(rows * inputs) };
     let weight = Matrix::new(weight, inputs, outputs).transposed();
     multiply(
         Matrix::new(gradient, rows, outputs),
@@ -145,7 +147,8 @@ pub(crate) fn by_weight(input: &[f32], gradient: &[f32], sizes: Sizes) -> Vec<f3
         inputs,
         outputs,
     } = sizes;
-    let mut result = uninitialized(inputs * outputs);
+    // SAFETY: as above.
+    let mut result = unsafe { uninitialized(inputs * outputs) };
     let input = Matrix::new(input, rows, inputs).transposed();
     multiply(
         input,

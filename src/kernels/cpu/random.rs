@@ -106,6 +106,7 @@ fn hash(words: [u32; 2], column: u32) -> u32 {
     bits ^ (bits >> 16)
 }
 
+#[inline(always)]
 fn scramble(word: u32) -> u32 {
     let mut word = word;
     word = (word ^ (word >> 16)).wrapping_mul(FIRST);

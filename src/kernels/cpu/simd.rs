@@ -47,7 +47,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.5);
     let p = (p * r).mul_add(r, r) + 1.0;
     let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) << 23;
-    f32::from_bits((p.to_bits() as i32).wrapping_add(exponent) as u32)
+    let scaled = f32::from_bits((p.to_bits() as i32).wrapping_add(exponent) as u32);
+    if x.is_nan() { x } else { scaled }
 }
 
 /// The sum of `values`, in an order that depends on their number alone.
@@ -144,6 +145,14 @@ mod tests {
         assert!(exp(f32::MIN) < 1e-37);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
         assert!(exp(1e9).is_finite());
+        assert!(exp(f32::INFINITY).is_finite());
+        assert_eq!([exp(0.0), exp(-0.0), exp(1e-30), exp(-1e-30)], [1.0; 4]);
+    }
+
+    #[test]
+    fn exp_of_what_is_no_number_is_none() {
+        assert!(exp(f32::NAN).is_nan());
+        assert!(exp(f32::INFINITY - f32::INFINITY).is_nan());
     }
 
     #[test]

@@ -50,10 +50,16 @@ pub(crate) fn multiply<const WIDE: bool, const ADD: bool>(
     }
     assert!(columns.is_multiple_of(LANES) && columns <= width);
     assert!((rows - 1) * width + columns <= result.len());
-    if inner > 0 {
-        assert!((rows - 1) * a.by_row + (inner - 1) * a.by_column < a.values.len());
-        assert!((inner - 1) * b.width + columns <= b.values.len());
+    if inner == 0 {
+        if !ADD {
+            for row in result.chunks_mut(width).take(rows) {
+                row[..columns].fill(0.0);
+            }
+        }
+        return;
     }
+    assert!((rows - 1) * a.by_row + (inner - 1) * a.by_column < a.values.len());
+    assert!((inner - 1) * b.width + columns <= b.values.len());
     let mut column = 0;
     while column < columns {
         let double = WIDE && column + 2 * LANES <= columns;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 
 use super::*;
-use crate::learn::Padding;
 use crate::learn::batch::tests::Listed;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
@@ -204,17 +203,58 @@ fn equal_seeds_give_equal_weights_and_another_seed_gives_others() {
     assert_ne!(first, trained(2));
 }
 
+/// Rows and sizes that are large enough for every operation to be cut into pieces.
 #[test]
-fn one_and_two_threads_give_equal_weights() {
-    let train = toy(48, false);
+fn any_number_of_threads_gives_equal_weights() {
+    let row = |row: usize| {
+        let ids = (0..20 + row % 30).map(|place| 2 + (row * 7 + place * 3) as u32 % 30);
+        (ids.collect(), Some((row % 2) as u32))
+    };
+    let (train, names) = (Listed((0..128).map(row).collect()), names());
+    let scratch = ScratchSettings {
+        layers: 1,
+        hidden: 128,
+        heads: 4,
+        intermediate: None,
+        dropout: 0.1,
+        max_positions: 64,
+    };
     let trained = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| weights(&run(&train, None, &recipe()).unwrap().model))
+        let recipe = Recipe {
+            length: Length::Steps(2),
+            batch: BatchSettings {
+                size: 64,
+                ..BatchSettings::default()
+            },
+            ..recipe()
+        };
+        let head = HeadSettings {
+            pooling: model::Pooling::Mean,
+            ..HeadSettings::default()
+        };
+        let (model, _) =
+            Classifier::scratch(&scratch, VOCABULARY, &head, 2, 1, &Device::flex()).unwrap();
+        let material = Material {
+            max_length: 64,
+            ..material(&train, Some(&train), &names)
+        };
+        pool.install(|| {
+            let go_on = &mut |_: Event| ControlFlow::Continue(());
+            weights(
+                &fit(model, &material, &recipe, &Device::flex(), go_on)
+                    .unwrap()
+                    .model,
+            )
+        })
     };
-    assert_eq!(trained(1), trained(2));
+    let one = trained(1);
+    for threads in [2, 3] {
+        assert!(one == trained(threads), "{threads} threads");
+    }
 }
 
 #[test]
@@ -271,38 +311,88 @@ fn every_step_is_told_with_the_schedules_rate() {
     assert_eq!(found, expected);
 }
 
-#[test]
-fn padding_to_the_maximum_changes_nothing_but_rounding() {
+/// The steps that a training at this pace tells.
+fn told(pace: Pace, dropout: f64, recipe: &Recipe) -> (Vec<StepRecord>, Result<(), LearnError>) {
     let (train, names) = (toy(24, false), names());
-    let losses = |padding| {
-        let recipe = Recipe {
-            batch: BatchSettings {
-                padding,
-                ..recipe().batch
-            },
-            ..recipe()
-        };
-        let mut losses = Vec::new();
-        fit(
-            classifier(1, 0.0),
-            &material(&train, None, &names),
-            &recipe,
-            &Device::flex(),
-            &mut |event| {
-                if let Event::Step(record) = event {
-                    losses.push(record.loss);
-                }
-                ControlFlow::Continue(())
-            },
-        )
-        .unwrap();
-        losses
+    let mut records = Vec::new();
+    let fitted = fit_at(
+        pace,
+        classifier(1, dropout),
+        &material(&train, None, &names),
+        recipe,
+        &Device::flex(),
+        &mut |event| {
+            if let Event::Step(record) = event {
+                records.push(record.clone());
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    (records, fitted.map(|_| ()))
+}
+
+const AT_ONCE: Pace = Pace {
+    layout: Layout::Packed,
+    together: 1,
+};
+
+#[test]
+fn padding_changes_nothing_but_rounding() {
+    let losses = |layout| {
+        let (records, _) = told(Pace { layout, ..AT_ONCE }, 0.0, &recipe());
+        records
+            .into_iter()
+            .map(|record| record.loss)
+            .collect::<Vec<_>>()
     };
-    for (longest, full) in losses(Padding::Longest)
-        .into_iter()
-        .zip(losses(Padding::MaxLength))
-    {
-        assert!((longest - full).abs() < 1e-3, "{longest} is not {full}");
+    let packed = losses(Layout::Packed);
+    assert_eq!(packed.len(), 12);
+    for layout in [Layout::Padded { to: None }, Layout::Padded { to: Some(9) }] {
+        for (packed, padded) in packed.iter().zip(losses(layout)) {
+            assert!((packed - padded).abs() < 1e-3, "{padded} is not {packed}");
+        }
+    }
+}
+
+#[test]
+fn losses_that_are_read_together_are_those_read_at_once() {
+    let (at_once, _) = told(AT_ONCE, 0.1, &recipe());
+    for together in [5, 12, 100] {
+        let (later, _) = told(
+            Pace {
+                together,
+                ..AT_ONCE
+            },
+            0.1,
+            &recipe(),
+        );
+        assert_eq!(at_once, later);
+    }
+}
+
+#[test]
+fn steps_before_a_divergence_are_told_even_when_read_together() {
+    let recipe = Recipe {
+        optimizer: OptimizerSettings {
+            learning_rate: 1e30,
+            ..OptimizerSettings::default()
+        },
+        ..recipe()
+    };
+    let (at_once, end) = told(AT_ONCE, 0.1, &recipe);
+    let (later, end_later) = told(
+        Pace {
+            together: 10,
+            ..AT_ONCE
+        },
+        0.1,
+        &recipe,
+    );
+    assert!(!at_once.is_empty());
+    assert_eq!(at_once, later);
+    for end in [end, end_later] {
+        let first = at_once.len() as u64 + 1;
+        assert!(matches!(end, Err(LearnError::Diverged { step, .. }) if step == first));
     }
 }
 

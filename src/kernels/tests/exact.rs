@@ -1,0 +1,197 @@
+//! The compositions, and with them the fused forms, against 64-bit arithmetic written out from the definitions.
+//!
+//! GELU is checked where it is computed, in `cpu::gelu`.
+
+use super::*;
+
+/// Of one largest value in a tensor: the fused forms are to be this near to the true numbers.
+const NEAR: f32 = 3e-6;
+
+fn wide(matrix: &Matrix) -> Vec<f64> {
+    matrix.values.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Both forms of the case against output and gradients in 64 bits.
+fn check(case: &Case, output: &[f64], gradients: &[Vec<f64>]) {
+    let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
+    for (which, form) in [("fused", &case.fused), ("composed", &case.composed)] {
+        let found = case.back(form, &Device::flex());
+        let what = format!("{which} {}", case.name);
+        close_to(&what, &found.output, &narrow(output), NEAR);
+        assert_eq!(found.gradients.len(), gradients.len());
+        for (input, (found, wanted)) in found.gradients.iter().zip(gradients).enumerate() {
+            let what = format!("{what}: gradient by input {input}");
+            close_to(&what, found.as_ref().unwrap(), &narrow(wanted), NEAR);
+        }
+    }
+}
+
+#[test]
+fn linear_gives_what_its_definition_says() {
+    let mut random = Random(61);
+    let (rows, inputs, outputs) = (17, 33, 20);
+    let case = linear_case(&mut random, rows, inputs, outputs);
+    let [x, w, b] = [0, 1, 2].map(|which| wide(&case.inputs[which]));
+    let flow = wide(&case.flow);
+    let mut output = vec![0.0; rows * outputs];
+    let mut by_x = vec![0.0; rows * inputs];
+    let mut by_w = vec![0.0; inputs * outputs];
+    let mut by_b = vec![0.0; outputs];
+    for row in 0..rows {
+        for to in 0..outputs {
+            let g = flow[row * outputs + to];
+            output[row * outputs + to] += b[to];
+            by_b[to] += g;
+            for from in 0..inputs {
+                output[row * outputs + to] += x[row * inputs + from] * w[from * outputs + to];
+                by_x[row * inputs + from] += g * w[from * outputs + to];
+                by_w[from * outputs + to] += g * x[row * inputs + from];
+            }
+        }
+    }
+    check(&case, &output, &[by_x, by_w, by_b]);
+}
+
+/// A row of LayerNorm: the output, and the gradient by what is normalised. Adds to those by gamma and beta.
+fn normalized(
+    sum: &[f64],
+    flow: &[f64],
+    [gamma, beta]: [&[f64]; 2],
+    [by_gamma, by_beta]: [&mut [f64]; 2],
+) -> (Vec<f64>, Vec<f64>) {
+    let width = sum.len() as f64;
+    let mean = sum.iter().sum::<f64>() / width;
+    let variance = sum.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width;
+    let deviation = (variance + 1e-12).sqrt();
+    let normal: Vec<f64> = sum.iter().map(|x| (x - mean) / deviation).collect();
+    let columns = 0..sum.len();
+    let output = columns
+        .clone()
+        .map(|at| normal[at] * gamma[at] + beta[at])
+        .collect();
+    let by_normal: Vec<f64> = columns.clone().map(|at| flow[at] * gamma[at]).collect();
+    let average = by_normal.iter().sum::<f64>() / width;
+    let products = by_normal.iter().zip(&normal).map(|(g, x)| g * x);
+    let slope = products.sum::<f64>() / width;
+    let by_sum = columns
+        .clone()
+        .map(|at| (by_normal[at] - average - normal[at] * slope) / deviation)
+        .collect();
+    for at in columns {
+        by_gamma[at] += flow[at] * normal[at];
+        by_beta[at] += flow[at];
+    }
+    (output, by_sum)
+}
+
+#[test]
+fn dropout_add_layer_norm_gives_what_its_definition_says() {
+    let mut random = Random(62);
+    let (rows, columns) = (70, 50);
+    for drop in [Dropout::NONE, Dropout::new(0.3, 1, 2, 3)] {
+        let case = layer_norm_case(&mut random, rows, columns, drop);
+        let [x, residual, gamma, beta] = [0, 1, 2, 3].map(|which| wide(&case.inputs[which]));
+        let flow = wide(&case.flow);
+        let (mut output, mut by_x, mut by_residual) = (vec![], vec![], vec![]);
+        let (mut by_gamma, mut by_beta) = (vec![0.0; columns], vec![0.0; columns]);
+        for row in 0..rows {
+            let cells = row * columns..(row + 1) * columns;
+            let factors: Vec<f64> = (0..columns)
+                .map(|column| f64::from(drop.row(row).factor(column)))
+                .collect();
+            let sum: Vec<f64> = x[cells.clone()]
+                .iter()
+                .zip(&residual[cells.clone()])
+                .zip(&factors)
+                .map(|((x, residual), factor)| x * factor + residual)
+                .collect();
+            let (y, by_sum) = normalized(
+                &sum,
+                &flow[cells],
+                [&gamma, &beta],
+                [&mut by_gamma, &mut by_beta],
+            );
+            output.extend(y);
+            by_x.extend(by_sum.iter().zip(&factors).map(|(g, factor)| g * factor));
+            by_residual.extend(by_sum);
+        }
+        check(&case, &output, &[by_x, by_residual, by_gamma, by_beta]);
+    }
+}
+
+#[test]
+fn attention_gives_what_its_definition_says() {
+    let mut random = Random(63);
+    let (heads, size) = (3, 16);
+    let spans = Spans::packed([7, 1, 20, 70]);
+    for drop in [Dropout::NONE, Dropout::new(0.3, 1, 2, 3)] {
+        let case = attention_case(&mut random, &spans, heads, size, drop);
+        let [q, k, v] = [0, 1, 2].map(|which| wide(&case.inputs[which]));
+        let flow = wide(&case.flow);
+        let zeros = || vec![0.0; q.len()];
+        let (mut output, mut by_q, mut by_k, mut by_v) = (zeros(), zeros(), zeros(), zeros());
+        let scale = 1.0 / (size as f64).sqrt();
+        for text in spans.texts() {
+            for head in 0..heads {
+                let cells = |row: usize| {
+                    let start = (row * heads + head) * size;
+                    start..start + size
+                };
+                let dot = |a: &[f64], i: usize, b: &[f64], j: usize| -> f64 {
+                    let pairs = a[cells(i)].iter().zip(&b[cells(j)]);
+                    pairs.map(|(x, y)| x * y).sum()
+                };
+                for i in text.clone() {
+                    let scores: Vec<f64> =
+                        text.clone().map(|j| dot(&q, i, &k, j) * scale).collect();
+                    let top = scores.iter().copied().fold(f64::MIN, f64::max);
+                    let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+                    let chances: Vec<f64> = scores
+                        .iter()
+                        .map(|score| (score - top).exp() / total)
+                        .collect();
+                    let mask = drop.row(i * heads + head);
+                    let factors: Vec<f64> = (0..text.len())
+                        .map(|column| f64::from(mask.factor(column)))
+                        .collect();
+                    let by_chances: Vec<f64> = text
+                        .clone()
+                        .zip(&factors)
+                        .map(|(j, factor)| dot(&flow, i, &v, j) * factor)
+                        .collect();
+                    let pairs = chances.iter().zip(&by_chances);
+                    let average: f64 = pairs.map(|(chance, by)| chance * by).sum();
+                    for (place, j) in text.clone().enumerate() {
+                        let weight = chances[place] * factors[place];
+                        let by_score = chances[place] * (by_chances[place] - average) * scale;
+                        for (at_i, at_j) in cells(i).zip(cells(j)) {
+                            output[at_i] += weight * v[at_j];
+                            by_v[at_j] += weight * flow[at_i];
+                            by_q[at_i] += by_score * k[at_j];
+                            by_k[at_j] += by_score * q[at_i];
+                        }
+                    }
+                }
+            }
+        }
+        check(&case, &output, &[by_q, by_k, by_v]);
+    }
+}
+
+#[test]
+fn dropout_multiplies_by_its_factors() {
+    let mut random = Random(64);
+    let drop = Dropout::new(0.3, 1, 2, 3);
+    let case = dropout_case(&mut random, 40, 30, drop);
+    let times = |values: &[f32]| -> Vec<f64> {
+        let rows = values.chunks(30).enumerate();
+        rows.flat_map(|(row, values)| {
+            let mask = drop.row(row);
+            let columns = values.iter().enumerate();
+            columns.map(move |(column, x)| f64::from(x * mask.factor(column)))
+        })
+        .collect()
+    };
+    let (output, by_input) = (times(&case.inputs[0].values), times(&case.flow.values));
+    check(&case, &output, &[by_input]);
+}
