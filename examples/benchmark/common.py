@@ -43,8 +43,9 @@ class Finished:
     stdout: str
 
     def answer(self) -> Any:
-        """The JSON of its last line."""
-        return json.loads(self.stdout.splitlines()[-1])
+        """The last JSON object on its stdout."""
+        text = f"\n{self.stdout}"
+        return json.loads(text[text.rindex("\n{") :])
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def peaks(ours: Iterable[Finished], theirs: Iterable[Finished]) -> tuple[int, in
 
 
 def describe_machine() -> str:
-    """One line: what ran where."""
+    """One line: what ran where, and how busy it was there. Other work disturbs the times of both sides, not equally."""
     versions = []
     for package in PACKAGES:
         try:
@@ -166,7 +167,8 @@ def describe_machine() -> str:
         if line.startswith("model name"):
             cpu = line.partition(":")[2].strip()
             break
-    return f"refit {commit or 'of no commit'}; {', '.join(versions)}; {THREADS} threads of {cpu}"
+    busy = f"load average {os.getloadavg()[0]:.1f} before it began"
+    return f"refit {commit or 'of no commit'}; {', '.join(versions)}; {THREADS} threads of {cpu}; {busy}"
 
 
 def print_table(rows: Sequence[Row]) -> None:

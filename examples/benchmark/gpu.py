@@ -7,7 +7,8 @@ each.
 
 Before the table come, for each side, the tokens a second and the share of the 790 TFLOP/s that an H200 was seen to give
 in bf16. A step's model FLOPs are 6 x (the layers' parameters) x tokens, and 12 x layers x hidden x length x tokens for
-attention. Of the table, eager PyTorch counts for the last line: in bf16, unless only `fp32` is asked for.
+attention. Of the table, eager PyTorch counts for the last line: in bf16, or in fp32 where only that is measured. A
+precision that this refit does not train in is left out, and the output says so.
 
 Needs a refit built with `--features cuda`, and a PyTorch that finds the same GPU. This script has not been run on a GPU
 yet.
@@ -71,7 +72,10 @@ SHAPES = (("BERT-base", BERT_BASE, 32, 128), ("BERT-base", BERT_BASE, 16, 512), 
 def compare(words: list[str], repetitions: int | None) -> list[Row]:
     need("torch")
     _need_cuda()
-    precisions = [precision for precision in PARTS if precision in words] or list(PARTS)
+    asked = [precision for precision in PARTS if precision in words] or list(PARTS)
+    precisions = [precision for precision in asked if _trains_in(precision)]
+    if not precisions:
+        raise UsageError(f"this refit does not train in {asked[0]}")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -133,6 +137,20 @@ def _need_cuda() -> None:
     finds = [PYTHON, "-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"]
     if subprocess.run(finds, check=False).returncode != 0:
         raise UsageError("PyTorch finds no CUDA device here, so there is nothing to compare")
-    asked = subprocess.run([binary("measure"), "device", "cuda"], capture_output=True, text=True, check=False)
-    if asked.returncode != 0:
-        raise UsageError(f"refit cannot use a GPU here: {asked.stderr.strip()}")
+    complaint = _complaint()
+    if complaint:
+        raise UsageError(f"refit cannot use a GPU here: {complaint}")
+
+
+def _trains_in(precision: str) -> bool:
+    complaint = _complaint("--precision", precision)
+    if complaint:
+        print(f"{precision} is left out: {complaint}")
+    return not complaint
+
+
+def _complaint(*options: str) -> str:
+    """What refit says against the GPU with these options; nothing where it can be had."""
+    command = [binary("measure"), "device", "cuda", *options]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stderr.strip() if asked.returncode else ""
