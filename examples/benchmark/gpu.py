@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import step
-from common import PYTHON, Row, UsageError, binary, in_turn, need
+from common import PYTHON, Command, Row, UsageError, binary, in_turn, need
 
 PARTS = ("bf16", "fp32")
 TIMED_STEPS = 40
@@ -151,6 +151,6 @@ def _trains_in(precision: str) -> bool:
 
 def _complaint(*options: str) -> str:
     """What refit says against the GPU with these options; nothing where it can be had."""
-    command = [binary("measure"), "device", "cuda", *options]
+    command: Command = [binary("measure"), "device", "cuda", *options]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     return asked.stderr.strip() if asked.returncode else ""

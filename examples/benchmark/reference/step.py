@@ -32,9 +32,10 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(13)
-    # A GPU's kernels elsewhere use TF32 for float32; the comparison is the harder with it.
-    torch.set_float32_matmul_precision("high")
     device = torch.device(arguments.device)
+    if device.type == "cuda":
+        # TF32 where float32 is asked for: the harder comparison.
+        torch.set_float32_matmul_precision("high")
     model = load(arguments.encoder).to(device).train()
     optimizer = torch.optim.AdamW(groups(model), lr=5e-5, fused=True)
     step = torch.compile(model) if arguments.compile else model
