@@ -191,7 +191,7 @@ fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
 /// Lengths are rounded up to a multiple of this where batches are padded: few shapes, little padding.
 const ROUND: usize = 16;
 
-/// Tokens in a batch from which on a CPU answers no faster, while memory goes on to grow.
+/// Tokens in a batch on a CPU: enough to keep all its cores busy, few enough for memory not to grow with the settings.
 const CACHED: usize = 4096;
 
 /// How the rows of a batch are laid out.
