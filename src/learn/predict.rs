@@ -25,7 +25,7 @@ pub struct Predictions {
 }
 
 /// Asks `model` (on `device`, without autodiff) about every row, in batches of at most `tokens` tokens with their padding
-/// (on a CPU at most a few thousand, and anywhere at least one row). `on_rows` is told how many rows were just done, and may say stop.
+/// (on a CPU at most about a thousand, and anywhere at least one row). `on_rows` is told how many rows were just done, and may say stop.
 ///
 /// # Errors
 /// [`LearnError::Interrupted`] when told to stop, [`LearnError::Device`] when the device fails.
