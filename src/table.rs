@@ -19,8 +19,9 @@ use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, InitHashMaps, IntoColumn, NamedFrom, ParquetReader, ParquetWriter,
-    PlHashMap, PlHashSet, SerReader, Series,
+    Column, DataFrame, DataType, Float64Type, InitHashMaps, IntoColumn, ListChunked, NamedFrom,
+    ParquetReader, ParquetWriter, PlHashMap, PlHashSet, PolarsDataType, SerReader, Series,
+    StringType, UInt32Type,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +32,13 @@ const ROW_BITS: u32 = 40;
 
 /// Labelled text in named splits (`train`, `validation`, `test`, `more.NAME`).
 ///
-/// Columns of each frame: `id` u64 (unique within the split), `copy` u32 (0 = as loaded, n = nth augmented copy), `text`
-/// str, optionally `text_pair` str, optionally `label` u32 (an index into `label_names`).
-#[derive(Debug, Clone, PartialEq)]
+/// The columns of a frame are the fields of [`Texts`]; all but `id`, `copy` and `text` may be absent.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
+    /// The names behind the numbers in `label`, `labels` and `tags`.
     pub label_names: Option<Vec<String>>,
+    /// The names of the numbers in `target`.
+    pub target_names: Option<Vec<String>>,
     pub splits: BTreeMap<String, DataFrame>,
 }
 
@@ -44,6 +47,8 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 struct Contents {
     label_names: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_names: Option<Vec<String>>,
     splits: BTreeMap<String, usize>,
 }
 
@@ -55,6 +60,7 @@ impl Table {
     pub fn save(&self, folder: &Path) -> Result<(), TableError> {
         let contents = Contents {
             label_names: self.label_names.clone(),
+            target_names: self.target_names.clone(),
             splits: self
                 .splits
                 .iter()
@@ -97,22 +103,65 @@ impl Table {
         }
         Ok(Table {
             label_names: contents.label_names,
+            target_names: contents.target_names,
             splits,
         })
     }
 }
 
 /// The rows of one split as plain vectors of equal length, with texts of their own or (`&str`) borrowed ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// What a row asks for shows in what it has: `words` are to be tagged one by one, `answers` stand in the text pair, which
+/// then is the context of the question in `text`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Texts<T = String> {
     /// Unique within the split, and the same for the same row in every run.
     pub id: Vec<u64>,
     /// 0 = as loaded, n = nth augmented copy.
     pub copy: Vec<u32>,
+    /// Of rows with `words`, these with a space between; of rows with `context`s, the question.
     pub text: Vec<T>,
     pub text_pair: Option<Vec<T>>,
     /// Indices into the table's label names.
     pub label: Option<Vec<u32>>,
+    /// For rows with any number of labels: indices into the table's label names, ascending, each once.
+    pub labels: Option<Vec<Vec<u32>>>,
+    /// For rows with numbers to predict: one for each of the table's target names, all finite.
+    pub target: Option<Vec<Vec<f64>>>,
+    /// Texts that come cut into words.
+    pub words: Option<Vec<Vec<T>>>,
+    /// A tag for each of `words`: indices into the table's label names.
+    pub tags: Option<Vec<Vec<u32>>>,
+    /// Where the text pair answers the text. A row without an answer is a question that the context does not answer.
+    pub answers: Option<Vec<Vec<Answer<T>>>>,
+    /// What the file calls the row.
+    pub name: Option<Vec<T>>,
+}
+
+/// An answer in a context: `text` stands there from character `start` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T = String> {
+    /// In Unicode characters from the beginning of the context.
+    pub start: u32,
+    pub text: T,
+}
+
+impl<T> Default for Texts<T> {
+    fn default() -> Self {
+        Texts {
+            id: Vec::new(),
+            copy: Vec::new(),
+            text: Vec::new(),
+            text_pair: None,
+            label: None,
+            labels: None,
+            target: None,
+            words: None,
+            tags: None,
+            answers: None,
+            name: None,
+        }
+    }
 }
 
 impl<T: AsRef<str> + Clone> Texts<T> {
@@ -141,34 +190,82 @@ impl<T: AsRef<str> + Clone> Texts<T> {
                 .filter_map(|&row| from.get(row).cloned())
                 .collect()
         }
+        fn pick_if<T: Clone>(from: &Option<Vec<T>>, rows: &[usize]) -> Option<Vec<T>> {
+            from.as_ref().map(|from| pick(from, rows))
+        }
         Texts {
             id: pick(&self.id, rows),
             copy: pick(&self.copy, rows),
             text: pick(&self.text, rows),
-            text_pair: self.text_pair.as_ref().map(|pairs| pick(pairs, rows)),
-            label: self.label.as_ref().map(|labels| pick(labels, rows)),
+            text_pair: pick_if(&self.text_pair, rows),
+            label: pick_if(&self.label, rows),
+            labels: pick_if(&self.labels, rows),
+            target: pick_if(&self.target, rows),
+            words: pick_if(&self.words, rows),
+            tags: pick_if(&self.tags, rows),
+            answers: pick_if(&self.answers, rows),
+            name: pick_if(&self.name, rows),
         }
     }
 
-    /// As a frame of a [`Table`].
+    /// As a frame of a [`Table`]. An answer becomes an item of `answer_start` and one of `answer_text`.
     ///
     /// # Errors
     /// Columns of unequal length.
     pub fn to_frame(&self) -> Result<DataFrame, TableError> {
-        let texts = |name: &str, texts: &[T]| {
-            let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-            Series::new(name.into(), texts.as_slice()).into_column()
+        fn series<'a, T: AsRef<str> + 'a>(texts: impl IntoIterator<Item = &'a T>) -> Series {
+            let texts: Vec<&str> = texts.into_iter().map(AsRef::as_ref).collect();
+            Series::new(Default::default(), texts.as_slice())
+        }
+        let strings = |name: &str, texts: &[T]| series(texts).with_name(name.into()).into_column();
+        let lists = |name: &str, lists: Vec<Series>, inner: &DataType| {
+            let empty = || Series::new_empty(name.into(), &DataType::List(Box::new(inner.clone())));
+            let lists = match lists.is_empty() {
+                true => empty(),
+                false => Series::new(name.into(), lists),
+            };
+            lists.into_column()
         };
         let mut columns = vec![
             Series::new("id".into(), self.id.as_slice()).into_column(),
             Series::new("copy".into(), self.copy.as_slice()).into_column(),
-            texts("text", &self.text),
+            strings("text", &self.text),
         ];
         if let Some(pairs) = &self.text_pair {
-            columns.push(texts("text_pair", pairs));
+            columns.push(strings("text_pair", pairs));
         }
         if let Some(labels) = &self.label {
             columns.push(Series::new("label".into(), labels.as_slice()).into_column());
+        }
+        for (name, numbers) in [("labels", &self.labels), ("tags", &self.tags)] {
+            if let Some(numbers) = numbers {
+                let numbers = numbers.iter();
+                let numbers = numbers.map(|list| Series::new(Default::default(), list.as_slice()));
+                columns.push(lists(name, numbers.collect(), &DataType::UInt32));
+            }
+        }
+        if let Some(target) = &self.target {
+            let target = target.iter();
+            let target = target.map(|list| Series::new(Default::default(), list.as_slice()));
+            columns.push(lists("target", target.collect(), &DataType::Float64));
+        }
+        if let Some(words) = &self.words {
+            let words = words.iter().map(series).collect();
+            columns.push(lists("words", words, &DataType::String));
+        }
+        if let Some(answers) = &self.answers {
+            let starts = answers.iter().map(|answers| {
+                let starts = answers.iter().map(|answer| answer.start);
+                Series::new(Default::default(), starts.collect::<Vec<_>>())
+            });
+            let texts = answers
+                .iter()
+                .map(|answers| series(answers.iter().map(|answer| &answer.text)));
+            columns.push(lists("answer_start", starts.collect(), &DataType::UInt32));
+            columns.push(lists("answer_text", texts.collect(), &DataType::String));
+        }
+        if let Some(names) = &self.name {
+            columns.push(strings("name", names));
         }
         frame(columns)
     }
@@ -189,7 +286,12 @@ pub fn origin(id: u64) -> u64 {
 /// # Errors
 /// A column that is missing, of another type, or has nulls.
 pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
-    let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+    let own = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let own_answer = |answer: Answer<&str>| Answer {
+        start: answer.start,
+        text: answer.text.to_owned(),
+    };
+    let own_answers = |answers: Vec<_>| answers.into_iter().map(own_answer).collect();
     let rows = borrowed(frame)?;
     Ok(Texts {
         id: rows.id,
@@ -197,6 +299,14 @@ pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
         text: own(rows.text),
         text_pair: rows.text_pair.map(own),
         label: rows.label,
+        labels: rows.labels,
+        target: rows.target,
+        words: rows.words.map(|rows| rows.into_iter().map(own).collect()),
+        tags: rows.tags,
+        answers: rows
+            .answers
+            .map(|rows| rows.into_iter().map(own_answers).collect()),
+        name: rows.name.map(own),
     })
 }
 
@@ -205,10 +315,9 @@ pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
 /// # Errors
 /// As [`texts`].
 pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
+    let wrong = |e| TableError::damaged(Path::new("table"), e);
     let column = |name: &str| {
-        let column = frame
-            .column(name)
-            .map_err(|e| TableError::damaged(Path::new("table"), e))?;
+        let column = frame.column(name).map_err(wrong)?;
         if column.null_count() > 0 {
             return Err(TableError::damaged(
                 Path::new("table"),
@@ -217,28 +326,47 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
         }
         Ok(column)
     };
-    let wrong = |e| TableError::damaged(Path::new("table"), e);
-    let numbers = |name: &str| {
-        Ok(column(name)?
-            .u32()
-            .map_err(wrong)?
-            .iter()
-            .flatten()
-            .collect::<Vec<u32>>())
-    };
-    let strings = |name: &str| {
-        Ok(column(name)?
-            .str()
-            .map_err(wrong)?
-            .iter()
-            .flatten()
-            .collect::<Vec<&str>>())
-    };
     let has = |name: &str| {
         frame
             .get_column_names()
             .iter()
             .any(|found| found.as_str() == name)
+    };
+    let numbers = |name: &str| {
+        let numbers = column(name)?.u32().map_err(wrong)?;
+        Ok(numbers.iter().flatten().collect::<Vec<u32>>())
+    };
+    let strings = |name: &str| {
+        let strings = column(name)?.str().map_err(wrong)?;
+        Ok(strings.iter().flatten().collect::<Vec<&str>>())
+    };
+    let lists = |name: &str| column(name)?.list().map_err(wrong);
+    let misfit = |name: &str| {
+        let message = format!("column `{name}` holds lists of another type, or with nulls");
+        TableError::damaged(Path::new("table"), message)
+    };
+    let number_lists = |name: &str| {
+        let value = |array: &ArrayOf<UInt32Type>, place| array.value(place);
+        items(lists(name)?, value).ok_or_else(|| misfit(name))
+    };
+    fn text_at(array: &ArrayOf<StringType>, place: usize) -> &str {
+        array.value(place)
+    }
+    let string_lists = |name: &str| items(lists(name)?, text_at).ok_or_else(|| misfit(name));
+    let answers = || {
+        let (starts, texts) = (number_lists("answer_start")?, string_lists("answer_text")?);
+        if !starts.iter().map(Vec::len).eq(texts.iter().map(Vec::len)) {
+            return Err(misfit("answer_start"));
+        }
+        let pair = |(starts, texts): (Vec<u32>, Vec<_>)| {
+            let both = starts.into_iter().zip(texts);
+            both.map(|(start, text)| Answer { start, text }).collect()
+        };
+        Ok(starts.into_iter().zip(texts).map(pair).collect::<Vec<_>>())
+    };
+    let target = || {
+        let value = |array: &ArrayOf<Float64Type>, place| array.value(place);
+        items(lists("target")?, value).ok_or_else(|| misfit("target"))
     };
     Ok(Texts {
         id: column("id")?
@@ -249,17 +377,37 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
             .collect(),
         copy: numbers("copy")?,
         text: strings("text")?,
-        text_pair: if has("text_pair") {
-            Some(strings("text_pair")?)
-        } else {
-            None
-        },
-        label: if has("label") {
-            Some(numbers("label")?)
-        } else {
-            None
-        },
+        text_pair: has("text_pair").then(|| strings("text_pair")).transpose()?,
+        label: has("label").then(|| numbers("label")).transpose()?,
+        labels: has("labels").then(|| number_lists("labels")).transpose()?,
+        target: has("target").then(target).transpose()?,
+        words: has("words").then(|| string_lists("words")).transpose()?,
+        tags: has("tags").then(|| number_lists("tags")).transpose()?,
+        answers: has("answer_start").then(answers).transpose()?,
+        name: has("name").then(|| strings("name")).transpose()?,
     })
+}
+
+type ArrayOf<T> = <T as PolarsDataType>::Array;
+
+/// The items of each list, as `value` reads them; none where they are of another type or not all there.
+fn items<'a, A: 'static, V>(
+    lists: &'a ListChunked,
+    value: impl Fn(&'a A, usize) -> V,
+) -> Option<Vec<Vec<V>>> {
+    let mut all = Vec::with_capacity(lists.len());
+    for chunk in lists.downcast_iter() {
+        let values = chunk.values();
+        let array = values.as_any().downcast_ref::<A>()?;
+        for bounds in chunk.offsets().windows(2) {
+            let places = bounds[0] as usize..bounds[1] as usize;
+            if values.null_count() > 0 && places.clone().any(|place| values.is_null(place)) {
+                return None;
+            }
+            all.push(places.map(|place| value(array, place)).collect());
+        }
+    }
+    Some(all)
 }
 
 /// Rows of `other` whose text (and text pair) occurs in `train` too, each with the first such row of `train`.
@@ -359,6 +507,7 @@ mod tests {
             text: vec!["ein Satz".into(), String::new(), "línea\n\"dos\"".into()],
             text_pair: Some(vec!["a".into(), "b".into(), "c".into()]),
             label: Some(vec![1, 0, 1]),
+            ..Texts::default()
         }
     }
 
@@ -370,6 +519,7 @@ mod tests {
                 ("more.odd".to_owned(), sample().to_frame().unwrap()),
             ]
             .into(),
+            ..Table::default()
         }
     }
 
@@ -393,13 +543,47 @@ mod tests {
         assert_eq!(texts(&bare.to_frame().unwrap()).unwrap(), bare);
     }
 
+    #[test]
+    fn lists_survive_a_frame_also_empty_ones() {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let answer = |start, text: &str| Answer {
+            start,
+            text: text.to_owned(),
+        };
+        let full = Texts {
+            labels: Some(vec![vec![0, 2], vec![], vec![1]]),
+            target: Some(vec![vec![0.5, -1.0], vec![1e-300, 3.0], vec![0.0, 0.0]]),
+            words: Some(vec![own(&["ein", "Satz"]), vec![], own(&["línea"])]),
+            tags: Some(vec![vec![1, 0], vec![], vec![3]]),
+            answers: Some(vec![
+                vec![],
+                vec![answer(2, "é"), answer(7, "")],
+                vec![answer(0, "c")],
+            ]),
+            name: Some(own(&["x", "", "y"])),
+            ..sample()
+        };
+        for rows in [vec![0, 1, 2], vec![1], vec![]] {
+            let some = full.take(&rows);
+            assert_eq!(texts(&some.to_frame().unwrap()).unwrap(), some, "{rows:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let saved = Table {
+            splits: [("train".to_owned(), full.to_frame().unwrap())].into(),
+            ..table(&full)
+        };
+        saved.save(folder.path()).unwrap();
+        let opened = Table::open(folder.path()).unwrap();
+        assert_eq!(texts(&opened.splits["train"]).unwrap(), full);
+    }
+
     fn many() -> Texts {
         Texts {
             id: (0..300_000).collect(),
             copy: vec![0; 300_000],
             text: (0..300_000).map(|n| format!("row {}", n % 1_000)).collect(),
-            text_pair: None,
             label: Some((0..300_000).map(|n| n % 2).collect()),
+            ..Texts::default()
         }
     }
 

@@ -206,6 +206,7 @@ impl Stage for Load {
             let table = Table {
                 label_names: labels.as_ref().map(|labels| labels.names.clone()),
                 splits: frames.collect::<Result<_, TableError>>()?,
+                ..Table::default()
             };
             table.save(context.draft)
         };

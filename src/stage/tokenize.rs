@@ -411,6 +411,7 @@ mod tests {
             text: owned(text),
             text_pair: text_pair.map(owned),
             label: Some((0..rows as u32).map(|row| row % 2).collect()),
+            ..Texts::default()
         };
         texts.to_frame().unwrap()
     }
@@ -433,6 +434,7 @@ mod tests {
         Table {
             label_names,
             splits,
+            ..Table::default()
         }
         .save(folder.path())
         .unwrap();

@@ -27,6 +27,7 @@ fn texts(rows: &[(&str, u32)]) -> Texts {
         text: rows.iter().map(|(text, _)| text.to_string()).collect(),
         text_pair: None,
         label: Some(rows.iter().map(|(_, label)| *label).collect()),
+        ..Texts::default()
     }
 }
 
@@ -64,8 +65,8 @@ fn grow(settings: Value, train: &Texts) -> Texts {
         ("test".to_owned(), train.to_frame().unwrap()),
     ];
     Table {
-        label_names: None,
         splits: splits.into(),
+        ..Table::default()
     }
     .save(input.path())
     .unwrap();
@@ -182,8 +183,8 @@ fn oversampling_without_labels_is_an_error() {
         ..texts(&[("a", 0)])
     };
     Table {
-        label_names: None,
         splits: [("train".to_owned(), bare.to_frame().unwrap())].into(),
+        ..Table::default()
     }
     .save(input.path())
     .unwrap();

@@ -692,12 +692,13 @@ fn whole_parquet() -> Vec<u8> {
         text: (0..50).map(|n| format!("text {n}")).collect(),
         text_pair: None,
         label: Some((0..50).map(|n| n % 3).collect()),
+        ..Texts::default()
     };
     let folder = tempfile::tempdir().unwrap();
     let splits = [("whole".to_owned(), texts.to_frame().unwrap())].into();
     Table {
-        label_names: None,
         splits,
+        ..Table::default()
     }
     .save(folder.path())
     .unwrap();
