@@ -36,7 +36,7 @@ mod spans;
 mod tests;
 
 pub use adamw::{AdamWStep, Moments, adamw, sum_of_squares};
-pub use attention::{attention, attention_weights};
+pub use attention::{attention, attention_of_first, attention_weights};
 pub use cpu::random::Dropout;
 pub use dropout::dropout;
 pub use embedding::{Lookup, embedding_layer_norm_dropout};

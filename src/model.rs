@@ -122,8 +122,8 @@ impl Classifier {
 
     /// Logits, `[texts, labels]`.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let hidden = self.hidden(batch, mode);
-        self.head.forward(self.pooled(hidden, &batch.spans), mode)
+        let pooled = self.head.read(&self.encoder, batch, mode);
+        self.head.forward(pooled, mode)
     }
 
     /// The encoder's last hidden state, `[tokens, hidden]`.

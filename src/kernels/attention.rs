@@ -35,6 +35,29 @@ pub fn attention(
     }
 }
 
+/// What [`attention`] gives for the first row of each text, `[texts, heads * size]`, from the queries of these rows alone,
+/// `[texts, heads * size]`, and all keys and values, `[rows, heads * size]`.
+///
+/// One query for each head is little work, so this is a composition on every device.
+pub fn attention_of_first(
+    query: Tensor<2>,
+    key: Tensor<2>,
+    value: Tensor<2>,
+    spans: &Spans,
+    heads: usize,
+    dropout: Dropout,
+) -> Tensor<2> {
+    let [texts, width] = query.dims();
+    let query = query.reshape([texts, heads, 1, width / heads]); // [texts, heads, 1, size]
+    let [key, value] = [key, value].map(|rows| by_head(rows, spans, heads));
+    let weights = weights(query, key, spans); // [texts, heads, 1, length]
+    let shape = weights.dims();
+    let weights = weights.reshape([texts * heads, shape[3]]); // [texts * heads, length]
+    let weights = dropout::dropout(weights, dropout).reshape(shape); // [texts, heads, 1, length]
+    let context = weights.matmul(value); // [texts, heads, 1, size]
+    context.reshape([texts, width]) // [texts, heads * size]
+}
+
 /// The weights that attention would give each token's values, `[texts, heads, length, length]` with the length of [`Spans::length`]: query by key, 0 at
 /// padding keys, and of no meaning for padding queries. Without dropout.
 pub fn attention_weights(
@@ -74,7 +97,7 @@ fn by_head(rows: Tensor<2>, spans: &Spans, heads: usize) -> Tensor<4> {
         .swap_dims(1, 2) // [texts, heads, length, size]
 }
 
-/// softmax(q kᵀ / √size) over the keys that are no padding, `[texts, heads, length, length]`.
+/// softmax(q kᵀ / √size) over the keys that are no padding, `[texts, heads, queries, length]`.
 fn weights(query: Tensor<4>, key: Tensor<4>, spans: &Spans) -> Tensor<4> {
     let [_, _, _, size] = query.dims();
     let query = query / (size as f64).sqrt();

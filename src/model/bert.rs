@@ -88,6 +88,16 @@ impl Bert {
         self.below(self.encoder.layer.len(), batch, mode)
     }
 
+    /// The last hidden state of each text's first token, `[texts, hidden]`. Of the last block, only what these tokens need
+    /// is computed: keys and values of all tokens, everything else of the first ones.
+    pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        let Some((last, below)) = self.encoder.layer.split_last() else {
+            return first(self.forward(batch, mode), &batch.spans);
+        };
+        let hidden = self.below(below.len(), batch, mode);
+        last.forward_first(hidden, &batch.spans, mode, below.len())
+    }
+
     /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
@@ -185,11 +195,36 @@ impl Layer {
             .attention
             .self_attention
             .forward(hidden.clone(), spans, mode, number);
+        self.after_attention(context, hidden, mode, number)
+    }
+
+    /// What [`forward`](Self::forward) gives for the first token of each text, `[texts, hidden]`.
+    fn forward_first(
+        &self,
+        hidden: Tensor<2>,
+        spans: &Spans,
+        mode: &Mode,
+        number: usize,
+    ) -> Tensor<2> {
+        let firsts = first(hidden.clone(), spans);
+        let attention = &self.attention.self_attention;
+        let context = attention.forward_first(firsts.clone(), hidden, spans, mode, number);
+        self.after_attention(context, firsts, mode, number)
+    }
+
+    /// From what attention gave and what it was given, of the same rows.
+    fn after_attention(
+        &self,
+        context: Tensor<2>,
+        hidden: Tensor<2>,
+        mode: &Mode,
+        number: usize,
+    ) -> Tensor<2> {
         let hidden =
             self.attention
                 .output
                 .forward(context, hidden, mode, Site::AttentionOutput(number));
-        let wide = self.intermediate.forward(hidden.clone()); // [tokens, intermediate]
+        let wide = self.intermediate.forward(hidden.clone()); // [rows, intermediate]
         self.output
             .forward(wide, hidden, mode, Site::Output(number))
     }
@@ -233,6 +268,22 @@ impl SelfAttention {
         let [query, key, value] = self.project(hidden);
         let dropout = mode.dropout(self.dropout, Site::Attention(number));
         kernels::attention(query, key, value, spans, self.heads, dropout)
+    }
+
+    /// What each text's first token attends to: `firsts` `[texts, hidden]` over `hidden` `[tokens, hidden]`.
+    fn forward_first(
+        &self,
+        firsts: Tensor<2>,
+        hidden: Tensor<2>,
+        spans: &Spans,
+        mode: &Mode,
+        number: usize,
+    ) -> Tensor<2> {
+        let query = apply(&self.query, firsts); // [texts, hidden]
+        let [key, value] =
+            [&self.key, &self.value].map(|projection| apply(projection, hidden.clone()));
+        let dropout = mode.dropout(self.dropout, Site::Attention(number));
+        kernels::attention_of_first(query, key, value, spans, self.heads, dropout)
     }
 }
 
@@ -316,6 +367,14 @@ impl Pooler {
     pub(super) fn forward(&self, first: Tensor<2>) -> Tensor<2> {
         apply(&self.dense, first).tanh()
     }
+}
+
+/// The first token of each text: `[tokens, hidden]` → `[texts, hidden]`.
+pub(super) fn first(hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
+    let starts: Vec<i32> = spans.texts().iter().map(|text| text.start as i32).collect();
+    let starts =
+        Tensor::<1, Int>::from_data(starts.as_slice(), &hidden.device().without_autodiff());
+    hidden.select(0, starts)
 }
 
 /// The tanh approximation, with x³ as a product: a power of a negative number need not be defined on every device.

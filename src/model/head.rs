@@ -5,11 +5,11 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bert::{Bert, apply, linear};
+use super::bert::{Batch, Bert, apply, first, linear};
 use super::dropout::{Mode, Site};
 use crate::kernels::{self, Spans};
 
@@ -91,6 +91,16 @@ impl Head {
         apply(&self.classifier, kept)
     }
 
+    /// One vector per text, `[texts, hidden]`, for a batch that the encoder has yet to read. As [`pool`](Self::pool), but
+    /// hidden states that it would not look at are not computed.
+    pub(super) fn read(&self, encoder: &Bert, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        match (self.pooling, &encoder.pooler) {
+            (Pooling::Pooler, Some(pooler)) => pooler.forward(encoder.first(batch, mode)),
+            (Pooling::Pooler | Pooling::Cls, _) => encoder.first(batch, mode),
+            _ => self.pool(encoder, encoder.forward(batch, mode), &batch.spans),
+        }
+    }
+
     /// One vector per text, `[texts, hidden]`, from hidden states `[tokens, hidden]`.
     pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
         match (self.pooling, &encoder.pooler) {
@@ -118,12 +128,4 @@ impl Head {
             }
         }
     }
-}
-
-/// The first token of each text: `[tokens, hidden]` → `[texts, hidden]`.
-fn first(hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
-    let starts: Vec<i32> = spans.texts().iter().map(|text| text.start as i32).collect();
-    let starts =
-        Tensor::<1, Int>::from_data(starts.as_slice(), &hidden.device().without_autodiff());
-    hidden.select(0, starts)
 }

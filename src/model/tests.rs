@@ -401,6 +401,25 @@ fn packed_and_padded_batches_learn_the_same_on_every_device() {
 }
 
 #[test]
+fn a_first_token_comes_out_the_same_where_only_it_is_computed() {
+    let batch = batch(3, 7, &Device::flex());
+    for pooling in [Pooling::Pooler, Pooling::Cls] {
+        let classifier = tiny(pooling, 3);
+        let all = classifier.hidden(&batch, &Mode::Evaluate);
+        let all = numbers(classifier.pooled(all, &batch.spans));
+        let first = numbers(
+            classifier
+                .head
+                .read(&classifier.encoder, &batch, &Mode::Evaluate),
+        );
+        assert_eq!(all.len(), first.len());
+        for (all, first) in all.iter().zip(first) {
+            assert!((all - first).abs() < 1e-6, "{pooling:?}: {all} and {first}");
+        }
+    }
+}
+
+#[test]
 fn poolings_are_what_their_names_say() {
     let device = Device::flex();
     for (pooling, wanted) in [

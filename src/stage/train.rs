@@ -103,7 +103,7 @@ impl Stage for Train {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn produces(&self) -> Kind {

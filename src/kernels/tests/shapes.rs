@@ -119,6 +119,44 @@ fn attention_of_padded_texts_equals_its_composition() {
 }
 
 #[test]
+fn attention_of_first_rows_equals_the_first_rows_of_attention() {
+    let mut random = Random(71);
+    for spans in [
+        Spans::packed([7, 1, 20, 70]),
+        Spans::padded([3, 9, 1], 9),
+        Spans::packed([5]),
+    ] {
+        let (rows, heads, size) = (spans.rows(), 3, 16);
+        let texts = spans.texts().len();
+        let first = {
+            let spans = spans.clone();
+            move |x: &Tensor<2>| {
+                let starts: Vec<i32> = spans.texts().iter().map(|text| text.start as i32).collect();
+                let device = x.device().without_autodiff();
+                x.clone()
+                    .select(0, Tensor::<1, Int>::from_data(starts.as_slice(), &device))
+            }
+        };
+        let (all, one) = (spans.clone(), spans.clone());
+        let of_all = first.clone();
+        Case {
+            name: format!("attention of first rows, {:?}", spans.texts()),
+            inputs: (0..3).map(|_| random.matrix(rows, heads * size)).collect(),
+            flow: random.matrix(texts, heads * size),
+            fused: Box::new(move |x| {
+                let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
+                of_all(&attention(q, k, v, &all, heads, Dropout::NONE))
+            }),
+            composed: Box::new(move |x| {
+                let (k, v) = (x[1].clone(), x[2].clone());
+                attention_of_first(first(&x[0]), k, v, &one, heads, Dropout::NONE)
+            }),
+        }
+        .agrees();
+    }
+}
+
+#[test]
 fn attention_where_all_but_one_token_is_padding_equals_its_composition() {
     let mut random = Random(9);
     for to in LENGTHS {
