@@ -31,6 +31,8 @@ pub enum Kind {
     Model,
     /// Metrics and predictions (`evaluate`).
     Scores,
+    /// A model's answers to the rows of a table (`predict`).
+    Predictions,
     /// A folder for use outside refit (`export`).
     Bundle,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Kind {
             Kind::Tokens => "tokens",
             Kind::Model => "model",
             Kind::Scores => "scores",
+            Kind::Predictions => "predictions",
             Kind::Bundle => "bundle",
         })
     }

@@ -1,9 +1,10 @@
 //! Learning: from a model and rows of tokens to a better model, and from a model and rows to answers.
 //!
-//! In reading order: [`Layout`] and [`Laid`] put rows together, [`cross_entropy`] says how wrong the answers are,
-//! [`Gradients`] hold what follows from that, [`Schedule`] sets the pace, [`AdamW`] takes the step, [`fit`] is the loop
-//! around them, and [`predict`] asks a finished model. Each follows PyTorch or transformers to the letter, so that a recipe
-//! moves between the two, and each can be used in a loop of one's own.
+//! In reading order: [`Layout`] and [`Laid`] put rows together, an [`Objective`] says what their answers are compared with
+//! and a loss, such as [`cross_entropy`], how wrong they are, [`Gradients`] hold what follows from that, [`Schedule`] sets
+//! the pace, [`AdamW`] takes the step, [`fit`] is the loop around them, and [`predict`] asks a finished model. Each follows
+//! PyTorch or transformers to the letter, so that a recipe moves between the two, and each can be used in a loop of one's
+//! own.
 //!
 //! Promise: equal weights, rows, recipe and seed give equal weights on one kind of device, whatever the number of threads.
 //! The order of rows comes from a generator seeded with blake3 of its purpose, the seed and the epoch; what dropout drops
@@ -16,19 +17,24 @@ mod batch;
 mod fit;
 mod gradients;
 mod loss;
+mod objective;
 mod optimizer;
 mod predict;
 mod schedule;
 
 pub use batch::{BatchSettings, Laid, Layout, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
-    EarlyStopping, Event, Fitted, Length, Material, Recipe, StepRecord, ValidationRecord, fit,
+    EarlyStopping, Event, Fitted, Judgement, Length, Material, Recipe, StepRecord,
+    ValidationRecord, fit,
 };
 pub use gradients::{Clip, Gradients};
-pub use loss::cross_entropy;
+pub use loss::{binary_cross_entropy, crf_loss, cross_entropy, span_cross_entropy, squared_error};
+pub use objective::Objective;
 pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
 pub use predict::{Predictions, predict};
 pub use schedule::{Schedule, ScheduleName, ScheduleSettings};
+
+use crate::model::ModelError;
 
 /// Why learning or predicting could not go on.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -40,13 +46,13 @@ pub enum LearnError {
 
     #[error("the split `{split}` has no rows")]
     #[diagnostic(help("check the files behind it, and what `split` in the load stage cuts off"))]
-    NoRows { split: &'static str },
+    NoRows { split: String },
 
     #[error("row {row} of the split `{split}` has no label")]
     #[diagnostic(help(
         "to learn and to validate, every row needs a label: map the column with `columns.label` in the load stage"
     ))]
-    NoLabel { split: &'static str, row: u64 },
+    NoLabel { split: String, row: u64 },
 
     #[error(
         "row {row} of the split `{split}` has label number {label}, but there are {labels} labels, numbered from 0"
@@ -55,11 +61,84 @@ pub enum LearnError {
         "the tokens and their label names do not belong together: build the tokens again from their table"
     ))]
     LabelOutOfRange {
-        split: &'static str,
+        split: String,
         row: u64,
         label: u32,
         labels: usize,
     },
+
+    #[error("row {row} of the split `{split}` has no {what}")]
+    #[diagnostic(help(
+        "to learn and to validate, every row needs its {what}: map the column with `columns.{column}` in the load stage"
+    ))]
+    Unmarked {
+        split: String,
+        row: u64,
+        what: &'static str,
+        column: &'static str,
+    },
+
+    #[error("no word of the split `{split}` has a tag")]
+    #[diagnostic(help("check the column of tags, and that its rows are not all empty"))]
+    NoTags { split: String },
+
+    #[error(
+        "the answer of row {row} of the split `{split}` goes from token {start} to token {end}, but the row has {tokens}, numbered from 0"
+    )]
+    #[diagnostic(help(
+        "the tokens and their answers do not belong together: build the tokens again from their table"
+    ))]
+    AnswerOutOfRange {
+        split: String,
+        row: u64,
+        start: u32,
+        end: u32,
+        tokens: usize,
+    },
+
+    #[error("row {row} of the split `{split}` has {found} targets, wanted {wanted}")]
+    #[diagnostic(help(
+        "every row needs a number for each target; check `columns.target` in the load stage"
+    ))]
+    TargetCount {
+        split: String,
+        row: u64,
+        found: usize,
+        wanted: usize,
+    },
+
+    /// Nor is a number that single precision, in which models compute, does not reach.
+    #[error(
+        "row {row} of the split `{split}` has the target {value:?}, which is no finite number in single precision"
+    )]
+    #[diagnostic(help(
+        "correct the row or drop it, or scale the column: nothing can be learned from it"
+    ))]
+    TargetNotFinite { split: String, row: u64, value: f64 },
+
+    #[error("there are {found} positive weights for {labels} labels")]
+    #[diagnostic(help("give one weight for each label, in the order of the labels"))]
+    PositiveWeights { found: usize, labels: usize },
+
+    #[error("the model answers for {found}, and what is to be learned is about {wanted}")]
+    #[diagnostic(help("build the model with the head that the objective needs"))]
+    OtherHead {
+        found: &'static str,
+        wanted: &'static str,
+    },
+
+    /// Answers that have no score.
+    #[error("{message}")]
+    Unjudged {
+        message: String,
+        #[help]
+        help: String,
+    },
+
+    /// The head's own part of an answer failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] ModelError),
 
     #[error(
         "every row of the split `{split}` has the label `{label}`: there is nothing to tell apart"
@@ -67,7 +146,7 @@ pub enum LearnError {
     #[diagnostic(help(
         "a file sorted by label and then cut short gives this; take rows of at least two labels"
     ))]
-    OneLabel { split: &'static str, label: String },
+    OneLabel { split: String, label: String },
 
     /// Not a number, or infinite.
     #[error(

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!             engine                       seam             work
-//!  TOML ─ spec ─ plan ─ run ─ outcome      stage/*    table  text  model  learn  metrics  device  kernels
+//!  TOML ─ spec ─ plan ─ run ─ outcome      stage/*    task  table  text  model  learn  metrics  device  kernels
 //!               │       │                    │        (polars, tokenizers, burn)
 //!          fingerprint  store ── artifact ───┘
 //! ```
@@ -23,8 +23,8 @@
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
-//! loop), [`metrics`] (scores), [`device`] (which backend), [`kernels`] (the tensor operations in which a model spends its
-//! time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
+//! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend),
+//! [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
 //! behaviour and its tests.
 //!
 //! # Invariants
@@ -57,4 +57,5 @@ pub mod spec;
 pub mod stage;
 pub mod store;
 pub mod table;
+pub mod task;
 pub mod text;

@@ -1,9 +1,10 @@
 //! Encoders and heads: BERT, its weights in the Hugging Face layout, and classifiers built on it.
 //!
-//! Read `bert` for what is computed, `head` for what stands on top, `config` for the sizes, `parameters` for how names map,
-//! `weights` and `artifact` for files. A [`Classifier`] computes what `BertForSequenceClassification` of transformers
-//! computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the
-//! seed alone: never from a generator that the process shares.
+//! Read `bert` for what is computed, `head` and `crf` for what stands on top, `config` for the sizes, `task` for what a
+//! model is for, `parameters` for how names map, `weights` and `artifact` for files. A [`Classifier`] computes what
+//! `BertForSequenceClassification`, `BertForTokenClassification` or `BertForQuestionAnswering` of transformers computes, to
+//! float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the seed alone:
+//! never from a generator that the process shares.
 //!
 //! Deliberately absent: losses, optimizers and the training loop (see `learn`), and any choice of device.
 
@@ -17,10 +18,12 @@ use crate::kernels::Spans;
 mod artifact;
 mod bert;
 mod config;
+mod crf;
 mod dropout;
 mod head;
 mod initial;
 mod parameters;
+mod task;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -31,15 +34,17 @@ pub use config::{
     Activation, EncoderConfig, EncoderFiles, PositionEmbedding, ScratchSettings, Vocabulary,
     check_fits,
 };
+pub use crf::{Crf, CrfValues, Forbidden};
 pub use dropout::Mode;
-pub use head::{Head, HeadSettings, Pooling};
+pub use head::{Head, HeadKind, HeadSettings, Pooling, Reads};
 pub use parameters::{
     MapParameters, Parameter, VisitParameters, decays, hugging_face_name, map_parameters,
     named_parameters, visit_parameters,
 };
+pub use task::Task;
 pub use weights::{LoadReport, Misfit, Misfits, set_tensors};
 
-/// A text classifier: `BertForSequenceClassification` in the reference.
+/// An encoder and a head: one of the `BertFor…` classes in the reference.
 ///
 /// It lives on the device it was built on. burn's `train()` gives a copy that records gradients, `valid()` one that
 /// does not; dropout follows the [`Mode`] of each call and nothing else.
@@ -50,45 +55,37 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// The encoder in `files` with a new head over `labels` labels, drawn from `seed`.
+    /// The encoder in `files` with a new head, drawn from `seed`.
     ///
     /// # Errors
     /// A `config.json` or weights that are missing, broken, or do not fit each other; see [`ModelError`].
     pub fn pretrained(
         files: &EncoderFiles,
-        head: &HeadSettings,
-        labels: usize,
+        head: &HeadKind,
         seed: u64,
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
         let config = EncoderConfig::read(&files.config)?;
-        let unset = Classifier::unset(
-            &config,
-            head.pooling,
-            head_dropout(head, &config),
-            labels,
-            device,
-        )?;
+        let unset = Classifier::unset(&config, head, device)?;
         let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
         let (classifier, report) =
             weights::load(unset, &files.weights, weights::Rest::Drawn(&draw))?;
         Ok((classifier, config, report))
     }
 
-    /// An encoder of the given sizes over `vocabulary`, with a head over `labels` labels, every weight drawn from `seed`.
+    /// An encoder of the given sizes over `vocabulary`, with a head, every weight drawn from `seed`.
     ///
     /// # Errors
     /// Sizes that no encoder can have.
     pub fn scratch(
         settings: &ScratchSettings,
         vocabulary: Vocabulary,
-        head: &HeadSettings,
-        labels: usize,
+        head: &HeadKind,
         seed: u64,
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig), ModelError> {
         let config = settings.config(vocabulary)?;
-        let classifier = Classifier::initialised(&config, head, labels, seed, device)?;
+        let classifier = Classifier::initialised(&config, head, seed, device)?;
         Ok((classifier, config))
     }
 
@@ -98,18 +95,11 @@ impl Classifier {
     /// A configuration that no encoder can have.
     pub fn initialised(
         config: &EncoderConfig,
-        head: &HeadSettings,
-        labels: usize,
+        head: &HeadKind,
         seed: u64,
         device: &Device,
     ) -> Result<Classifier, ModelError> {
-        let unset = Classifier::unset(
-            config,
-            head.pooling,
-            head_dropout(head, config),
-            labels,
-            device,
-        )?;
+        let unset = Classifier::unset(config, head, device)?;
         let drawn = named_parameters(&unset)
             .into_iter()
             .map(|Parameter { name, shape, .. }| {
@@ -120,7 +110,8 @@ impl Classifier {
         Ok(weights::set_all(unset, drawn))
     }
 
-    /// Logits, `[texts, labels]`.
+    /// What the head answers: `[texts, outputs]`, or `[tokens, outputs]` for a head over tokens, whose numbers at padding
+    /// have no meaning.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let pooled = self.head.read(&self.encoder, batch, mode);
         self.head.forward(pooled, mode)
@@ -131,8 +122,8 @@ impl Classifier {
         self.encoder.forward(batch, mode)
     }
 
-    /// One vector per text, `[texts, hidden]`, from [`hidden`](Self::hidden): what the head's dropout and linear layer
-    /// then see.
+    /// What the head's dropout and linear layer see of [`hidden`](Self::hidden): one vector per text, `[texts, hidden]`;
+    /// for a head over tokens, the hidden states as they are.
     pub fn pooled(&self, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
         self.head.pool(&self.encoder, hidden, spans)
     }
@@ -143,19 +134,18 @@ impl Classifier {
         self.encoder.attention(batch, layer)
     }
 
-    /// How many labels it tells apart.
-    pub fn labels(&self) -> usize {
-        self.head.labels()
+    /// How many numbers it answers for each text or token.
+    pub fn outputs(&self) -> usize {
+        self.head.outputs()
     }
 
     fn unset(
         config: &EncoderConfig,
-        pooling: Pooling,
-        dropout: f64,
-        labels: usize,
+        head: &HeadKind,
         device: &Device,
     ) -> Result<Classifier, ModelError> {
         config.check("this encoder")?;
+        let dropout = head.dropout(config);
         if !(0.0..1.0).contains(&dropout) {
             return Err(ModelError::ConfigValue {
                 origin: "this head".to_owned(),
@@ -164,12 +154,13 @@ impl Classifier {
                 wanted: "a probability of at least 0 and below 1".to_owned(),
             });
         }
-        if labels == 0 {
-            return Err(ModelError::NoLabels);
+        if head.outputs() == 0 {
+            return Err(ModelError::NoOutputs);
         }
+        let with_pooler = head.reads() == Reads::Texts(Pooling::Pooler);
         Ok(Classifier {
-            encoder: Bert::unset(config, pooling == Pooling::Pooler, device),
-            head: Head::unset(pooling, dropout, config.hidden_size, labels, device),
+            encoder: Bert::unset(config, with_pooler, device),
+            head: Head::unset(head, config, device),
         })
     }
 }
@@ -177,13 +168,6 @@ impl Classifier {
 /// The device that a classifier's weights are on, with or without autodiff as they are.
 pub fn device_of(classifier: &Classifier) -> Device {
     classifier.encoder.device()
-}
-
-/// The head's own dropout, else what the encoder's configuration says, as transformers chooses it.
-fn head_dropout(head: &HeadSettings, config: &EncoderConfig) -> f64 {
-    head.dropout
-        .or(config.classifier_dropout)
-        .unwrap_or(config.hidden_dropout_prob)
 }
 
 /// A model that cannot be read, built, or written.
@@ -240,11 +224,13 @@ pub enum ModelError {
         needed: usize,
         there: usize,
     },
-    #[error("a classifier needs at least one label")]
-    #[diagnostic(help("train on a table with a label column"))]
-    NoLabels,
+    #[error("a model needs at least one label or target to answer with")]
+    #[diagnostic(help("train on a table with a column of labels, tags or targets"))]
+    NoOutputs,
     #[error("the classifier has no tensor {name}")]
-    #[diagnostic(help("names are those of transformers' BertForSequenceClassification"))]
+    #[diagnostic(help(
+        "names are those of transformers' BERT classes, and of pytorch-crf for a CRF"
+    ))]
     NoSuchTensor { name: String },
     #[error("{found} values for {name}, wanted shape {wanted:?}")]
     #[diagnostic(help("values lie as in a checkpoint, row by row"))]

@@ -259,7 +259,7 @@ fn resolve_edges(
 
 fn article(kind: Kind) -> String {
     match kind {
-        Kind::Tokens | Kind::Scores => kind.to_string(),
+        Kind::Tokens | Kind::Scores | Kind::Predictions => kind.to_string(),
         _ => format!("a {kind}"),
     }
 }

@@ -11,11 +11,13 @@ pub mod augment;
 pub mod evaluate;
 pub mod export;
 pub mod load;
+pub mod predict;
 pub mod tokenize;
 pub mod train;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -250,6 +252,9 @@ pub enum StageError {
     Learn(#[from] crate::learn::LearnError),
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Task(#[from] crate::task::TaskError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Device(#[from] crate::device::DeviceError),
     /// Inputs that are each valid but do not fit together.
     #[error("{message}")]
@@ -258,6 +263,89 @@ pub enum StageError {
         #[help]
         help: String,
     },
+}
+
+/// Tells the progress of units that were done, and whether to go on.
+fn advance<'a>(context: &'a Context<'a>) -> impl FnMut(usize) -> ControlFlow<()> + 'a {
+    |units| {
+        context.progress.advance(units as u64);
+        if context.checkpoint().is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// Work on texts that was told to stop is no fault of theirs.
+fn stopped(error: crate::text::TextError) -> StageError {
+    match error {
+        crate::text::TextError::Interrupted => StageError::Interrupted,
+        other => other.into(),
+    }
+}
+
+/// The table that tokens were made of, where they keep it.
+///
+/// # Errors
+/// It is damaged.
+fn examples_of(tokens: &crate::text::Tokens) -> Result<Option<crate::table::Table>, StageError> {
+    let folder = tokens.examples_folder();
+    let table = folder.is_dir().then(|| crate::table::Table::open(folder));
+    Ok(table.transpose()?)
+}
+
+fn test_split() -> String {
+    "test".to_owned()
+}
+
+fn sixty_four() -> usize {
+    64
+}
+
+/// A fault where no table can have a split of that name.
+fn check_split(split: &str) -> Option<Fault> {
+    let further = split
+        .strip_prefix("more.")
+        .is_some_and(|name| !name.is_empty());
+    if further || ["train", "validation", "test"].contains(&split) {
+        return None;
+    }
+    Some(Fault::new(
+        "split",
+        format!("no table has a split called {split:?}"),
+        "write test, validation, train, or more.NAME for a further test set of the load stage",
+    ))
+}
+
+/// The split that was asked for, unless it is not there or has no rows.
+///
+/// # Errors
+/// Either, with what there is in `whole`.
+fn find_split<'a, S>(
+    name: &str,
+    found: Option<&'a S>,
+    rows: impl Fn(&S) -> usize,
+    whole: &str,
+    there: &[&str],
+) -> Result<&'a S, StageError> {
+    let Some(split) = found else {
+        return Err(StageError::Mismatch {
+            message: format!(
+                "there is no split {name:?} in the {whole}; there is {}",
+                there.join(", ")
+            ),
+            help: "set `split` to one of these, or give the load stage files or a share for it"
+                .to_owned(),
+        });
+    };
+    if rows(split) == 0 {
+        return Err(StageError::Mismatch {
+            message: format!("the split {name:?} has no rows"),
+            help: "set `split` to one that has, or give the load stage more data for it".to_owned(),
+        });
+    }
+    Ok(split)
 }
 
 /// `owner/name` or a bare name, either with `@revision`.
@@ -311,11 +399,12 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
 }
 
 /// Every kind of stage, in the order in which they follow each other.
-pub const KINDS: [KindOfStage; 6] = [
+pub const KINDS: [KindOfStage; 7] = [
     kind::<load::Load>("load"),
     kind::<augment::Augment>("augment"),
     kind::<tokenize::Tokenize>("tokenize"),
     kind::<train::Train>("train"),
     kind::<evaluate::Evaluate>("evaluate"),
+    kind::<predict::Predict>("predict"),
     kind::<export::Export>("export"),
 ];

@@ -2,17 +2,29 @@
 //!
 //! A [`Table`] is the artifact of `load` and `augment`: `table.json` (label names, rows per split) beside one Parquet
 //! file per split. Equal tables give equal bytes, whatever the number of threads. Everything that reads a user's file
-//! lies below: [`read`] decodes one file, [`shape`] finds the fields of delimited text (polars fills short rows silently
-//! and does not say where a file is broken), [`labels`] turns labels into numbers, and [`split`] cuts splits.
+//! lies below: [`read`] decodes one file with a reader for each format, [`shape`] finds the fields of delimited text (polars
+//! fills short rows silently and does not say where a file is broken), [`rows`] makes rows of single values, [`raw`] holds
+//! them, [`answer`] finds answers in their contexts, [`labels`] turns labels into numbers, and [`split`] cuts splits.
 //! [`TableError`] says file, row and column.
 //!
 //! Deliberately absent: pipelines, settings, and any idea of what the text is for.
 
+mod answer;
+mod cell;
+mod columns;
+mod conll;
 pub mod error;
+mod frame;
+mod json;
 pub mod labels;
+mod parquet;
+mod raw;
 pub mod read;
+mod results;
+mod rows;
 mod shape;
 pub mod split;
+mod squad;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,6 +38,7 @@ use polars::prelude::{
 use serde::{Deserialize, Serialize};
 
 pub use error::{Place, TableError};
+pub use results::{Cells, Span, write_columns};
 
 /// How many bits of an `id` number the row; the bits above count its copies.
 const ROW_BITS: u32 = 40;
@@ -429,54 +442,6 @@ pub fn repeated<T: AsRef<str> + Clone>(texts: &Texts<T>) -> usize {
         .count()
 }
 
-/// Writes predictions as Parquet: `id`, `label` (name or null), `predicted` (name), and `probability_NAME` (f32) per label.
-///
-/// # Errors
-/// Slices of unequal length, a label beyond `names`, or a file that cannot be written.
-pub fn write_predictions(
-    path: &Path,
-    id: &[u64],
-    label: Option<&[u32]>,
-    predicted: &[u32],
-    probabilities: &[Vec<f32>],
-    names: &[String],
-) -> Result<(), TableError> {
-    let misfit = |what: &str| {
-        TableError::unwritable(path, format!("{what} do not fit the {} ids", id.len()))
-    };
-    let name = |&label: &u32| {
-        names
-            .get(label as usize)
-            .cloned()
-            .ok_or_else(|| misfit("labels"))
-    };
-    let label = match label {
-        Some(labels) => labels
-            .iter()
-            .map(|label| name(label).map(Some))
-            .collect::<Result<Vec<_>, _>>()?,
-        None => vec![None; id.len()],
-    };
-    let predicted = predicted.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-    if label.len() != id.len() || predicted.len() != id.len() || probabilities.len() != id.len() {
-        return Err(misfit("predictions"));
-    }
-    let mut columns = vec![
-        Series::new("id".into(), id).into_column(),
-        Series::new("label".into(), label).into_column(),
-        Series::new("predicted".into(), predicted).into_column(),
-    ];
-    for (index, name) in names.iter().enumerate() {
-        let values = probabilities
-            .iter()
-            .map(|row| row.get(index).copied())
-            .collect::<Option<Vec<f32>>>();
-        let values = values.ok_or_else(|| misfit("probabilities"))?;
-        columns.push(Series::new(format!("probability_{name}").into(), values).into_column());
-    }
-    write_parquet(path, frame(columns)?)
-}
-
 fn frame(columns: Vec<Column>) -> Result<DataFrame, TableError> {
     DataFrame::new_infer_height(columns).map_err(|e| TableError::damaged(Path::new("table"), e))
 }
@@ -658,59 +623,6 @@ mod tests {
         assert_eq!(copy_id(5, 0), 5);
         assert_ne!(copy_id(5, 1), copy_id(5, 2));
         assert_eq!(origin(copy_id(copy_id(5, 1), 2)), 5);
-    }
-
-    #[test]
-    fn predictions_name_labels_and_probabilities() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("predictions.parquet");
-        let names = ["no".to_owned(), "yes".to_owned()];
-        let probabilities = [vec![0.25, 0.75], vec![0.5, 0.5]];
-        write_predictions(
-            &path,
-            &[3, 4],
-            Some(&[1, 0]),
-            &[1, 1],
-            &probabilities,
-            &names,
-        )
-        .unwrap();
-        let frame = ParquetReader::new(File::open(&path).unwrap())
-            .finish()
-            .unwrap();
-        assert_eq!(
-            frame.get_column_names(),
-            [
-                "id",
-                "label",
-                "predicted",
-                "probability_no",
-                "probability_yes"
-            ]
-        );
-        assert_eq!(
-            frame.column("label").unwrap().str().unwrap().get(1),
-            Some("no")
-        );
-        assert_eq!(
-            frame
-                .column("probability_yes")
-                .unwrap()
-                .f32()
-                .unwrap()
-                .get(0),
-            Some(0.75)
-        );
-
-        write_predictions(&path, &[3], None, &[0], &probabilities[..1], &names).unwrap();
-        let frame = ParquetReader::new(File::open(&path).unwrap())
-            .finish()
-            .unwrap();
-        assert_eq!(frame.column("label").unwrap().null_count(), 1);
-        assert!(write_predictions(&path, &[3], None, &[2], &probabilities[..1], &names).is_err());
-        assert!(
-            write_predictions(&path, &[3, 4], None, &[0, 0], &[vec![1.0], vec![]], &names).is_err()
-        );
     }
 
     #[test]

@@ -7,16 +7,22 @@
 //!                                   └─ save ── tokenizer/ ─────────────────────────────────────┘
 //! ```
 //!
+//! Texts and pairs are cut to `max_length`. Lists of words and the contexts of questions are not: they go into as many
+//! rows as they need: *windows* of one *example*.
+//!
 //! Ids are those of Hugging Face transformers for the same folder. Nothing here depends on the number of threads, the
 //! order of a hash map or the truncation and padding that somebody left in a `tokenizer.json`.
 //!
 //! Deliberately absent: padding (a batch knows its own length), downloads, and any knowledge of tables or pipelines.
 
+pub mod answers;
+mod encoded;
 mod files;
 mod save;
 mod tokenizer;
 pub mod tokens;
 mod train;
+mod windows;
 mod words;
 
 #[cfg(test)]
@@ -24,10 +30,14 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use encoded::Encoded;
 pub use files::{TOKENIZER_FILES, tokenizer_files};
-pub use tokenizer::{Encoded, Tokenizer};
+pub use tokenizer::Tokenizer;
 pub use tokens::{TokenSplit, Tokens};
 pub use train::{WordCounts, count_words, learn_wordpiece};
+
+/// Marks "nothing" where each token has a number: no word begins here, no tag, no place in the context.
+pub const NONE: u32 = u32::MAX;
 
 /// What can go wrong between text and tokens.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -100,6 +110,27 @@ pub enum TextError {
     )]
     #[diagnostic(help("raise max_length to {} at least", added + 1))]
     NoRoom { max_length: usize, added: usize },
+
+    #[error(
+        "stride = {stride} leaves a window nothing new: of max_length = {max_length} tokens this tokenizer adds {added} to each row"
+    )]
+    #[diagnostic(help(
+        "lower stride below {}, the tokens of text that a row has room for, or raise max_length",
+        max_length.saturating_sub(*added)
+    ))]
+    StrideTooLong {
+        stride: usize,
+        max_length: usize,
+        added: usize,
+    },
+
+    #[error(
+        "this tokenizer's post_processor does more than put tokens around the texts in their order, so that long rows cannot be cut into windows"
+    )]
+    #[diagnostic(help(
+        "use a tokenizer whose `post_processor` in tokenizer.json is a template with A before B, as BERT's is"
+    ))]
+    NoWindows,
 
     #[error("row {row} cannot be tokenized: {message}")]
     #[diagnostic(help(

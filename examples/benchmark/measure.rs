@@ -20,9 +20,10 @@ use std::time::Instant;
 
 use refit::device::{self, Chosen};
 use refit::learn::{
-    BatchSettings, Event, Length, Material, OptimizerSettings, Recipe, Rows, ScheduleName,
-    ScheduleSettings, fit, predict, shuffled,
+    BatchSettings, Event, Judgement, LearnError, Length, Material, Objective, OptimizerSettings,
+    Predictions, Recipe, Rows, ScheduleName, ScheduleSettings, fit, predict, shuffled,
 };
+use refit::metrics::Metric;
 use refit::model::{self, Classifier, EncoderConfig, EncoderFiles, HeadSettings};
 use refit::text::Tokenizer;
 use serde_json::json;
@@ -75,17 +76,26 @@ fn step(
 ) -> Result<serde_json::Value, Box<dyn Error>> {
     let rows = Listed::read(rows)?;
     let files = EncoderFiles::in_folder(encoder);
-    let head = HeadSettings::default();
+    let head = HeadSettings::default().over_texts(LABELS);
     let classifier = if files.weights.is_file() {
-        Classifier::pretrained(&files, &head, LABELS, SEED, &chosen.device)?.0
+        Classifier::pretrained(&files, &head, SEED, &chosen.device)?.0
     } else {
         let config = EncoderConfig::read(&files.config)?;
-        Classifier::initialised(&config, &head, LABELS, SEED, &chosen.device)?
+        Classifier::initialised(&config, &head, SEED, &chosen.device)?
     };
     let label_names: Vec<String> = (0..LABELS).map(|label| label.to_string()).collect();
+    let unasked = |_: &Classifier, _: &Predictions| -> Result<Judgement, LearnError> {
+        Ok(Judgement {
+            scores: serde_json::Map::new(),
+            thresholds: None,
+        })
+    };
     let material = Material {
         train: &rows,
         validation: None,
+        objective: &Objective::Label,
+        judge: &unasked,
+        metric: Metric::Loss,
         label_names: &label_names,
         pad_id: 0,
         max_length: 512,

@@ -84,6 +84,18 @@ fn outcomes(run: &RunRecord) -> String {
     counted.collect::<Vec<_>>().join(", ")
 }
 
+/// Of each task the two numbers that say most come first.
+const HEADLINE: [&str; 8] = [
+    "exact_match",
+    "accuracy",
+    "f1",
+    "f1_macro",
+    "f1_micro",
+    "pearson",
+    "r2",
+    "mse",
+];
+
 fn headline(run: &RunRecord) -> String {
     let score = |scores: &Value, name: &str| {
         scores
@@ -94,11 +106,12 @@ fn headline(run: &RunRecord) -> String {
     let stages = run
         .scores
         .iter()
-        .filter(|(_, scores)| scores.get("per_class").is_some());
+        .filter(|(_, scores)| scores.get("split").is_some());
     let lines = stages.map(|(stage, scores)| {
-        let numbers: Vec<String> = ["accuracy", "f1_macro"]
+        let numbers: Vec<String> = HEADLINE
             .iter()
             .filter_map(|name| score(scores, name))
+            .take(2)
             .collect();
         format!("{stage}: {}", numbers.join(", "))
     });

@@ -89,7 +89,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         for (stage, scores) in record
             .scores
             .iter()
-            .filter(|(_, scores)| scores.get("per_class").is_some())
+            .filter(|(_, scores)| scores.get("split").is_some())
         {
             print(&format!("\n{stage}\n{}\n", crate::metrics::render(scores)));
         }

@@ -39,6 +39,48 @@ pub trait Rows: Sync {
     /// What the row is called in messages.
     fn id(&self, row: usize) -> u64;
 
+    /// The labels' numbers, ascending, for a row that has any number of them.
+    fn labels(&self, _row: usize) -> Option<&[u32]> {
+        None
+    }
+
+    /// The numbers to predict, all finite, for a row that has some.
+    fn targets(&self, _row: usize) -> Option<&[f64]> {
+        None
+    }
+
+    /// For a row of words, the word that each token begins, where this row is the one to say what it is; elsewhere
+    /// [`NONE`](crate::text::NONE). `[tokens]`
+    fn words(&self, _row: usize) -> Option<&[u32]> {
+        None
+    }
+
+    /// The tag of each of [`Rows::words`], elsewhere [`NONE`](crate::text::NONE). `[tokens]`
+    fn tags(&self, _row: usize) -> Option<&[u32]> {
+        None
+    }
+
+    /// For a row with a context, where each of its tokens begins and ends there, in Unicode characters, the end
+    /// exclusive; [`NONE`](crate::text::NONE) for other tokens. `[tokens]` each
+    fn characters(&self, _row: usize) -> Option<(&[u32], &[u32])> {
+        None
+    }
+
+    /// First and last token of the answer, both inclusive; (0, 0) in a row that does not hold it whole.
+    fn answer(&self, _row: usize) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// The number of the example that the row is a window of: ascending, none left out.
+    fn example(&self, row: usize) -> usize {
+        row
+    }
+
+    /// How many examples the rows are windows of.
+    fn examples(&self) -> usize {
+        self.rows()
+    }
+
     /// The number of tokens in a row.
     fn length(&self, row: usize) -> usize {
         self.ids(row).len()
@@ -65,6 +107,42 @@ impl Rows for TokenSplit {
     fn id(&self, row: usize) -> u64 {
         TokenSplit::id(self, row)
     }
+
+    fn labels(&self, row: usize) -> Option<&[u32]> {
+        TokenSplit::labels(self, row)
+    }
+
+    fn targets(&self, row: usize) -> Option<&[f64]> {
+        TokenSplit::targets(self, row)
+    }
+
+    fn words(&self, row: usize) -> Option<&[u32]> {
+        TokenSplit::words(self, row)
+    }
+
+    fn tags(&self, row: usize) -> Option<&[u32]> {
+        TokenSplit::tags(self, row)
+    }
+
+    fn characters(&self, row: usize) -> Option<(&[u32], &[u32])> {
+        TokenSplit::characters(self, row)
+    }
+
+    fn answer(&self, row: usize) -> Option<(u32, u32)> {
+        TokenSplit::answer(self, row)
+    }
+
+    fn example(&self, row: usize) -> usize {
+        TokenSplit::example(self, row)
+    }
+
+    fn examples(&self) -> usize {
+        TokenSplit::examples(self)
+    }
+
+    fn length(&self, row: usize) -> usize {
+        TokenSplit::length(self, row)
+    }
 }
 
 impl Rows for Encoded {
@@ -86,7 +164,23 @@ impl Rows for Encoded {
     }
 
     fn id(&self, row: usize) -> u64 {
-        row as u64
+        Encoded::example(self, row) as u64
+    }
+
+    fn words(&self, row: usize) -> Option<&[u32]> {
+        Encoded::words(self, row)
+    }
+
+    fn characters(&self, row: usize) -> Option<(&[u32], &[u32])> {
+        Encoded::characters(self, row)
+    }
+
+    fn example(&self, row: usize) -> usize {
+        Encoded::example(self, row)
+    }
+
+    fn examples(&self) -> usize {
+        Encoded::examples(self)
     }
 }
 
@@ -337,29 +431,6 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     Ok(receiver)
 }
 
-/// The label of every row.
-pub(super) fn labels(
-    rows: &dyn Rows,
-    split: &'static str,
-    labels: usize,
-) -> Result<Vec<u32>, LearnError> {
-    (0..rows.rows())
-        .map(|row| match rows.label(row) {
-            None => Err(LearnError::NoLabel {
-                split,
-                row: rows.id(row),
-            }),
-            Some(label) if label as usize >= labels => Err(LearnError::LabelOutOfRange {
-                split,
-                row: rows.id(row),
-                label,
-                labels,
-            }),
-            Some(label) => Ok(label),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
@@ -520,26 +591,5 @@ pub(super) mod tests {
                 }
             }
         });
-    }
-
-    #[test]
-    fn a_row_without_a_label_or_with_an_unknown_one_is_named() {
-        let rows = Listed(vec![(vec![1], Some(0)), (vec![1], None)]);
-        assert!(matches!(
-            labels(&rows, "train", 2),
-            Err(LearnError::NoLabel {
-                split: "train",
-                row: 1
-            })
-        ));
-        let rows = Listed(vec![(vec![1], Some(2))]);
-        assert!(matches!(
-            labels(&rows, "train", 2),
-            Err(LearnError::LabelOutOfRange {
-                label: 2,
-                labels: 2,
-                ..
-            })
-        ));
     }
 }

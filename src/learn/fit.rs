@@ -25,9 +25,9 @@ use super::batch::{self, BatchSettings, Laid, Layout, Prepared, Rows};
 use super::gradients::{Clip, Gradients, read};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::schedule::{Schedule, ScheduleSettings};
-use super::{LearnError, cross_entropy, predict};
+use super::{LearnError, Objective, Predictions, predict};
 use crate::device;
-use crate::metrics::{self, Metric};
+use crate::metrics::Metric;
 use crate::model::{Classifier, Mode};
 
 /// Steps whose losses are read together from a device that computes beside the host.
@@ -37,10 +37,25 @@ const TOGETHER: usize = 10;
 pub struct Material<'a> {
     pub train: &'a dyn Rows,
     pub validation: Option<&'a dyn Rows>,
+    pub objective: &'a Objective,
+    /// Scores what a model answered for the validation rows.
+    pub judge: &'a dyn Fn(&Classifier, &Predictions) -> Result<Judgement, LearnError>,
+    /// By which score the best weights are kept, where the recipe does not say.
+    pub metric: Metric,
+    /// The names of labels, for messages; none where there are no labels.
     pub label_names: &'a [String],
     pub pad_id: u32,
     /// To which length `padding = "max_length"` pads.
     pub max_length: usize,
+}
+
+/// How good a model's answers are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Metric name → value, the loss among them.
+    pub scores: Map<String, Value>,
+    /// What was tuned on the answers to turn them into decisions, to be kept with the weights.
+    pub thresholds: Option<Vec<f64>>,
 }
 
 /// How to learn.
@@ -79,10 +94,10 @@ impl Length {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// The validation score to watch. It also decides which epoch's weights are kept; without `early_stopping`, accuracy
-    /// does.
-    #[serde(default = "accuracy")]
-    pub metric: Metric,
+    /// The validation score to watch. It also decides which epoch's weights are kept. Left out, as without
+    /// `early_stopping`: the one that is usual for the task, such as accuracy for classification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
     /// Training stops after so many epochs in a row without a better score.
     #[schemars(range(min = 1))]
     pub patience: u32,
@@ -90,10 +105,6 @@ pub struct EarlyStopping {
     #[serde(default)]
     #[schemars(range(min = 0.0))]
     pub minimum_gain: f64,
-}
-
-fn accuracy() -> Metric {
-    Metric::Accuracy
 }
 
 /// Something that the loop tells; the answer says whether to go on.
@@ -139,6 +150,8 @@ pub struct Fitted {
     pub best_epoch: u64,
     pub best_step: u64,
     pub scores: Option<Map<String, Value>>,
+    /// Its thresholds, where some were tuned.
+    pub thresholds: Option<Vec<f64>>,
     /// Steps taken in all.
     pub steps: u64,
     /// Whether early stopping ended it.
@@ -151,8 +164,8 @@ pub struct Fitted {
 /// steps late.
 ///
 /// # Errors
-/// Rows or labels that cannot be learned from; a loss or gradient that is not finite; a failing device;
-/// [`LearnError::Interrupted`] once `on` answers [`ControlFlow::Break`].
+/// Rows that cannot be learned from; a head that does not fit the objective; a loss or gradient that is not finite; a
+/// failing device or judge; [`LearnError::Interrupted`] once `on` answers [`ControlFlow::Break`].
 pub fn fit(
     model: Classifier,
     material: &Material,
@@ -183,23 +196,19 @@ fn fit_at(
     device: &Device,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
-    let labels = training_labels(material)?;
-    let validation = validation_labels(material)?;
-    let lay_out = |chosen: &[usize]| {
-        let Material {
-            train,
-            pad_id,
-            max_length,
-            ..
-        } = *material;
-        Laid::out(train, chosen, pace.layout, pad_id, max_length)
-    };
+    check(&model, material)?;
+    let Material {
+        train,
+        pad_id,
+        max_length,
+        ..
+    } = *material;
+    let lay_out = move |chosen: &[usize]| Laid::out(train, chosen, pace.layout, pad_id, max_length);
     std::thread::scope(|scope| {
-        let batches = batch::ahead(scope, material.train, &recipe.batch, recipe.seed, lay_out)?;
+        let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, lay_out)?;
         follow(
             model,
             (&batches, pace.together),
-            (&labels, validation.as_deref()),
             material,
             recipe,
             device,
@@ -208,11 +217,10 @@ fn fit_at(
     })
 }
 
-/// The loop itself, over batches, with the labels of training and validation rows.
+/// The loop itself, over batches.
 fn follow(
     model: Classifier,
     (batches, together): (&Receiver<Prepared>, usize),
-    (labels, validation): (&[u32], Option<&[u32]>),
     material: &Material,
     recipe: &Recipe,
     device: &Device,
@@ -226,7 +234,8 @@ fn follow(
     let metric = recipe
         .early_stopping
         .as_ref()
-        .map_or(Metric::Accuracy, |stopping| stopping.metric);
+        .and_then(|stopping| stopping.metric)
+        .unwrap_or(material.metric);
 
     let mut model = model.train();
     let mut best: Option<Fitted> = None;
@@ -240,15 +249,17 @@ fn follow(
         };
         epoch = batch.epoch;
         let learning_rate = schedule.rate(step);
-        let targets: Vec<i32> = batch.rows.iter().map(|&row| labels[row] as i32).collect();
-        let targets = Tensor::from_data(targets.as_slice(), device); // [texts]
         let mode = Mode::Train {
             seed: recipe.seed,
             step,
         };
 
-        let logits = model.forward(&batch.laid.on(device), &mode); // [texts, labels]
-        let loss = cross_entropy(logits, targets); // [1]
+        let laid = batch.laid.on(device);
+        let answers = model.forward(&laid, &mode); // [texts, outputs] or [tokens, outputs]
+        let loss =
+            material
+                .objective
+                .loss(&model, answers, material.train, &batch.rows, &laid.spans); // [1]
         let gradients = Gradients::of(&loss, &model);
         let clip = gradients.clip(recipe.optimizer.max_grad_norm);
         let share = clip.as_ref().and_then(|clip| clip.share.clone());
@@ -274,7 +285,7 @@ fn follow(
             continue;
         }
 
-        let (Some(rows), Some(labels)) = (material.validation, validation) else {
+        let Some(rows) = material.validation else {
             continue;
         };
         let candidate = model.valid();
@@ -287,12 +298,11 @@ fn follow(
             device,
             &mut |rows| on(Event::Rows(rows)),
         )?;
-        let scores = metrics::classification(labels, &answers.labels(), material.label_names)
-            .flat(answers.loss(labels));
+        let judgement = (material.judge)(&candidate, &answers)?;
         let record = ValidationRecord {
             step,
             epoch,
-            validation: scores,
+            validation: judgement.scores,
         };
         tell(on, Event::Validation(&record))?;
 
@@ -315,6 +325,7 @@ fn follow(
                 best_epoch: epoch,
                 best_step: step,
                 scores,
+                thresholds: judgement.thresholds,
                 steps: step,
                 stopped_early,
             });
@@ -332,38 +343,45 @@ fn follow(
             best_epoch: epoch,
             best_step: step,
             scores: None,
+            thresholds: None,
             steps: step,
             stopped_early,
         },
     })
 }
 
-fn training_labels(material: &Material) -> Result<Vec<u32>, LearnError> {
-    let labels = batch::labels(material.train, "train", material.label_names.len())?;
-    match labels.first() {
-        None => Err(LearnError::NoRows { split: "train" }),
-        Some(first) if labels.iter().all(|label| label == first) => Err(LearnError::OneLabel {
-            split: "train",
+/// Whether the material can be learned from by this model, before anything is computed.
+fn check(model: &Classifier, material: &Material) -> Result<(), LearnError> {
+    let Material {
+        train, objective, ..
+    } = *material;
+    objective.check_head(&model.head)?;
+    let splits = [
+        Some(("train", train)),
+        material.validation.map(|rows| ("validation", rows)),
+    ];
+    for (split, rows) in splits.into_iter().flatten() {
+        if rows.rows() == 0 {
+            return Err(LearnError::NoRows {
+                split: split.to_owned(),
+            });
+        }
+        objective.check(rows, split, model.outputs())?;
+    }
+    if *objective == Objective::Label
+        && let Some(first) = train.label(0)
+        && (1..train.rows()).all(|row| train.label(row) == Some(first))
+    {
+        return Err(LearnError::OneLabel {
+            split: "train".to_owned(),
             label: material
                 .label_names
-                .get(*first as usize)
+                .get(first as usize)
                 .cloned()
                 .unwrap_or_default(),
-        }),
-        Some(_) => Ok(labels),
-    }
-}
-
-fn validation_labels(material: &Material) -> Result<Option<Vec<u32>>, LearnError> {
-    let Some(rows) = material.validation else {
-        return Ok(None);
-    };
-    if rows.rows() == 0 {
-        return Err(LearnError::NoRows {
-            split: "validation",
         });
     }
-    batch::labels(rows, "validation", material.label_names.len()).map(Some)
+    Ok(())
 }
 
 /// A step whose loss is still on the device.

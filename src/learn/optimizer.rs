@@ -2,7 +2,7 @@
 //!
 //! Source: `torch.optim.AdamW` (Loshchilov and Hutter, 2019, <https://arxiv.org/abs/1711.05101>): decay decoupled from the
 //! gradient, both moments bias-corrected, epsilon outside the root. As in transformers' `Trainer`, biases and LayerNorm's
-//! parameters do not decay.
+//! parameters do not decay; nor do a CRF's.
 //!
 //! Deliberately absent: parameter groups, and rates per layer.
 
@@ -27,8 +27,8 @@ pub struct OptimizerSettings {
     /// to 5e-5 is usual; a small encoder from scratch wants 1e-4 to 1e-3.
     #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 10.0))]
     pub learning_rate: f64,
-    /// How strongly weights are pulled towards zero at each step, in proportion to the learning rate. Biases and
-    /// LayerNorm's parameters are left out.
+    /// How strongly weights are pulled towards zero at each step, in proportion to the learning rate. Biases, LayerNorm's
+    /// parameters and a CRF's are left out.
     #[schemars(range(min = 0.0, max = 10.0))]
     pub weight_decay: f64,
     /// How slowly the mean of the gradients forgets.

@@ -1,26 +1,36 @@
-//! Asking a model: logits for every row, without gradients.
+//! Asking a model: what its head answers for every row, without gradients.
 //!
 //! Rows are batched by length, longest first, so that little is padded and a lack of memory shows at once. A batch holds as
 //! many rows as fit a number of tokens, so that short rows go many at once. The answers come back in the rows' own order.
+//! On a CPU several batches are answered side by side, a thread for each: they never wait for each other, as the parts of a
+//! single product do.
 //!
 //! Promise: no randomness. Another batch size changes nothing but the rounding of floats.
 //!
 //! Deliberately absent: scores (`metrics`) and label names.
 
 use std::cmp::Reverse;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use burn::tensor::Device;
+use rayon::prelude::*;
 
 use super::LearnError;
 use super::batch::{Laid, Layout, Padding, Rows};
 use super::gradients::read;
-use crate::model::{Classifier, Mode};
+use crate::device;
+use crate::model::{Classifier, Mode, Reads};
+use crate::text::NONE;
 
 /// What a model answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
-    /// For each row in the split's order, one number per label.
+    /// For each row in the split's order, in one list:
+    ///
+    /// - of a head over texts, one number per label or target;
+    /// - of a head over tokens, for each word that the row owns, in their order, one number per label: `[words, labels]`, what
+    ///   [`Crf::decode`](crate::model::Crf::decode) takes;
+    /// - of a head for answers, for each token that of a start and that of an end: `[tokens, 2]`.
     pub logits: Vec<Vec<f32>>,
 }
 
@@ -41,26 +51,75 @@ pub fn predict(
     order.sort_by_key(|&row| Reverse(rows.length(row)));
     let longest = order.first().map_or(0, |&row| rows.length(row));
     let layout = Layout::on(device, Padding::Longest, longest);
-    let mut logits = vec![Vec::new(); rows.rows()];
+    let mut batches = Vec::new();
     let mut rest = order.as_slice();
     while let Some(&first) = rest.first() {
         let fitting = layout.fitting(tokens, rows.length(first));
         let (chosen, later) = rest.split_at(fitting.min(rest.len()));
         rest = later;
-        let batch = Laid::out(rows, chosen, layout, pad_id, longest).on(device);
-        let answers = model.forward(&batch, &Mode::Evaluate); // [chosen, labels]
-        let [_, labels] = answers.dims();
-        let answers = read(answers, "predicting")?;
-        for (&row, answer) in chosen.iter().zip(answers.chunks(labels.max(1))) {
-            logits[row] = answer.to_vec();
-        }
-        if on_rows(chosen.len()).is_break() {
-            return Err(LearnError::Interrupted);
+        batches.push(chosen);
+    }
+    let ask = |chosen: &[usize]| {
+        let laid = Laid::out(rows, chosen, layout, pad_id, longest);
+        answers(model, rows, chosen, laid, device)
+    };
+    let mut logits = vec![Vec::new(); rows.rows()];
+    let side_by_side = match device::is_cpu(device) {
+        true => SIDE_BY_SIDE * rayon::current_num_threads(),
+        false => 1,
+    };
+    for group in batches.chunks(side_by_side) {
+        let answered: Vec<_> = match group {
+            [only] => vec![ask(only)],
+            several => several.par_iter().map(|chosen| ask(chosen)).collect(),
+        };
+        for (&chosen, answered) in group.iter().zip(answered) {
+            for (&row, answer) in chosen.iter().zip(answered?) {
+                logits[row] = answer;
+            }
+            if on_rows(chosen.len()).is_break() {
+                return Err(LearnError::Interrupted);
+            }
         }
     }
     Ok(Predictions { logits })
 }
 
+/// Batches for each thread between two looks at whether to stop.
+const SIDE_BY_SIDE: usize = 4;
+
+/// What `model` answers for each of the rows `chosen`, which are `laid` out in this order.
+fn answers(
+    model: &Classifier,
+    rows: &dyn Rows,
+    chosen: &[usize],
+    laid: Laid,
+    device: &Device,
+) -> Result<Vec<Vec<f32>>, LearnError> {
+    let batch = laid.on(device);
+    let answers = model.forward(&batch, &Mode::Evaluate); // [chosen, outputs] or [tokens, outputs]
+    let [_, outputs] = answers.dims();
+    let answers = read(answers, "predicting")?;
+    let of = |rows: Range<usize>| &answers[rows.start * outputs..rows.end * outputs];
+    let of_row = |(text, (&row, tokens)): (usize, (&usize, &Range<usize>))| match model.head.reads()
+    {
+        Reads::Texts(_) => of(text..text + 1).to_vec(),
+        Reads::Tokens => rows
+            .words(row)
+            .unwrap_or_default()
+            .iter()
+            .zip(tokens.clone())
+            .filter(|&(&word, _)| word != NONE)
+            .flat_map(|(_, token)| of(token..token + 1))
+            .copied()
+            .collect(),
+        Reads::Spans => of(tokens.start..tokens.start + rows.length(row)).to_vec(),
+    };
+    let texts = chosen.iter().zip(batch.spans.texts()).enumerate();
+    Ok(texts.map(of_row).collect())
+}
+
+/// Of a model with one label for each text.
 impl Predictions {
     /// The number of the likeliest label of each row; of equals, the first.
     pub fn labels(&self) -> Vec<u32> {
@@ -103,7 +162,7 @@ impl Predictions {
     }
 }
 
-fn log_sum_exp(row: &[f32]) -> f64 {
+pub(super) fn log_sum_exp(row: &[f32]) -> f64 {
     let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     largest
         + row

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Metric;
+use super::counts::{Counts, macro_mean, quotient, total, weighted_mean};
 
 /// Scores of one split. Fields are written in this order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,19 +66,9 @@ pub fn classification(labels: &[u32], predicted: &[u32], names: &[String]) -> Cl
             predicted: confusion_matrix.iter().map(|row| row[class]).sum::<u64>() as f64,
         })
         .collect();
-    let total = counts.iter().fold(Counts::default(), |sum, one| Counts {
-        hits: sum.hits + one.hits,
-        support: sum.support + one.support,
-        predicted: sum.predicted + one.predicted,
-    });
-    let macro_mean =
-        |value: fn(&Counts) -> f64| quotient(counts.iter().map(value).sum(), classes as f64);
-    let weighted_mean = |value: fn(&Counts) -> f64| {
-        quotient(
-            counts.iter().map(|one| value(one) * one.support).sum(),
-            total.support,
-        )
-    };
+    let total = total(&counts);
+    let macro_mean = |value| macro_mean(&counts, value);
+    let weighted_mean = |value| weighted_mean(&counts, value);
 
     Classification {
         accuracy: quotient(total.hits, rows),
@@ -108,7 +99,7 @@ pub fn classification(labels: &[u32], predicted: &[u32], names: &[String]) -> Cl
 }
 
 impl Classification {
-    /// The value of `metric`; none for the loss, which no confusion matrix knows.
+    /// The value of `metric`; none for what no confusion matrix knows, the loss among them.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         Some(match metric {
             Metric::Accuracy => self.accuracy,
@@ -122,13 +113,23 @@ impl Classification {
             Metric::RecallMacro => self.recall_macro,
             Metric::RecallWeighted => self.recall_weighted,
             Metric::Matthews => self.matthews,
-            Metric::Loss => return None,
+            _ => return None,
         })
+    }
+
+    /// What stands behind the flat metrics: `per_class`, `labels` and `confusion_matrix`.
+    pub fn details(&self) -> Map<String, Value> {
+        let whole = serde_json::to_value(self).expect("maps with string keys are JSON");
+        let field = |name: &str| whole.get(name).cloned().unwrap_or_default();
+        ["per_class", "labels", "confusion_matrix"]
+            .map(|name| (name.to_owned(), field(name)))
+            .into_iter()
+            .collect()
     }
 
     /// Every metric by its name, `loss` last: what `scores.json` begins with and a metrics log holds.
     pub fn flat(&self, loss: f64) -> Map<String, Value> {
-        Metric::ALL
+        Metric::CLASSIFICATION
             .iter()
             .map(|&metric| {
                 (
@@ -138,32 +139,6 @@ impl Classification {
             })
             .collect()
     }
-}
-
-/// What the confusion matrix says of one class, or of all together.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    hits: f64,
-    support: f64,
-    predicted: f64,
-}
-
-impl Counts {
-    fn precision(&self) -> f64 {
-        quotient(self.hits, self.predicted)
-    }
-
-    fn recall(&self) -> f64 {
-        quotient(self.hits, self.support)
-    }
-
-    fn f1(&self) -> f64 {
-        quotient(2.0 * self.hits, self.support + self.predicted)
-    }
-}
-
-fn quotient(above: f64, below: f64) -> f64 {
-    if below == 0.0 { 0.0 } else { above / below }
 }
 
 /// `sklearn.metrics.matthews_corrcoef`: the correlation of the two indicator matrices.
@@ -219,10 +194,10 @@ mod tests {
                     case.about
                 );
             };
-            assert_eq!(case.expected.len(), Metric::ALL.len() - 1);
-            for metric in Metric::ALL
-                .into_iter()
-                .filter(|metric| *metric != Metric::Loss)
+            assert_eq!(case.expected.len(), Metric::CLASSIFICATION.len() - 1);
+            for &metric in Metric::CLASSIFICATION
+                .iter()
+                .filter(|metric| **metric != Metric::Loss)
             {
                 near(
                     metric.name(),
@@ -245,7 +220,7 @@ mod tests {
     #[test]
     fn no_rows_score_zero_and_not_nan() {
         let scores = classification(&[], &[], &names(3));
-        for metric in Metric::ALL {
+        for &metric in Metric::CLASSIFICATION {
             assert_eq!(scores.value(metric).unwrap_or(0.0), 0.0, "{metric}");
         }
     }
@@ -267,7 +242,7 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        let flat: Vec<&str> = Metric::ALL
+        let flat: Vec<&str> = Metric::CLASSIFICATION
             .iter()
             .map(|metric| metric.name())
             .filter(|name| *name != "loss")

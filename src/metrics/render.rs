@@ -8,8 +8,37 @@
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::Value;
 
-const HEADLINE: [&str; 4] = ["accuracy", "f1_macro", "matthews", "loss"];
-const MEANS: [&str; 2] = ["macro", "weighted"];
+/// The numbers of the headline, by a field that only scores of this kind have; those of plain classification come last.
+const HEADLINES: [(&str, &[&str]); 6] = [
+    (
+        "per_label",
+        &[
+            "subset_accuracy",
+            "f1_micro",
+            "f1_macro",
+            "label_ranking_average_precision",
+            "hamming_loss",
+            "loss",
+        ],
+    ),
+    (
+        "errors",
+        &["f1", "precision", "recall", "strict_f1", "accuracy", "loss"],
+    ),
+    ("types", &["accuracy", "f1_macro", "f1_weighted", "loss"]),
+    ("has_answer", &["exact_match", "f1", "loss"]),
+    ("targets", &REGRESSION),
+    ("", &["accuracy", "f1_macro", "matthews", "loss"]),
+];
+const REGRESSION: [&str; 7] = ["mse", "rmse", "mae", "r2", "pearson", "spearman", "loss"];
+const ERRORS: [&str; 6] = [
+    "correct",
+    "wrong_type",
+    "wrong_bounds",
+    "wrong_type_and_bounds",
+    "missed",
+    "spurious",
+];
 /// Up to so many classes, each has its line; of more, the weakest are shown.
 const CLASSES_SHOWN: usize = 30;
 const WEAKEST_SHOWN: usize = 15;
@@ -18,19 +47,29 @@ const MATRIX_CLASSES: usize = 12;
 const PAIRS_SHOWN: usize = 10;
 const LABEL_CHARACTERS: usize = 32;
 
-/// The scores of one `evaluate` stage: a headline, the classes, and what was taken for what.
+/// The scores of one `evaluate` stage: a headline; the labels, types, targets or kinds of question; and what was taken for
+/// what.
 pub fn render(scores: &Value) -> String {
-    [headline(scores), classes(scores), confusion(scores)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    let parts = [
+        headline(scores),
+        classes(scores),
+        errors(scores),
+        targets(scores),
+        questions(scores),
+        confusion(scores),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join("\n\n")
 }
 
 fn headline(scores: &Value) -> Option<String> {
-    let numbers: Vec<String> = HEADLINE
+    let (field, names) = HEADLINES
+        .into_iter()
+        .find(|(field, _)| field.is_empty() || scores.get(field).is_some())?;
+    let show = if field == "targets" { measure } else { number };
+    let numbers: Vec<String> = names
         .iter()
-        .filter_map(|name| Some(format!("{name} {}", number(scores.get(*name)?))))
+        .filter_map(|name| Some(format!("{name} {}", show(scores.get(*name)?))))
         .collect();
     let split = scores.get("split").and_then(Value::as_str).map(printable);
     let rows = scores
@@ -51,52 +90,140 @@ fn headline(scores: &Value) -> Option<String> {
     Some(line)
 }
 
+/// Precision, recall and F1 of every label, type or tag, and their means.
 fn classes(scores: &Value) -> Option<String> {
-    let classes = scores.get("per_class")?.as_array()?;
-    let mut shown: Vec<&Value> = classes.iter().collect();
-    let title = if classes.len() > CLASSES_SHOWN {
-        let f1 = |class: &Value| class.get("f1").and_then(Value::as_f64).unwrap_or(0.0);
-        shown.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
-        shown.truncate(WEAKEST_SHOWN);
-        format!(
-            "the {WEAKEST_SHOWN} of {} labels with the lowest F1\n",
-            classes.len()
-        )
-    } else {
-        String::new()
+    let listed = |field: &str| {
+        let classes = scores.get(field)?.as_array()?;
+        let named = classes
+            .iter()
+            .map(|class| (label(class.get("label")), class));
+        Some(named.collect::<Vec<_>>())
     };
-    let mut table = table(["label", "precision", "recall", "f1", "rows"]);
-    for class in shown {
-        let score = |name| class.get(name).map(number).unwrap_or_default();
-        let support = class
-            .get("support")
-            .and_then(Value::as_u64)
-            .map(grouped)
-            .unwrap_or_default();
-        table.add_row([
-            label(class.get("label")),
-            score("precision"),
-            score("recall"),
-            score("f1"),
-            support,
-        ]);
-    }
-    for mean in MEANS {
-        let score = |name: &str| {
-            scores
-                .get(format!("{name}_{mean}"))
-                .map(number)
-                .unwrap_or_default()
+    let (header, counted, means, mut shown) = if let Some(types) = scores.get("types") {
+        let named = types.as_object()?.iter();
+        let named = named.map(|(name, class)| (shortened(name), class));
+        let (header, counted) = match scores.get("errors") {
+            Some(_) => ("type", "entities"),
+            None => ("tag", "words"),
         };
+        let means: &[(&str, &str)] = &[("all", ""), ("macro", "_macro"), ("weighted", "_weighted")];
+        (header, counted, means, named.collect())
+    } else if let Some(labels) = listed("per_label") {
+        let means: &[(&str, &str)] = &[
+            ("micro", "_micro"),
+            ("macro", "_macro"),
+            ("weighted", "_weighted"),
+            ("samples", "_samples"),
+        ];
+        ("label", "rows", means, labels)
+    } else {
+        let means: &[(&str, &str)] = &[("macro", "_macro"), ("weighted", "_weighted")];
+        ("label", "rows", means, listed("per_class")?)
+    };
+    let score = |of: &Value, name: &str| of.get(name).map(number).unwrap_or_default();
+    let title = weakest(&mut shown, header, "f1");
+    let thresholds = shown
+        .iter()
+        .any(|(_, class)| class.get("threshold").is_some());
+    let columns = [header, "precision", "recall", "f1", counted];
+    let mut table = table(columns.into_iter().chain(thresholds.then_some("threshold")));
+    for (name, class) in shown {
+        let mut row = vec![
+            name,
+            score(class, "precision"),
+            score(class, "recall"),
+            score(class, "f1"),
+            count(class.get("support")),
+        ];
+        row.extend(thresholds.then(|| score(class, "threshold")));
+        table.add_row(row);
+    }
+    for (name, suffix) in means {
+        let mean = |score_name: &str| score(scores, &format!("{score_name}{suffix}"));
         table.add_row([
-            format!("({mean})"),
-            score("precision"),
-            score("recall"),
-            score("f1"),
+            format!("({name})"),
+            mean("precision"),
+            mean("recall"),
+            mean("f1"),
             String::new(),
         ]);
     }
     Some(title + &table.trim_fmt())
+}
+
+/// Of too many classes keeps the weakest, and says so.
+fn weakest(shown: &mut Vec<(String, &Value)>, header: &str, by: &str) -> String {
+    let all = shown.len();
+    if all <= CLASSES_SHOWN {
+        return String::new();
+    }
+    let score = |class: &Value| class.get(by).and_then(Value::as_f64).unwrap_or(0.0);
+    shown.sort_by(|(_, a), (_, b)| score(a).total_cmp(&score(b)));
+    shown.truncate(WEAKEST_SHOWN);
+    format!(
+        "the {WEAKEST_SHOWN} of {all} {header}s with the lowest {}\n",
+        by.to_uppercase()
+    )
+}
+
+/// What became of the entities.
+fn errors(scores: &Value) -> Option<String> {
+    let errors = scores.get("errors")?.as_object()?;
+    let mut table = table(["entities", "number"]);
+    for name in ERRORS {
+        if let Some(number) = errors.get(name) {
+            table.add_row([name.replace('_', " "), count(Some(number))]);
+        }
+    }
+    Some(table.trim_fmt())
+}
+
+/// Every target of several; of one, the headline says all.
+fn targets(scores: &Value) -> Option<String> {
+    let targets = scores.get("targets")?.as_array()?;
+    if targets.len() < 2 {
+        return None;
+    }
+    let named = targets
+        .iter()
+        .map(|target| (label(target.get("target")), target));
+    let mut shown: Vec<(String, &Value)> = named.collect();
+    let title = weakest(&mut shown, "target", "r2");
+    let columns = &REGRESSION[..REGRESSION.len() - 1];
+    let mut table = table(std::iter::once("target").chain(columns.iter().copied()));
+    for (name, target) in shown.into_iter().chain([("(mean)".to_owned(), scores)]) {
+        let values = columns.iter().map(|column| target.get(column).map(measure));
+        table.add_row(std::iter::once(name).chain(values.map(Option::unwrap_or_default)));
+    }
+    Some(title + &table.trim_fmt())
+}
+
+/// Questions with and without an answer, and what other thresholds would give.
+fn questions(scores: &Value) -> Option<String> {
+    scores.get("has_answer")?;
+    let mut table = table(["questions", "exact_match", "f1", "number"]);
+    for (name, kind) in [("with an answer", "has_answer"), ("without", "no_answer")] {
+        let asked = scores.get(kind).and_then(Value::as_u64);
+        if asked.is_some_and(|asked| asked > 0) {
+            let score = |score: &str| scores.get(format!("{kind}_{score}")).map(number);
+            table.add_row([
+                name.to_owned(),
+                score("exact_match").unwrap_or_default(),
+                score("f1").unwrap_or_default(),
+                count(scores.get(kind)),
+            ]);
+        }
+    }
+    let best = ["exact_match", "f1"].iter().filter_map(|score| {
+        let best = number(scores.get(format!("best_{score}"))?);
+        let threshold = number(scores.get(format!("best_{score}_threshold"))?);
+        Some(format!(
+            "best {score} {best}, at a no-answer threshold of {threshold}"
+        ))
+    });
+    let best: Vec<String> = best.collect();
+    let parts = [table.trim_fmt(), best.join("\n")];
+    Some(parts.join("\n\n").trim_end().to_owned())
 }
 
 fn confusion(scores: &Value) -> Option<String> {
@@ -176,6 +303,21 @@ fn number(value: &Value) -> String {
         .map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
 }
 
+/// As [`number`], but for errors that may be of any size, with four digits that say something.
+fn measure(value: &Value) -> String {
+    match value.as_f64() {
+        Some(size) if size != 0.0 && !(1e-3..1e6).contains(&size.abs()) => format!("{size:.3e}"),
+        _ => number(value),
+    }
+}
+
+fn count(value: Option<&Value>) -> String {
+    value
+        .and_then(Value::as_u64)
+        .map(grouped)
+        .unwrap_or_default()
+}
+
 /// 9977 → `9,977`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -190,10 +332,14 @@ fn grouped(number: u64) -> String {
 }
 
 fn label(value: Option<&Value>) -> String {
-    let whole = value
+    value
         .and_then(Value::as_str)
-        .map(printable)
-        .unwrap_or_default();
+        .map(shortened)
+        .unwrap_or_default()
+}
+
+fn shortened(name: &str) -> String {
+    let whole = printable(name);
     if whole.chars().count() <= LABEL_CHARACTERS {
         return whole;
     }
@@ -217,82 +363,4 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::classification;
-    use super::*;
-
-    fn scores(classes: u32) -> Value {
-        let names: Vec<String> = (0..classes).map(|class| format!("label {class}")).collect();
-        let labels: Vec<u32> = (0..1200).map(|row| row % classes).collect();
-        let predicted: Vec<u32> = labels
-            .iter()
-            .enumerate()
-            .map(|(row, label)| if row % 7 == 0 { 1 } else { *label })
-            .collect();
-        let scored = classification(&labels, &predicted, &names);
-        let mut scores = scored.flat(0.25);
-        scores.extend(
-            serde_json::to_value(&scored)
-                .unwrap()
-                .as_object()
-                .unwrap()
-                .clone(),
-        );
-        scores.insert("rows".to_owned(), 1200.into());
-        scores.insert("split".to_owned(), "test".into());
-        Value::Object(scores)
-    }
-
-    #[test]
-    fn few_classes_show_the_whole_matrix() {
-        let text = render(&scores(3));
-        assert!(text.starts_with("accuracy 0.90"), "{text}");
-        assert!(text.contains("(test, 1,200 rows)"), "{text}");
-        assert!(text.contains("true \\ predicted"), "{text}");
-        assert!(!text.contains("most confused"), "{text}");
-    }
-
-    #[test]
-    fn many_classes_show_the_weakest_and_the_most_confused() {
-        let text = render(&scores(40));
-        assert!(
-            text.contains("the 15 of 40 labels with the lowest F1"),
-            "{text}"
-        );
-        assert!(text.contains("most confused"), "{text}");
-        assert!(text.lines().count() < 45, "{text}");
-    }
-
-    #[test]
-    fn a_label_cannot_steer_the_terminal() {
-        let text = render(&json!({
-            "split": "\u{1b}[2J",
-            "per_class": [{"label": "\u{1b}[31mred\nline", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}],
-        }));
-        assert!(!text.contains('\u{1b}'), "{text:?}");
-        assert!(text.contains("\\nline"), "{text}");
-    }
-
-    #[test]
-    fn any_json_is_rendered() {
-        for odd in [
-            json!(null),
-            json!([1]),
-            json!({"per_class": 3}),
-            json!({"labels": ["a"], "confusion_matrix": [[1, 2], "x"]}),
-            json!({"loss": null}),
-        ] {
-            render(&odd);
-        }
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(
-            [grouped(7), grouped(999), grouped(1000), grouped(1_234_567)],
-            ["7", "999", "1,000", "1,234,567"]
-        );
-    }
-}
+mod tests;

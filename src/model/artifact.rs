@@ -9,21 +9,44 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::config::EncoderConfig;
-use super::head::Pooling;
+use super::head::{HeadKind, Pooling};
 use super::weights::{self, Rest};
-use super::{Classifier, ModelError};
+use super::{Classifier, ModelError, Task};
 
 /// What a model was made for and how: `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// `classification`.
-    pub task: String,
-    pub pooling: Pooling,
+    pub task: Task,
+    /// Of a head over whole texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
     pub head_dropout: f64,
-    /// In the order of the logits.
+    /// In the order of the head's numbers; none for numbers and answers.
     pub label_names: Vec<String>,
-    /// The length in tokens to which texts were cut.
+    /// The same for a model that answers with numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_names: Option<Vec<String>>,
+    /// Whether the head learned how well labels follow each other.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub crf: bool,
+    /// The tagging scheme that the labels of words follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// From which probability on each label is given, in the order of the labels. Of questions one number: by how much the
+    /// score of no answer must exceed that of the best one for there to be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f64>>,
+    /// The most tokens that an answer may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_answer_length: Option<usize>,
+    /// How many answers are kept for each question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_best: Option<usize>,
+    /// The length in tokens to which texts were cut, or of the windows into which they were.
     pub max_length: usize,
+    /// The tokens that neighbouring windows of one text share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
     /// The tokens that it was trained on came from this tokenizer.
     pub tokenizer_digest: String,
     /// The epoch, counted from 1, after which the kept weights were reached.
@@ -34,7 +57,37 @@ pub struct ModelInfo {
     pub steps: u64,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl ModelInfo {
+    /// The names of what the head's numbers are about; none for start and end of an answer.
+    pub fn names(&self) -> &[String] {
+        match self.task {
+            Task::Regression => self.target_names.as_deref().unwrap_or_default(),
+            _ => &self.label_names,
+        }
+    }
+
+    /// The head that the model has.
+    pub fn head(&self) -> HeadKind {
+        let (outputs, dropout) = (self.names().len(), Some(self.head_dropout));
+        match self.task {
+            Task::Classification | Task::MultiLabel | Task::Regression => HeadKind::Texts {
+                outputs,
+                pooling: self.pooling.unwrap_or_default(),
+                dropout,
+            },
+            Task::TokenClassification => HeadKind::Tokens {
+                outputs,
+                crf: self.crf,
+                dropout,
+            },
+            Task::QuestionAnswering => HeadKind::Spans,
+        }
+    }
+
     /// Reads the `model.json` of a model artifact.
     ///
     /// # Errors
@@ -70,7 +123,7 @@ pub fn save(
     write("model.safetensors", &weights::serialise(classifier)?)?;
     write(
         "config.json",
-        json(config.for_classification(&info.label_names, info.head_dropout)).as_bytes(),
+        json(config.for_task(info.task, info.names(), info.head_dropout)).as_bytes(),
     )?;
     write("model.json", json(serde_json::json!(info)).as_bytes())
 }
@@ -78,20 +131,14 @@ pub fn save(
 /// Reads a model artifact onto `device`.
 ///
 /// # Errors
-/// As for an encoder's files; the weights must have every tensor of the classifier.
+/// As for an encoder's files; the weights must have every tensor of the model.
 pub fn open(
     folder: &Path,
     device: &Device,
 ) -> Result<(Classifier, EncoderConfig, ModelInfo), ModelError> {
     let info = ModelInfo::read(folder)?;
     let config = EncoderConfig::read(&folder.join("config.json"))?;
-    let unset = Classifier::unset(
-        &config,
-        info.pooling,
-        info.head_dropout,
-        info.label_names.len(),
-        device,
-    )?;
+    let unset = Classifier::unset(&config, &info.head(), device)?;
     let (classifier, _) = weights::load(unset, &folder.join("model.safetensors"), Rest::None)?;
     Ok((classifier, config, info))
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::ModelError;
+use super::{ModelError, Task};
 
 /// The fields of a BERT `config.json` that decide what is computed.
 ///
@@ -204,19 +204,25 @@ impl EncoderConfig {
         Ok(config)
     }
 
-    /// The `config.json` of a classifier with this encoder, as `BertForSequenceClassification` reads it.
-    pub fn for_classification(&self, label_names: &[String], head_dropout: f64) -> Value {
-        let names = || label_names.iter().enumerate();
+    /// The `config.json` of a model with this encoder, as the task's class of transformers reads it. `names` are those of
+    /// labels or targets, in the order of the head's numbers; none where these are start and end of an answer, whose head
+    /// has no dropout either, so that the encoder's own stays.
+    pub fn for_task(&self, task: Task, names: &[String], head_dropout: f64) -> Value {
+        let names = || names.iter().enumerate();
         let id2label: Map<String, Value> = names()
             .map(|(id, name)| (id.to_string(), json!(name)))
             .collect();
         let label2id: Map<String, Value> = names()
             .map(|(id, name)| (name.clone(), json!(id)))
             .collect();
-        json!({
-            "architectures": ["BertForSequenceClassification"],
+        let dropout = match task {
+            Task::QuestionAnswering => self.classifier_dropout,
+            _ => Some(head_dropout),
+        };
+        let mut config = json!({
+            "architectures": [task.architecture()],
             "model_type": self.model_type,
-            "problem_type": "single_label_classification",
+            "problem_type": task.problem_type(),
             "id2label": id2label,
             "label2id": label2id,
             "vocab_size": self.vocab_size,
@@ -227,7 +233,7 @@ impl EncoderConfig {
             "hidden_act": self.hidden_act,
             "hidden_dropout_prob": self.hidden_dropout_prob,
             "attention_probs_dropout_prob": self.attention_probs_dropout_prob,
-            "classifier_dropout": head_dropout,
+            "classifier_dropout": dropout,
             "max_position_embeddings": self.max_position_embeddings,
             "type_vocab_size": self.type_vocab_size,
             "initializer_range": self.initializer_range,
@@ -235,7 +241,16 @@ impl EncoderConfig {
             "pad_token_id": self.pad_token_id,
             "position_embedding_type": self.position_embedding_type,
             "dtype": "float32",
-        })
+        });
+        if let Value::Object(fields) = &mut config {
+            let says_nothing = |field: &str, value: &Value| match field {
+                "problem_type" => value.is_null(),
+                "id2label" | "label2id" => value.as_object().is_some_and(Map::is_empty),
+                _ => false,
+            };
+            fields.retain(|field, value| !says_nothing(field, value));
+        }
+        config
     }
 
     /// Refuses values that no encoder can have, so that nothing below has to expect them.

@@ -1,15 +1,21 @@
-//! The classification head: one vector per text, dropout, a linear layer, as `BertForSequenceClassification` has it.
+//! What stands between the encoder and the answers: dropout and a linear layer, over texts or over tokens.
+//!
+//! Names and numbers are those of transformers: `classifier` over one vector per text is `BertForSequenceClassification`,
+//! over every token `BertForTokenClassification`; `qa_outputs` over every token, without dropout, is
+//! `BertForQuestionAnswering`. A head over tokens may also carry a [`Crf`], which transformers does not have.
 //!
 //! Deliberately absent: the pooler's dense layer. It belongs to the encoder, in checkpoints as in the reference; here
-//! only the choice to use it is kept.
+//! only the choice to use it is kept. Nor does a head know what its numbers mean: see `learn::Objective`.
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bert::{Batch, Bert, apply, first, linear};
+use super::config::EncoderConfig;
+use super::crf::Crf;
 use super::dropout::{Mode, Site};
 use crate::kernels::{self, Spans};
 
@@ -42,42 +48,137 @@ pub struct HeadSettings {
     pub dropout: Option<f64>,
 }
 
+impl HeadSettings {
+    /// A head with `outputs` numbers for each text.
+    pub fn over_texts(&self, outputs: usize) -> HeadKind {
+        HeadKind::Texts {
+            outputs,
+            pooling: self.pooling,
+            dropout: self.dropout,
+        }
+    }
+
+    /// A head with `outputs` numbers for each token, for which `pooling` means nothing.
+    pub fn over_tokens(&self, outputs: usize, crf: bool) -> HeadKind {
+        HeadKind::Tokens {
+            outputs,
+            crf,
+            dropout: self.dropout,
+        }
+    }
+}
+
+/// Which head to build. A `dropout` of `None` is what the encoder's configuration says (`classifier_dropout`, else
+/// `hidden_dropout_prob`), as transformers chooses it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeadKind {
+    /// `outputs` numbers for each text: one for each label or target.
+    Texts {
+        outputs: usize,
+        pooling: Pooling,
+        dropout: Option<f64>,
+    },
+    /// `outputs` numbers for each token, one for each label; with `crf`, also how well one label follows another.
+    Tokens {
+        outputs: usize,
+        crf: bool,
+        dropout: Option<f64>,
+    },
+    /// Two numbers for each token: how well an answer starts there, and how well it ends there. No dropout.
+    Spans,
+}
+
+impl HeadKind {
+    /// The numbers for each text or token.
+    pub fn outputs(&self) -> usize {
+        match self {
+            HeadKind::Texts { outputs, .. } | HeadKind::Tokens { outputs, .. } => *outputs,
+            HeadKind::Spans => 2,
+        }
+    }
+
+    pub(super) fn reads(&self) -> Reads {
+        match self {
+            HeadKind::Texts { pooling, .. } => Reads::Texts(*pooling),
+            HeadKind::Tokens { .. } => Reads::Tokens,
+            HeadKind::Spans => Reads::Spans,
+        }
+    }
+
+    pub(super) fn dropout(&self, config: &EncoderConfig) -> f64 {
+        let own = match self {
+            HeadKind::Texts { dropout, .. } | HeadKind::Tokens { dropout, .. } => *dropout,
+            HeadKind::Spans => Some(0.0),
+        };
+        own.or(config.classifier_dropout)
+            .unwrap_or(config.hidden_dropout_prob)
+    }
+}
+
+/// What a head's numbers are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Whole texts, pooled.
+    Texts(Pooling),
+    /// Single tokens.
+    Tokens,
+    /// Single tokens, as start and end of an answer.
+    Spans,
+}
+
 /// The head of a classifier.
 #[derive(Module, Debug)]
 pub struct Head {
-    classifier: Linear,
+    /// One of the two is there, under its name in a checkpoint.
+    classifier: Option<Linear>,
+    qa_outputs: Option<Linear>,
+    crf: Option<Crf>,
     dropout: f64,
     #[module(skip)]
-    pooling: Pooling,
+    reads: Reads,
 }
 
 impl Head {
     /// A head whose weights are not yet set.
-    pub(super) fn unset(
-        pooling: Pooling,
-        dropout: f64,
-        hidden: usize,
-        labels: usize,
-        device: &burn::tensor::Device,
-    ) -> Head {
+    pub(super) fn unset(kind: &HeadKind, config: &EncoderConfig, device: &Device) -> Head {
+        let layer = || linear(config.hidden_size, kind.outputs(), device);
+        let spans = matches!(kind, HeadKind::Spans);
+        let with_crf = matches!(kind, HeadKind::Tokens { crf: true, .. });
         Head {
-            classifier: linear(hidden, labels, device),
-            dropout,
-            pooling,
+            classifier: (!spans).then(layer),
+            qa_outputs: spans.then(layer),
+            crf: with_crf.then(|| Crf::unset(kind.outputs(), device)),
+            dropout: kind.dropout(config),
+            reads: kind.reads(),
         }
     }
 
-    pub fn pooling(&self) -> Pooling {
-        self.pooling
+    /// What its numbers are about.
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
-    /// The probability with which the pooled vector's values are dropped during training.
+    /// How a text becomes one vector; `None` for a head over tokens.
+    pub fn pooling(&self) -> Option<Pooling> {
+        match self.reads {
+            Reads::Texts(pooling) => Some(pooling),
+            Reads::Tokens | Reads::Spans => None,
+        }
+    }
+
+    /// The probability with which values are dropped before the linear layer during training.
     pub fn dropout(&self) -> f64 {
         self.dropout
     }
 
-    pub(super) fn labels(&self) -> usize {
-        self.classifier
+    /// How well labels follow each other, for a head that learned it.
+    pub fn crf(&self) -> Option<&Crf> {
+        self.crf.as_ref()
+    }
+
+    /// The numbers for each text or token.
+    pub fn outputs(&self) -> usize {
+        self.linear()
             .weight
             .lazy_shape()
             .last()
@@ -85,28 +186,39 @@ impl Head {
             .unwrap_or_default()
     }
 
-    /// `[texts, hidden]` → logits `[texts, labels]`.
-    pub(super) fn forward(&self, pooled: Tensor<2>, mode: &Mode) -> Tensor<2> {
-        let kept = kernels::dropout(pooled, mode.dropout(self.dropout, Site::Head));
-        apply(&self.classifier, kept)
+    fn linear(&self) -> &Linear {
+        self.classifier
+            .as_ref()
+            .or(self.qa_outputs.as_ref())
+            .expect("a head is built with one of the two")
     }
 
-    /// One vector per text, `[texts, hidden]`, for a batch that the encoder has yet to read. As [`pool`](Self::pool), but
-    /// hidden states that it would not look at are not computed.
+    /// `[texts, hidden]` → `[texts, outputs]`, or the same with tokens.
+    pub(super) fn forward(&self, read: Tensor<2>, mode: &Mode) -> Tensor<2> {
+        let kept = kernels::dropout(read, mode.dropout(self.dropout, Site::Head));
+        apply(self.linear(), kept)
+    }
+
+    /// As [`pool`](Self::pool), for a batch that the encoder has yet to read: hidden states that the head would not look at
+    /// are not computed.
     pub(super) fn read(&self, encoder: &Bert, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        match (self.pooling, &encoder.pooler) {
-            (Pooling::Pooler, Some(pooler)) => pooler.forward(encoder.first(batch, mode)),
-            (Pooling::Pooler | Pooling::Cls, _) => encoder.first(batch, mode),
+        match (self.reads, &encoder.pooler) {
+            (Reads::Texts(Pooling::Pooler), Some(pooler)) => {
+                pooler.forward(encoder.first(batch, mode))
+            }
+            (Reads::Texts(Pooling::Pooler | Pooling::Cls), _) => encoder.first(batch, mode),
             _ => self.pool(encoder, encoder.forward(batch, mode), &batch.spans),
         }
     }
 
-    /// One vector per text, `[texts, hidden]`, from hidden states `[tokens, hidden]`.
+    /// What the dropout and the linear layer see of hidden states `[tokens, hidden]`: one vector per text, `[texts, hidden]`,
+    /// or every token's own.
     pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
-        match (self.pooling, &encoder.pooler) {
-            (Pooling::Pooler, Some(pooler)) => pooler.forward(first(hidden, spans)),
-            (Pooling::Pooler | Pooling::Cls, _) => first(hidden, spans),
-            (Pooling::Mean, _) => {
+        match (self.reads, &encoder.pooler) {
+            (Reads::Tokens | Reads::Spans, _) => hidden,
+            (Reads::Texts(Pooling::Pooler), Some(pooler)) => pooler.forward(first(hidden, spans)),
+            (Reads::Texts(Pooling::Pooler | Pooling::Cls), _) => first(hidden, spans),
+            (Reads::Texts(Pooling::Mean), _) => {
                 let [_, width] = hidden.dims();
                 let texts = spans.texts().len();
                 let real = spans.padding(&hidden.device()).bool_not().float(); // [texts, length]
@@ -115,7 +227,7 @@ impl Head {
                 let sum = (spans.spread(hidden) * real).sum_dim(1); // [texts, 1, hidden]
                 (sum / count).reshape([texts, width]) // [texts, hidden]
             }
-            (Pooling::Max, _) => {
+            (Reads::Texts(Pooling::Max), _) => {
                 let [_, width] = hidden.dims();
                 let texts = spans.texts().len();
                 let padding = spans.padding(&hidden.device()).unsqueeze_dim::<3>(2); // [texts, length, 1]

@@ -1,5 +1,5 @@
 //! Weights before training, drawn as transformers' `_init_weights` does: normal for matrices, zeros for biases and for
-//! the padding token's row, ones for LayerNorm.
+//! the padding token's row, ones for LayerNorm. A CRF's are uniform between -0.1 and 0.1, as pytorch-crf draws them.
 //!
 //! Each tensor has a ChaCha8 stream of its own, keyed by seed and name, so equal seeds give equal weights on every
 //! device and in whatever order they are asked for.
@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::config::EncoderConfig;
+use super::parameters::CRF;
 
 /// The first values of the parameter `name`, of `shape` in a checkpoint's layout.
 pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u64) -> Vec<f32> {
@@ -25,6 +26,11 @@ pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u6
     key.update(&seed.to_le_bytes());
     key.update(name.as_bytes());
     let mut generator = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
+    if name.starts_with(CRF) {
+        return (0..length)
+            .map(|_| ((2.0 * uniform(&mut generator) - 1.0) * CRF_RANGE) as f32)
+            .collect();
+    }
     let mut values = normal(&mut generator, config.initializer_range, length);
     if name.ends_with("word_embeddings.weight")
         && let (&[_, width], Some(pad)) = (shape, config.pad_token_id)
@@ -35,14 +41,20 @@ pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u6
     values
 }
 
+/// How far from 0 the first values of a CRF lie at most.
+const CRF_RANGE: f64 = 0.1;
+
+/// A number in (0, 1]: the logarithm of 0 would be infinite.
+fn uniform(generator: &mut ChaCha8Rng) -> f64 {
+    ((generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
+}
+
 /// `length` values of mean 0 and the given standard deviation (Box and Muller, 1958).
 fn normal(generator: &mut ChaCha8Rng, deviation: f64, length: usize) -> Vec<f32> {
-    // In (0, 1]: the logarithm of 0 would be infinite.
-    let mut uniform = || ((generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
     let mut values = Vec::with_capacity(length + 1);
     while values.len() < length {
-        let radius = deviation * (-2.0 * uniform().ln()).sqrt();
-        let (sine, cosine) = (TAU * uniform()).sin_cos();
+        let radius = deviation * (-2.0 * uniform(generator).ln()).sqrt();
+        let (sine, cosine) = (TAU * uniform(generator)).sin_cos();
         values.extend([(radius * cosine) as f32, (radius * sine) as f32]);
     }
     values.truncate(length);
@@ -75,6 +87,16 @@ mod tests {
         assert!(mean.abs() < 2e-4, "{mean}");
         assert!((variance.sqrt() - 0.02).abs() < 2e-4, "{variance}");
         assert!((beyond - 0.0455).abs() < 0.003, "{beyond}");
+    }
+
+    #[test]
+    fn a_crf_is_uniform_between_its_bounds() {
+        let values = draw("crf.transitions", &[60, 60], &config(), 7);
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        let squares = values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32;
+        assert!(values.iter().all(|x| x.abs() <= 0.1));
+        assert!(mean.abs() < 4e-3, "{mean}");
+        assert!((squares - 0.01 / 3.0).abs() < 3e-4, "{squares}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Parameters by their Hugging Face names, always in one order: embeddings, layers, pooler, classifier.
+//! Parameters by their Hugging Face names, always in one order: embeddings, layers, pooler, head, CRF.
 //!
 //! This is the one place that knows how a field's path becomes a tensor's name, and which tensors lie transposed: a
 //! linear layer's weight is `[out, in]` in a checkpoint and `[in, out]` in burn.
@@ -8,10 +8,13 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{Classifier, ModelError};
 
+/// What the names of a CRF's parameters begin with.
+pub(super) const CRF: &str = "crf.";
+
 /// A parameter without its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    /// As in a checkpoint of `BertForSequenceClassification`.
+    /// As in a checkpoint of transformers; those of a CRF as in one of pytorch-crf.
     pub name: String,
     /// burn's identity of it, for optimizers and gradients.
     pub id: ParamId,
@@ -66,9 +69,10 @@ pub fn named_parameters(classifier: &Classifier) -> Vec<Parameter> {
     list.0
 }
 
-/// Whether weight decay applies: not to biases and not to LayerNorm, as in transformers' `Trainer`.
+/// Whether weight decay applies: not to biases and not to LayerNorm, as in transformers' `Trainer`, and not to a CRF, whose
+/// parameters are scores added to others, as biases are.
 pub fn decays(name: &str) -> bool {
-    !name.ends_with("bias") && !name.contains("LayerNorm")
+    !name.ends_with("bias") && !name.contains("LayerNorm") && !name.starts_with(CRF)
 }
 
 /// The name in a checkpoint of the parameter at a burn module path, dotted, of a [`Classifier`].
@@ -213,6 +217,8 @@ mod tests {
             ),
             ("encoder.pooler.dense.bias", "bert.pooler.dense.bias"),
             ("head.classifier.weight", "classifier.weight"),
+            ("head.qa_outputs.bias", "qa_outputs.bias"),
+            ("head.crf.start_transitions", "crf.start_transitions"),
         ];
         for (path, name) in pairs {
             assert_eq!(hugging_face_name(path), name);
@@ -228,7 +234,7 @@ mod tests {
         assert!(
             !transposed("bert.embeddings.word_embeddings.weight") && !transposed("classifier.bias")
         );
-        assert!(!transposed("bert.embeddings.LayerNorm.weight"));
+        assert!(!transposed("bert.embeddings.LayerNorm.weight") && !transposed("crf.transitions"));
     }
 
     #[test]
@@ -240,8 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn biases_and_layer_norms_do_not_decay() {
-        assert!(decays("bert.embeddings.word_embeddings.weight"));
+    fn biases_layer_norms_and_crfs_do_not_decay() {
+        assert!(decays("bert.embeddings.word_embeddings.weight") && decays("qa_outputs.weight"));
+        assert!(!decays("crf.transitions") && !decays("crf.end_transitions"));
         assert!(!decays("bert.embeddings.LayerNorm.weight") && !decays("classifier.bias"));
     }
 }

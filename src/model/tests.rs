@@ -29,22 +29,16 @@ fn config() -> EncoderConfig {
         .unwrap()
 }
 
-fn pooled_by(pooling: Pooling) -> HeadSettings {
-    HeadSettings {
+fn pooled_by(pooling: Pooling) -> HeadKind {
+    HeadKind::Texts {
+        outputs: LABELS,
         pooling,
         dropout: None,
     }
 }
 
 fn tiny(pooling: Pooling, seed: u64) -> Classifier {
-    Classifier::initialised(
-        &config(),
-        &pooled_by(pooling),
-        LABELS,
-        seed,
-        &Device::flex(),
-    )
-    .unwrap()
+    Classifier::initialised(&config(), &pooled_by(pooling), seed, &Device::flex()).unwrap()
 }
 
 /// Two texts, the second `padding` tokens shorter, one directly after the other.
@@ -105,7 +99,9 @@ fn write(folder: &Path, tensors: &Tensors) -> EncoderFiles {
     let names = ["a", "b", "c"].map(str::to_owned);
     std::fs::write(
         folder.join("config.json"),
-        config().for_classification(&names, 0.1).to_string(),
+        config()
+            .for_task(Task::Classification, &names, 0.1)
+            .to_string(),
     )
     .unwrap();
     EncoderFiles::in_folder(folder)
@@ -122,7 +118,7 @@ fn loaded(tensors: &Tensors, pooling: Pooling) -> Result<(Classifier, LoadReport
     let folder = tempfile::tempdir().unwrap();
     let files = write(folder.path(), tensors);
     let (classifier, _, report) =
-        Classifier::pretrained(&files, &pooled_by(pooling), LABELS, 9, &Device::flex())?;
+        Classifier::pretrained(&files, &pooled_by(pooling), 9, &Device::flex())?;
     Ok((classifier, report))
 }
 
@@ -323,9 +319,8 @@ fn a_file_that_is_not_whole_is_refused() {
     ];
     for bytes in cases {
         std::fs::write(&files.weights, bytes).unwrap();
-        let error =
-            Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex())
-                .unwrap_err();
+        let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), 1, &Device::flex())
+            .unwrap_err();
         assert!(
             matches!(error, ModelError::NotSafetensors { .. }),
             "{error:?}"
@@ -334,8 +329,7 @@ fn a_file_that_is_not_whole_is_refused() {
     }
     std::fs::remove_file(&files.weights).unwrap();
     let error =
-        Classifier::pretrained(&files, &pooled_by(Pooling::Cls), LABELS, 1, &Device::flex())
-            .unwrap_err();
+        Classifier::pretrained(&files, &pooled_by(Pooling::Cls), 1, &Device::flex()).unwrap_err();
     assert!(matches!(error, ModelError::Unreadable { .. }));
 }
 
@@ -362,10 +356,9 @@ fn padding_changes_no_text() {
 #[test]
 fn packed_and_padded_batches_learn_the_same_on_every_device() {
     let gradients = |device: Device, spans: Spans| {
-        let classifier =
-            Classifier::initialised(&config(), &pooled_by(Pooling::Mean), LABELS, 1, &device)
-                .unwrap()
-                .train();
+        let classifier = Classifier::initialised(&config(), &pooled_by(Pooling::Mean), 1, &device)
+            .unwrap()
+            .train();
         let batch = laid_out(spans, &device);
         let loss = classifier.forward(&batch, &Mode::Evaluate).square().sum();
         struct All(burn::tensor::Gradients, Vec<f32>);
@@ -450,15 +443,8 @@ fn a_saved_model_opens_to_equal_logits_and_saves_to_equal_bytes() {
     for pooling in [Pooling::Pooler, Pooling::Mean] {
         let classifier = tiny(pooling, 4);
         let info = ModelInfo {
-            task: "classification".to_owned(),
-            pooling,
-            head_dropout: 0.25,
-            label_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
-            max_length: 16,
-            tokenizer_digest: "0".repeat(64),
-            best_epoch: 1,
-            best_step: 2,
-            steps: 3,
+            pooling: Some(pooling),
+            ..info(Task::Classification)
         };
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         save(one.path(), &classifier, &config(), &info).unwrap();
@@ -471,7 +457,7 @@ fn a_saved_model_opens_to_equal_logits_and_saves_to_equal_bytes() {
                 ..config()
             }
         );
-        assert_eq!(opened.labels(), LABELS);
+        assert_eq!(opened.outputs(), LABELS);
         assert_eq!(opened.head.dropout(), 0.25);
         let logits = |classifier: &Classifier| {
             numbers(classifier.forward(&batch(2, 6, &device), &Mode::Evaluate))
@@ -576,7 +562,208 @@ fn tensors_can_be_set_by_name_and_only_whole() {
 }
 
 #[test]
-fn a_classifier_without_labels_is_refused() {
-    let none = Classifier::initialised(&config(), &HeadSettings::default(), 0, 1, &Device::flex());
-    assert!(matches!(none, Err(ModelError::NoLabels)));
+fn a_head_without_outputs_is_refused() {
+    let settings = HeadSettings::default();
+    for head in [settings.over_texts(0), settings.over_tokens(0, true)] {
+        let none = Classifier::initialised(&config(), &head, 1, &Device::flex());
+        assert!(matches!(none, Err(ModelError::NoOutputs)));
+    }
+}
+
+/// The heads that answer for every token.
+fn over_tokens() -> [HeadKind; 3] {
+    let settings = HeadSettings::default();
+    [
+        settings.over_tokens(LABELS, false),
+        settings.over_tokens(LABELS, true),
+        HeadKind::Spans,
+    ]
+}
+
+#[test]
+fn a_head_over_tokens_answers_for_each_of_them_and_the_encoder_has_no_pooler() {
+    let device = Device::flex();
+    for head in over_tokens() {
+        let model = Classifier::initialised(&config(), &head, 1, &device).unwrap();
+        assert_eq!(model.outputs(), head.outputs());
+        assert_eq!(model.head.pooling(), None);
+        assert_eq!(model.head.crf().is_some(), head == over_tokens()[1]);
+        let packed = laid_out(Spans::packed([6, 4]), &device);
+        let answers = model.forward(&packed, &Mode::Evaluate);
+        assert_eq!(answers.dims(), [10, head.outputs()]);
+        let padded = laid_out(Spans::padded([6, 4], 9), &device);
+        let real = Tensor::from_data([0, 1, 2, 3, 4, 5, 9, 10, 11, 12], &device);
+        let others = model.forward(&padded, &Mode::Evaluate).select(0, real);
+        assert!(close(&numbers(answers), &numbers(others)), "{head:?}");
+        assert!(tensors(&model).keys().all(|name| !name.contains("pooler")));
+    }
+}
+
+#[test]
+fn heads_have_the_names_and_shapes_of_their_checkpoints() {
+    let after_the_encoder = |head: &HeadKind| -> Vec<(String, Vec<usize>)> {
+        let model = Classifier::initialised(&config(), head, 1, &Device::flex()).unwrap();
+        named_parameters(&model)
+            .into_iter()
+            .filter(|parameter| !parameter.name.starts_with("bert."))
+            .map(|parameter| (parameter.name, parameter.shape))
+            .collect()
+    };
+    let named = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_owned());
+    let [plain, with_crf, spans] = over_tokens();
+    let layer = [
+        named("classifier.weight", &[LABELS, 8]),
+        named("classifier.bias", &[LABELS]),
+    ];
+    assert_eq!(after_the_encoder(&plain), layer);
+    let crf = [
+        named("crf.transitions", &[LABELS, LABELS]),
+        named("crf.start_transitions", &[LABELS]),
+        named("crf.end_transitions", &[LABELS]),
+    ];
+    assert_eq!(
+        after_the_encoder(&with_crf),
+        [layer.as_slice(), crf.as_slice()].concat()
+    );
+    let layer = [
+        named("qa_outputs.weight", &[2, 8]),
+        named("qa_outputs.bias", &[2]),
+    ];
+    assert_eq!(after_the_encoder(&spans), layer);
+}
+
+#[test]
+fn only_an_answers_head_drops_nothing() {
+    let device = Device::flex();
+    for head in over_tokens() {
+        let model = Classifier::initialised(&config(), &head, 1, &device).unwrap();
+        let wanted = if head == HeadKind::Spans { 0.0 } else { 0.1 };
+        assert_eq!(model.head.dropout(), wanted);
+    }
+}
+
+#[test]
+fn the_heads_of_a_checkpoint_are_drawn_anew_and_a_pooler_it_has_is_left_out_unsaid() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write(folder.path(), &tensors(&tiny(Pooling::Pooler, 1)));
+    for head in over_tokens() {
+        let (_, _, report) = Classifier::pretrained(&files, &head, 9, &Device::flex()).unwrap();
+        let layers = if head == over_tokens()[1] { 5 } else { 2 };
+        assert_eq!(report.initialised.len(), layers, "{report:?}");
+        assert_eq!(report.ignored.len(), 4, "{report:?}");
+        assert_eq!(report.warnings().len(), 1, "{:?}", report.warnings());
+    }
+}
+
+fn info(task: Task) -> ModelInfo {
+    let named = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let (label_names, target_names) = match task {
+        Task::Regression => (Vec::new(), Some(named)),
+        Task::QuestionAnswering => (Vec::new(), None),
+        _ => (named, None),
+    };
+    let over_texts = matches!(
+        task,
+        Task::Classification | Task::MultiLabel | Task::Regression
+    );
+    ModelInfo {
+        task,
+        pooling: over_texts.then_some(Pooling::Mean),
+        head_dropout: if task == Task::QuestionAnswering {
+            0.0
+        } else {
+            0.25
+        },
+        label_names,
+        target_names,
+        crf: task == Task::TokenClassification,
+        scheme: (task == Task::TokenClassification).then(|| "bio".to_owned()),
+        thresholds: (task == Task::MultiLabel).then(|| vec![0.5, 0.25, 0.125]),
+        max_answer_length: (task == Task::QuestionAnswering).then_some(20),
+        n_best: (task == Task::QuestionAnswering).then_some(5),
+        max_length: 16,
+        stride: (task == Task::QuestionAnswering).then_some(4),
+        tokenizer_digest: "0".repeat(64),
+        best_epoch: 1,
+        best_step: 2,
+        steps: 3,
+    }
+}
+
+#[test]
+fn a_saved_model_of_any_task_opens_to_equal_answers_and_saves_to_equal_bytes() {
+    let device = Device::flex();
+    for task in Task::ALL {
+        let info = info(task);
+        let model = Classifier::initialised(&config(), &info.head(), 4, &device).unwrap();
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        save(one.path(), &model, &config(), &info).unwrap();
+        let (opened, found_config, found_info) = open(one.path(), &device).unwrap();
+        assert_eq!(found_info, info);
+        assert_eq!(
+            (opened.head.reads(), opened.head.dropout()),
+            (model.head.reads(), info.head_dropout)
+        );
+        assert_eq!(tensors(&opened), tensors(&model));
+        let answers =
+            |model: &Classifier| numbers(model.forward(&batch(2, 6, &device), &Mode::Evaluate));
+        assert_eq!(answers(&opened), answers(&model));
+        save(two.path(), &opened, &found_config, &found_info).unwrap();
+        for name in ["model.safetensors", "config.json", "model.json"] {
+            assert_eq!(
+                std::fs::read(one.path().join(name)).unwrap(),
+                std::fs::read(two.path().join(name)).unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_config_names_the_tasks_class_its_problem_and_what_its_numbers_are() {
+    let of = |task: Task| config().for_task(task, info(task).names(), info(task).head_dropout);
+    let wanted = [
+        (
+            "BertForSequenceClassification",
+            Some("single_label_classification"),
+        ),
+        (
+            "BertForSequenceClassification",
+            Some("multi_label_classification"),
+        ),
+        ("BertForSequenceClassification", Some("regression")),
+        ("BertForTokenClassification", None),
+        ("BertForQuestionAnswering", None),
+    ];
+    for (task, (class, problem)) in Task::ALL.into_iter().zip(wanted) {
+        let config = of(task);
+        assert_eq!(config["architectures"], serde_json::json!([class]));
+        assert_eq!(
+            config
+                .get("problem_type")
+                .and_then(|problem| problem.as_str()),
+            problem
+        );
+        let first = config.pointer("/id2label/0").and_then(|name| name.as_str());
+        let named = task != Task::QuestionAnswering;
+        assert_eq!(first, named.then_some("a"), "{task}");
+        assert_eq!(config.get("label2id").is_some(), named, "{task}");
+        let dropout = config["classifier_dropout"].as_f64();
+        assert_eq!(dropout, named.then_some(0.25), "{task}");
+    }
+}
+
+#[test]
+fn what_a_classifier_does_not_have_is_not_written() {
+    let written = serde_json::to_string(&ModelInfo {
+        pooling: Some(Pooling::Pooler),
+        ..info(Task::Classification)
+    })
+    .unwrap();
+    let digest = "0".repeat(64);
+    assert_eq!(
+        written,
+        format!(
+            r#"{{"task":"classification","pooling":"pooler","head_dropout":0.25,"label_names":["a","b","c"],"max_length":16,"tokenizer_digest":"{digest}","best_epoch":1,"best_step":2,"steps":3}}"#
+        )
+    );
 }

@@ -32,7 +32,7 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// What a user should know, a line each. A new classification head and unused buffers are expected, and not said.
+    /// What a user should know, a line each. A new head and unused buffers are expected, and not said.
     pub fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.initialised.iter().any(|name| name.starts_with(POOLER)) {
@@ -140,7 +140,7 @@ pub(super) enum Rest<'a> {
 }
 
 const POOLER: &str = "bert.pooler.";
-const HEAD: &str = "classifier.";
+const HEADS: [&str; 3] = ["classifier.", "qa_outputs.", parameters::CRF];
 
 /// Sets the parameters of `classifier` from the safetensors file at `path`.
 ///
@@ -162,7 +162,8 @@ pub(super) fn load(
     let mut taken = BTreeMap::new();
     let mut to_draw = Vec::new();
     for Parameter { name, shape, .. } in named_parameters(&classifier) {
-        let drawn = name.starts_with(HEAD) || (name.starts_with(POOLER) && pooler_absent);
+        let drawn = HEADS.iter().any(|head| name.starts_with(head))
+            || (name.starts_with(POOLER) && pooler_absent);
         match (&rest, found.get(&name)) {
             (Rest::Drawn(_), _) if drawn => to_draw.push((name, shape)),
             (_, None) => misfits.push(Misfit::Missing {
@@ -347,7 +348,7 @@ fn by_canonical_name<'a>(
     found
 }
 
-/// The name that `BertForSequenceClassification` has for a tensor.
+/// The name that the `BertFor…` classes of transformers have for a tensor.
 fn canonical(name: &str) -> String {
     let name = match name.rsplit_once("LayerNorm.") {
         Some((before, "gamma")) => format!("{before}LayerNorm.weight"),

@@ -9,7 +9,8 @@
 //! The operations follow EDA (Wei and Zou 2019, <https://aclanthology.org/D19-1670>) and the local shuffle of Lample et al.
 //! (2018, <https://arxiv.org/abs/1711.00043>, section 2.3). Words are what white space separates; copies join them with one space.
 //!
-//! Deliberately absent: operations that need a dictionary, a model or a program.
+//! Deliberately absent: operations that need a dictionary, a model or a program, and changes of words that have tags or
+//! of contexts that have answers: these would no longer stand where they did.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -196,6 +197,7 @@ impl Stage for Augment {
             Some(frame) => table::texts(frame)?,
             None => Texts::default(),
         };
+        self.fits(&train)?;
         let grown = self.grow(context, &train)?;
         let count = grown.len() - train.len();
         context.progress.say(&format!(
@@ -213,6 +215,24 @@ impl Stage for Augment {
 impl Augment {
     fn changes_words(&self) -> bool {
         self.random_deletion.is_some() || self.random_swap.is_some() || self.word_shuffle.is_some()
+    }
+
+    /// Refuses operations that would move words away from what is known about them.
+    fn fits(&self, train: &Texts) -> Result<(), TableError> {
+        let operations = [
+            ("random_deletion", self.random_deletion.is_some()),
+            ("random_swap", self.random_swap.is_some()),
+            ("word_shuffle", self.word_shuffle.is_some()),
+        ];
+        let what = match (&train.words, &train.answers) {
+            (Some(_), _) => "their tags",
+            (None, Some(_)) => "the answers among them",
+            (None, None) => return Ok(()),
+        };
+        match operations.into_iter().find(|(_, stated)| *stated) {
+            Some((operation, _)) => Err(TableError::WordsWouldMove { operation, what }),
+            None => Ok(()),
+        }
     }
 
     /// The input's rows, their changed copies, and the repeated rows.
@@ -380,7 +400,16 @@ fn shuffle_words(words: &mut [&str], window: u32, generator: &mut ChaCha8Rng) {
 /// The rows to repeat so that each class reaches `ratio` of the largest one, ascending. Whole rounds first; what is left
 /// over goes to rows in an order drawn from each row's id, so that more rows of one class move few choices of another.
 fn repeats(rows: &Texts, ratio: f64, seed: u64) -> Result<Vec<usize>, TableError> {
-    let labels = rows.label.as_ref().ok_or(TableError::NothingToBalance)?;
+    let labels = rows.label.as_ref();
+    let labels = labels.ok_or(TableError::NothingToBalance {
+        found: match (&rows.labels, &rows.target, &rows.words, &rows.answers) {
+            (Some(_), ..) => "any number of them",
+            (_, Some(_), ..) => "numbers instead",
+            (_, _, Some(_), _) => "tags instead",
+            (.., Some(_)) => "answers instead",
+            _ => "none",
+        },
+    })?;
     let mut classes = BTreeMap::<u32, Vec<usize>>::new();
     for (row, &label) in labels.iter().enumerate() {
         classes.entry(label).or_default().push(row);
@@ -436,7 +465,7 @@ impl Copies {
         last.copied().unwrap_or_default()
     }
 
-    /// Appends a copy of `row` with another text.
+    /// Appends a copy of `row` with another text, and with all else as it is.
     fn push(&mut self, rows: &mut Texts, row: usize, text: String, pair: Option<String>) {
         let Some(id) = rows.id.get(row).copied() else {
             return;
@@ -449,11 +478,20 @@ impl Copies {
         if let (Some(pairs), Some(pair)) = (&mut rows.text_pair, pair) {
             pairs.push(pair);
         }
-        if let Some(labels) = &mut rows.label
-            && let Some(label) = labels.get(row).copied()
-        {
-            labels.push(label);
+        fn repeat<T: Clone>(column: &mut Option<Vec<T>>, row: usize) {
+            if let Some(column) = column
+                && let Some(value) = column.get(row).cloned()
+            {
+                column.push(value);
+            }
         }
+        repeat(&mut rows.label, row);
+        repeat(&mut rows.labels, row);
+        repeat(&mut rows.target, row);
+        repeat(&mut rows.words, row);
+        repeat(&mut rows.tags, row);
+        repeat(&mut rows.answers, row);
+        repeat(&mut rows.name, row);
     }
 }
 

@@ -1,9 +1,9 @@
 //! `export`: a folder for use without refit, as transformers reads it.
 //!
-//! Leaves `model.safetensors`, `config.json` and the tokenizer's files: what
-//! `AutoModelForSequenceClassification.from_pretrained` and `AutoTokenizer.from_pretrained` load. A head that transformers'
-//! class cannot express comes with `modeling_refit.py` and a model type of its own. Two exports of one model have the same
-//! bytes, not only the same digest.
+//! Leaves `model.safetensors`, `config.json` and the tokenizer's files: what `from_pretrained` of the task's Auto class and of
+//! `AutoTokenizer` loads. A head that transformers' classes cannot express comes with `modeling_refit.py` and a model type
+//! of its own. What transformers has no place for at all (thresholds, how long an answer may be) is in `model.json`. Two
+//! exports of one model have the same bytes, not only the same digest.
 //!
 //! The `scores` edge and the model card ([`card`]) are no part of the result: the card is written where the bundle is placed.
 //!
@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use crate::artifact::{Kind, Unreadable};
 use crate::model::{ModelInfo, Pooling};
+use crate::task::{Rule, Task};
 
 use super::{CardFacts, Context, Edge, Fault, Stage, StageError};
 
@@ -119,63 +120,96 @@ impl Stage for Export {
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let model = context.input("model");
         let info = ModelInfo::read(model)?;
+        let rule = Rule::of_model(&info)?;
+        let own = own_class(&info, &rule);
         write_weights(
             &model.join("model.safetensors"),
             &context.draft.join("model.safetensors"),
-            info.pooling,
+            own.is_some(),
         )?;
         context.checkpoint()?;
-        let config = read_object(&model.join("config.json"))?;
-        write_json(
-            &context.draft.join("config.json"),
-            &hugging_face_config(config, info.pooling),
-        )?;
-        copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)?;
-        if own_class(info.pooling) {
+        let mut config = read_object(&model.join("config.json"))?;
+        if let Some(own) = own {
+            config.extend(own);
             write(&context.draft.join(MODELLING_FILE), MODELLING.as_bytes())?;
         }
+        write_json(&context.draft.join("config.json"), &Value::Object(config))?;
+        if info.thresholds.is_some() || rule.task == Task::QuestionAnswering {
+            copy(&model.join("model.json"), &context.draft.join("model.json"))?;
+        }
+        copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)?;
         Ok(())
     }
 }
 
-/// Whether transformers' `BertForSequenceClassification`, which knows only the pooler, cannot express the head.
-fn own_class(pooling: Pooling) -> bool {
-    pooling != Pooling::Pooler
+/// What to add to the model's `config.json`, which is complete for transformers' own classes, where these cannot express the
+/// head: they know no pooling but the pooler, and no CRF.
+fn own_class(info: &ModelInfo, rule: &Rule) -> Option<Map<String, Value>> {
+    let (auto, class, field, value) = match rule.task {
+        Task::TokenClassification if info.crf => (
+            "AutoModelForTokenClassification",
+            "RefitBertForTokenClassification",
+            "refit_allowed",
+            json!(allowed_transitions(rule)),
+        ),
+        Task::Classification | Task::MultiLabel | Task::Regression
+            if info.pooling != Some(Pooling::Pooler) =>
+        {
+            (
+                "AutoModelForSequenceClassification",
+                "RefitBertForSequenceClassification",
+                "refit_pooling",
+                json!(info.pooling),
+            )
+        }
+        _ => return None,
+    };
+    let fields = [
+        ("model_type", json!("refit_bert")),
+        ("architectures", json!([class])),
+        (field, value),
+        (
+            "auto_map",
+            json!({
+                "AutoConfig": "modeling_refit.RefitBertConfig",
+                auto: format!("modeling_refit.{class}"),
+            }),
+        ),
+    ];
+    Some(
+        fields
+            .map(|(field, value)| (field.to_owned(), value))
+            .into_iter()
+            .collect(),
+    )
 }
 
-/// `config.json` of the bundle: the model's, which is complete for transformers' own class; another class is named in it.
-fn hugging_face_config(mut config: Map<String, Value>, pooling: Pooling) -> Value {
-    if own_class(pooling) {
-        let fields = [
-            ("model_type", json!("refit_bert")),
-            (
-                "architectures",
-                json!(["RefitBertForSequenceClassification"]),
-            ),
-            ("refit_pooling", json!(pooling)),
-            (
-                "auto_map",
-                json!({
-                    "AutoConfig": "modeling_refit.RefitBertConfig",
-                    "AutoModelForSequenceClassification": "modeling_refit.RefitBertForSequenceClassification",
-                }),
-            ),
-        ];
-        config.extend(fields.map(|(field, value)| (field.to_owned(), value)));
-    }
-    Value::Object(config)
+/// Which tag may follow which, `[from][to]`, 1 where it may: the last row is a sentence's start, the last column its end.
+fn allowed_transitions(rule: &Rule) -> Vec<Vec<u8>> {
+    let tags = rule.names.len();
+    let Some(forbidden) = rule.forbidden() else {
+        return vec![vec![1; tags + 1]; tags + 1];
+    };
+    let may = |forbidden: &bool| u8::from(!forbidden);
+    let inner = forbidden
+        .transitions
+        .chunks(tags.max(1))
+        .zip(&forbidden.ends);
+    let inner = inner.map(|(to, end)| to.iter().chain([end]).map(may).collect());
+    let starts = forbidden.starts.iter().map(may).chain([1]).collect();
+    inner.chain([starts]).collect()
 }
 
 /// Writes the weights anew: with the one metadata field that transformers looks for, and without a pooler that the class
 /// which loads them has no place for.
-fn write_weights(from: &Path, to: &Path, pooling: Pooling) -> Result<(), StageError> {
+fn write_weights(from: &Path, to: &Path, own_class: bool) -> Result<(), StageError> {
     let unreadable = |source| Unreadable::new(from, source);
     let file = File::open(from).map_err(unreadable)?;
     // SAFETY: a finished artifact is not written to; a file changed all the same gives weights that the digest exposes.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(from, error))?;
     let mut views = tensors.tensors();
-    views.retain(|(name, _)| !(own_class(pooling) && name.starts_with("bert.pooler.")));
+    views.retain(|(name, _)| !(own_class && name.starts_with("bert.pooler.")));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
     let bytes =
@@ -188,8 +222,7 @@ fn copy_tokenizer(from: &Path, to: &Path, max_length: usize) -> Result<(), Stage
     for path in crate::artifact::files_under(from)? {
         let name = path.file_name().unwrap_or_default();
         if name != "tokenizer_config.json" {
-            let bytes = std::fs::read(&path).map_err(|source| Unreadable::new(&path, source))?;
-            write(&to.join(name), &bytes)?;
+            copy(&path, &to.join(name))?;
         }
     }
     let mut config = read_object(&from.join("tokenizer_config.json"))?;
@@ -217,6 +250,11 @@ fn write_json(path: &Path, value: &Value) -> Result<(), StageError> {
     let mut json = serde_json::to_vec_pretty(value).expect("maps with string keys are JSON");
     json.push(b'\n');
     write(path, &json)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), StageError> {
+    let bytes = std::fs::read(from).map_err(|source| Unreadable::new(from, source))?;
+    write(to, &bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
@@ -270,7 +308,10 @@ mod tests {
         }))
         .unwrap();
         let labels = LABELS.map(str::to_owned);
-        write("config.json", encoder.for_classification(&labels, 0.25));
+        write(
+            "config.json",
+            encoder.for_task(Task::Classification, &labels, 0.25),
+        );
         std::fs::create_dir(folder.path().join("tokenizer")).unwrap();
         write("tokenizer/tokenizer.json", json!({"truncation": null}));
         write(

@@ -3,10 +3,14 @@
 //! Every split is encoded with the same tokenizer and cut to `max_length`; rows are stored without padding, which is the
 //! business of whoever makes batches. A learnt vocabulary has seen the training split only.
 //!
+//! What a table asks for shows in its columns. Words to be tagged, and contexts in which answers are to be found, lose no
+//! token: they are cut into windows, and the table itself goes along in `examples/`, since whoever scores needs its words
+//! and texts. A pair without a column of answers is an ordinary pair.
+//!
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: this version reads folders.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use miette::Diagnostic;
@@ -16,8 +20,9 @@ use serde_json::Value;
 
 use crate::artifact::Kind;
 use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, is_hub_id};
-use crate::table::{self, Table};
-use crate::text::tokens::{self, SplitCard, TokensCard};
+use crate::table::{self, Answer, Table, Texts};
+use crate::text::answers;
+use crate::text::tokens::{self, Labelled, SplitCard, TokensCard};
 use crate::text::{self, Encoded, TextError, Tokenizer};
 
 const TRAINING: &str = "train";
@@ -42,11 +47,18 @@ pub struct Tokenize {
     #[serde(default)]
     pub train_tokenizer: Option<TrainTokenizer>,
     /// The most tokens that a row may have, special tokens included. Longer rows lose their end; of a text pair, the
-    /// longer text is shortened first. Time and memory of training grow faster than this number; the run reports how
+    /// longer text is shortened first. Lists of words, and questions with a context, lose nothing: they become several
+    /// rows (see `stride`). Time and memory of training grow faster than this number; the run reports how
     /// long the rows are and how many were cut. Most BERT encoders have 512 positions at most.
     #[serde(default = "default_max_length")]
     #[schemars(range(min = 5, max = 8192))]
     pub max_length: usize,
+    /// How many tokens neighbouring windows share, where a list of words or the context of a question is longer than
+    /// `max_length` and is cut into windows. An answer with at most so many tokens is whole in one of them; more of them
+    /// make more rows. It does nothing to other rows. Default: a third of `max_length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 8191))]
+    pub stride: Option<usize>,
 }
 
 /// How to learn a vocabulary.
@@ -125,7 +137,7 @@ impl Stage for Tokenize {
     }
 
     fn check(&self) -> Vec<Fault> {
-        match (&self.tokenizer, &self.train_tokenizer) {
+        let mut faults = match (&self.tokenizer, &self.train_tokenizer) {
             (Some(_), None) | (None, Some(_)) => Vec::new(),
             (Some(_), Some(_)) => vec![Fault::new(
                 "train_tokenizer",
@@ -138,7 +150,18 @@ impl Stage for Tokenize {
                 "name the encoder's folder, `tokenizer = \"models/bert-base-uncased\"`, or learn a vocabulary, \
                  `train_tokenizer = { vocab_size = 8000 }`",
             )],
+        };
+        if let Some(stride) = self.stride.filter(|stride| *stride >= self.max_length) {
+            faults.push(Fault::new(
+                "stride",
+                format!(
+                    "stride = {stride} is not below max_length = {}: a window would hold nothing new",
+                    self.max_length
+                ),
+                "leave it out, or set it to a third of `max_length`; it must be below what is left beside special tokens",
+            ));
         }
+        faults
     }
 
     fn files(&self, base: &Path) -> Result<Files, Vec<Fault>> {
@@ -181,16 +204,35 @@ impl Stage for Tokenize {
         let encode = || self.encode(&table, &tokenizer, context);
         let new_card = || TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
         let (splits, card) = rayon::join(encode, new_card);
+        let splits = splits?;
+        let windowed = splits.values().any(|split| split.examples.is_some());
         let card = TokensCard {
-            splits: splits?,
+            stride: windowed.then(|| self.stride(&tokenizer)),
+            target_names: table.target_names.clone(),
+            splits,
             ..card
         };
+        if windowed {
+            save_examples(&table, &context.draft.join(tokens::EXAMPLES))?;
+        } else if self.stride.is_some() {
+            context.progress.say(
+                "`stride` does nothing here: only words with tags and questions with answers are cut into windows",
+            );
+        }
         tokens::write_card(context.draft, &card, &tokenizer)?;
         Ok(())
     }
 }
 
 impl Tokenize {
+    /// By default a third of `max_length`, 128 of 384 as in transformers' examples, but no more than half of what is left
+    /// beside special tokens.
+    fn stride(&self, tokenizer: &Tokenizer) -> usize {
+        let room = self.max_length.saturating_sub(tokenizer.added_tokens(true));
+        self.stride
+            .unwrap_or_else(|| (self.max_length / 3).min(room / 2))
+    }
+
     fn encode(
         &self,
         table: &Table,
@@ -200,22 +242,35 @@ impl Tokenize {
         let mut splits = BTreeMap::new();
         for (name, rows) in in_reading_order(table) {
             let texts = table::borrowed(rows)?;
+            let answers = first_answers(&texts);
             context.progress.start(
                 &format!("tokenizing {name}"),
                 texts.text.len() as u64,
                 "rows",
             );
-            let encoded = tokenizer
-                .encode_columns(
-                    &texts.text,
-                    texts.text_pair.as_deref(),
-                    self.max_length,
-                    &mut advance(context),
-                )
-                .map_err(stopped)?;
-            let label = texts.label.as_deref();
-            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, label)?;
+            let on_rows = &mut advance(context);
+            let (max_length, stride) = (self.max_length, self.stride(tokenizer));
+            let pairs = texts.text_pair.as_deref();
+            let encoded = match (&texts.words, &answers, pairs) {
+                (Some(words), _, _) => tokenizer.encode_words(words, max_length, stride, on_rows),
+                (None, Some(_), Some(contexts)) => {
+                    tokenizer.encode_questions(&texts.text, contexts, max_length, stride, on_rows)
+                }
+                _ => tokenizer.encode_columns(&texts.text, pairs, max_length, on_rows),
+            };
+            let encoded = encoded.map_err(stopped)?;
+            let labelled = Labelled {
+                label: texts.label.as_deref(),
+                labels: texts.labels.as_deref(),
+                target: texts.target.as_deref(),
+                tags: texts.tags.as_deref(),
+                answers: answers.as_deref(),
+            };
+            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, &labelled)?;
             self.tell(name, &split, &encoded, context);
+            if let Some(answers) = &answers {
+                warn_of_torn(name, answers, &encoded, context);
+            }
             splits.insert(name.to_owned(), split);
         }
         Ok(splits)
@@ -223,18 +278,22 @@ impl Tokenize {
 
     fn tell(&self, name: &str, split: &SplitCard, encoded: &Encoded, context: &Context) {
         let lengths = &split.lengths;
+        let what = match split.examples {
+            None => format!(
+                "{} rows, {} tokens, {} of the rows cut to {}",
+                split.rows,
+                split.tokens,
+                percent(split.truncated, split.rows),
+                self.max_length
+            ),
+            Some(examples) => format!(
+                "{examples} rows became {} windows of up to {} tokens, {} tokens in all",
+                split.rows, self.max_length, split.tokens
+            ),
+        };
         context.progress.say(&format!(
-            "{name}: {} rows, {} tokens, {} of the rows cut to {}; lengths before: half up to {}, 90 % {}, 95 % {}, \
-             99 % {}, longest {}",
-            split.rows,
-            split.tokens,
-            percent(split.truncated, split.rows),
-            self.max_length,
-            lengths.p50,
-            lengths.p90,
-            lengths.p95,
-            lengths.p99,
-            lengths.max
+            "{name}: {what}; lengths before: half up to {}, 90 % {}, 95 % {}, 99 % {}, longest {}",
+            lengths.p50, lengths.p90, lengths.p95, lengths.p99, lengths.max
         ));
         if name == VALIDATION && encoded.unknown() > 0 {
             context.progress.say(&format!(
@@ -242,7 +301,15 @@ impl Tokenize {
                 percent(encoded.unknown(), split.tokens)
             ));
         }
-        if name == TRAINING && split.truncated as f64 > MANY_TRUNCATED * split.rows as f64 {
+        if split.examples.is_some() {
+            if split.truncated > 0 {
+                context.progress.warn(&format!(
+                    "{name}: {} of the questions were cut, to leave room for their contexts within max_length = {}",
+                    percent(split.truncated, encoded.examples()),
+                    self.max_length
+                ));
+            }
+        } else if name == TRAINING && split.truncated as f64 > MANY_TRUNCATED * split.rows as f64 {
             context.progress.warn(&format!(
                 "{} of the training rows were cut to max_length = {}; 95 % of them have up to {} tokens",
                 percent(split.truncated, split.rows),
@@ -251,6 +318,38 @@ impl Tokenize {
             ));
         }
     }
+}
+
+fn save_examples(table: &Table, folder: &Path) -> Result<(), StageError> {
+    std::fs::create_dir(folder).map_err(|source| StageError::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
+    Ok(table.save(folder)?)
+}
+
+fn warn_of_torn(name: &str, answers: &[Option<Range<u32>>], encoded: &Encoded, context: &Context) {
+    let torn = answers::torn(encoded, answers);
+    if torn > 0 {
+        context.progress.warn(&format!(
+            "{name}: {torn} of {} answers are whole in no window, as if there were none: they have more tokens than \
+             windows share (`stride`), or stand outside of their context",
+            answers.iter().flatten().count()
+        ));
+    }
+}
+
+/// Where the first answer of each question stands; none where the texts are not questions.
+fn first_answers(texts: &Texts<&str>) -> Option<Vec<Option<Range<u32>>>> {
+    if texts.words.is_some() || texts.text_pair.is_none() {
+        return None;
+    }
+    let first = |answers: &Vec<Answer<&str>>| {
+        let Answer { start, text } = answers.first()?;
+        let length = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+        Some(*start..start.saturating_add(length))
+    };
+    Some(texts.answers.as_ref()?.iter().map(first).collect())
 }
 
 fn learn(
@@ -376,280 +475,4 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::AtomicBool;
-
-    use super::*;
-    use crate::artifact::{Digest, Manifest};
-    use crate::stage::{Input, Progress};
-    use crate::table::Texts;
-    use crate::text::Tokens;
-
-    /// Keeps what is said to it.
-    #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
-
-    impl Progress for Heard {
-        fn start(&self, _: &str, _: u64, _: &str) {}
-        fn advance(&self, _: u64) {}
-        fn state(&self, _: &str) {}
-        fn say(&self, line: &str) {
-            self.0.lock().unwrap().push(line.to_owned());
-        }
-        fn warn(&self, line: &str) {
-            self.0.lock().unwrap().push(format!("warning: {line}"));
-        }
-    }
-
-    fn texts(text: &[&str], text_pair: Option<&[&str]>) -> polars::prelude::DataFrame {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let rows = text.len();
-        let texts = Texts {
-            id: (0..rows as u64).collect(),
-            copy: vec![0; rows],
-            text: owned(text),
-            text_pair: text_pair.map(owned),
-            label: Some((0..rows as u32).map(|row| row % 2).collect()),
-            ..Texts::default()
-        };
-        texts.to_frame().unwrap()
-    }
-
-    fn table(train: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let splits = [
-            (
-                "train",
-                texts(train, Some(&vec!["hook and line"; train.len()])),
-            ),
-            ("validation", texts(&["fish w"], Some(&["q"]))),
-            ("more.other", texts(&["a fish"], Some(&["line"]))),
-        ];
-        let splits = splits
-            .into_iter()
-            .map(|(name, rows)| (name.to_owned(), rows))
-            .collect();
-        let label_names = Some(vec!["no".to_owned(), "yes".to_owned()]);
-        Table {
-            label_names,
-            splits,
-            ..Table::default()
-        }
-        .save(folder.path())
-        .unwrap();
-        folder
-    }
-
-    fn run(
-        settings: Value,
-        table: &Path,
-        interrupted: bool,
-    ) -> (tempfile::TempDir, Result<(), StageError>, Vec<String>) {
-        let stage = tokenize(settings);
-        let draft = tempfile::tempdir().unwrap();
-        let heard = Heard::default();
-        let context = Context {
-            stage: "tokens",
-            seed: 0,
-            inputs: BTreeMap::from([(
-                "input",
-                Input {
-                    path: table.to_owned(),
-                    digest: Digest::of(b"table"),
-                },
-            )]),
-            files: stage.files(table).unwrap(),
-            draft: draft.path(),
-            device: "auto",
-            progress: &heard,
-            interrupted: &AtomicBool::new(interrupted),
-        };
-        let done = stage.run(&context);
-        (draft, done, heard.0.into_inner().unwrap())
-    }
-
-    fn trained() -> Value {
-        serde_json::json!({"input": "t", "train_tokenizer": {"vocab_size": 60, "min_frequency": 1}, "max_length": 9})
-    }
-
-    const FISH: [&str; 3] = ["one fish two fish", "red fish blue fish", "a fish"];
-
-    #[test]
-    fn every_split_is_tokenized_and_reported() {
-        let table = table(&FISH);
-        let (draft, done, heard) = run(trained(), table.path(), false);
-        done.unwrap();
-        let tokens = Tokens::open(draft.path()).unwrap();
-        assert_eq!(
-            tokens.split_names().collect::<Vec<_>>(),
-            ["more.other", "train", "validation"]
-        );
-        assert_eq!(tokens.split("train").unwrap().label(1), Some(1));
-        assert_eq!(tokens.max_length(), 9);
-        assert!(heard[1].starts_with("train: 3 rows"), "{heard:?}");
-        assert!(
-            heard.iter().any(|line| line.starts_with("warning: ") && line.contains("cut to max_length = 9")),
-            "{heard:?}"
-        );
-    }
-
-    #[test]
-    fn a_learnt_vocabulary_knows_the_pairs_of_the_training_split_and_nothing_of_other_splits() {
-        let table = table(&FISH);
-        let (draft, done, heard) = run(trained(), table.path(), false);
-        done.unwrap();
-        let vocabulary = std::fs::read_to_string(draft.path().join("tokenizer/vocab.txt")).unwrap();
-        let knows = |token: &str| vocabulary.lines().any(|line| line == token);
-        assert!(knows("hook") && knows("fish") && !knows("q"));
-        assert!(
-            heard.contains(&"validation: 16.7 % of the tokens are unknown".to_owned()),
-            "{heard:?}"
-        );
-    }
-
-    #[test]
-    fn equal_input_gives_an_equal_artifact() {
-        let table = table(&FISH);
-        let digest = || {
-            let (draft, done, _) = run(trained(), table.path(), false);
-            done.unwrap();
-            Manifest::of_folder(Kind::Tokens, draft.path(), &[])
-                .unwrap()
-                .digest()
-        };
-        assert_eq!(digest(), digest());
-    }
-
-    #[test]
-    fn a_saved_tokenizer_can_be_the_next_ones_tokenizer() {
-        let table = table(&FISH);
-        let (first, done, _) = run(trained(), table.path(), false);
-        done.unwrap();
-        let settings = serde_json::json!({"input": "t", "tokenizer": first.path().join("tokenizer"), "max_length": 64});
-        let (second, done, heard) = run(settings, table.path(), false);
-        done.unwrap();
-        let digest = |folder: &Path| Tokens::open(folder).unwrap().tokenizer_digest().to_owned();
-        assert_eq!(digest(first.path()), digest(second.path()));
-        assert!(
-            heard[0].contains("max_length = 64 is more than the 9 tokens"),
-            "{heard:?}"
-        );
-    }
-
-    #[test]
-    fn an_empty_training_split_teaches_no_vocabulary() {
-        let table = table(&[]);
-        let (_, done, _) = run(trained(), table.path(), false);
-        assert!(matches!(
-            done,
-            Err(StageError::Text(TextError::NothingToLearnFrom))
-        ));
-    }
-
-    #[test]
-    fn an_interrupted_run_says_so() {
-        let table = table(&FISH);
-        let (_, done, _) = run(trained(), table.path(), true);
-        assert!(matches!(done, Err(StageError::Interrupted)));
-    }
-
-    fn tokenize(settings: Value) -> Tokenize {
-        serde_json::from_value(settings).unwrap()
-    }
-
-    #[test]
-    fn exactly_one_of_tokenizer_and_train_tokenizer_is_needed() {
-        let faults = |settings| tokenize(settings).check().len();
-        assert_eq!(faults(serde_json::json!({"input": "t"})), 1);
-        assert_eq!(
-            faults(serde_json::json!({"input": "t", "tokenizer": "x", "train_tokenizer": {}})),
-            1
-        );
-        assert_eq!(
-            faults(serde_json::json!({"input": "t", "tokenizer": "x"})),
-            0
-        );
-        assert_eq!(
-            faults(serde_json::json!({"input": "t", "train_tokenizer": {}})),
-            0
-        );
-    }
-
-    #[test]
-    fn a_misspelt_setting_is_refused() {
-        assert!(
-            serde_json::from_value::<Tokenize>(serde_json::json!({"input": "t", "max_len": 3}))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn only_files_that_matter_are_in_the_key() {
-        let base = tempfile::tempdir().unwrap();
-        let folder = base.path().join("owner/name");
-        std::fs::create_dir_all(&folder).unwrap();
-        for name in [
-            "tokenizer.json",
-            "vocab.txt",
-            "config.json",
-            "tokenizer_config.json",
-        ] {
-            std::fs::write(folder.join(name), "{}").unwrap();
-        }
-        let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": "owner/name"}));
-        let roles = |stage: &Tokenize| {
-            stage
-                .files(base.path())
-                .unwrap()
-                .into_keys()
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            roles(&stage),
-            [
-                "tokenizer/tokenizer.json",
-                "tokenizer/tokenizer_config.json"
-            ]
-        );
-        std::fs::remove_file(folder.join("tokenizer.json")).unwrap();
-        assert_eq!(
-            roles(&stage),
-            ["tokenizer/tokenizer_config.json", "tokenizer/vocab.txt"]
-        );
-    }
-
-    #[test]
-    fn a_tokenizer_that_is_not_there_is_a_fault_that_says_where_it_was_looked_for() {
-        let base = tempfile::tempdir().unwrap();
-        std::fs::create_dir(base.path().join("empty")).unwrap();
-        std::fs::write(base.path().join("tokenizer.json"), "{}").unwrap();
-        for (tokenizer, says) in [
-            ("owner/name", "does not fetch from the hub"),
-            ("bert-base-uncased@main", "does not fetch from the hub"),
-            ("./models/bert", "there is no folder"),
-            ("tokenizer.json", "is a file"),
-            (
-                "empty",
-                "neither tokenizer.json nor vocab.txt; the folder is empty",
-            ),
-        ] {
-            let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": tokenizer}));
-            let faults = stage.files(base.path()).unwrap_err();
-            let [fault] = &faults[..] else {
-                panic!("{faults:?}")
-            };
-            assert_eq!(fault.field, "tokenizer");
-            assert!(
-                fault.message.contains(says),
-                "{} does not say {says}",
-                fault.message
-            );
-            assert!(
-                fault.message.contains(&base.path().display().to_string()),
-                "{}",
-                fault.message
-            );
-        }
-    }
-}
+mod tests;

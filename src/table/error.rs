@@ -8,38 +8,61 @@ use std::path::{Path, PathBuf};
 /// A row of a file: by its line where the file has lines, else by its number. Both count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    pub file: PathBuf,
+    pub file: Box<Path>,
     pub spot: Spot,
 }
 
 /// Where in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spot {
     Line(usize),
     Row(usize),
+    /// In a box, so that errors stay small.
+    Within(Box<Way>),
+}
+
+/// A line of a nested file, and the way through it: `data[3].paragraphs[2].qas[5]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    pub line: usize,
+    pub path: String,
 }
 
 impl Place {
     pub fn line(file: &Path, line: usize) -> Self {
         Place {
-            file: file.to_owned(),
+            file: file.into(),
             spot: Spot::Line(line),
         }
     }
 
     pub fn row(file: &Path, row: usize) -> Self {
         Place {
-            file: file.to_owned(),
+            file: file.into(),
             spot: Spot::Row(row),
+        }
+    }
+
+    pub fn within(file: &Path, way: &Way) -> Self {
+        if way.path.is_empty() {
+            return Place::line(file, way.line);
+        }
+        Place {
+            file: file.into(),
+            spot: Spot::Within(Box::new(way.clone())),
         }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.spot {
+        match &self.spot {
             Spot::Line(line) => write!(f, "{}, line {line}", self.file.display()),
             Spot::Row(row) => write!(f, "{}, row {row}", self.file.display()),
+            Spot::Within(way) => {
+                let Way { line, path } = &**way;
+                write!(f, "{}, line {line}, {path}", self.file.display())
+            }
         }
     }
 }
@@ -133,7 +156,7 @@ pub enum TableError {
     AmbiguousColumn { file: PathBuf, column: String },
     #[error("{place}, column {column}: no value")]
     #[diagnostic(help(
-        "remove the row, or give it a value; an empty text is allowed, an absent one or an empty label is not"
+        "remove the row, or give it a value; an empty text is allowed, an absent one or an empty label is not; `skip_invalid = true` leaves such rows out"
     ))]
     Null { place: Place, column: String },
     #[error("{}, column {column}: {found} instead of {wanted}", file.display())]
@@ -145,9 +168,19 @@ pub enum TableError {
         #[help]
         help: String,
     },
+    /// A single value of another type, where a column may hold several types.
+    #[error("{place}, column {column}: {found} instead of {wanted}")]
+    WrongValue {
+        place: Place,
+        column: Box<str>,
+        found: Box<str>,
+        wanted: &'static str,
+        #[help]
+        help: &'static str,
+    },
     #[error("{place}, column {column}: the label {value} is not a whole number")]
     #[diagnostic(help(
-        "write class labels as integers or names; numbers with a fraction are no classes"
+        "write class labels as integers or names; for numbers to predict set `columns.target` instead"
     ))]
     FloatLabel {
         place: Place,
@@ -189,9 +222,149 @@ pub enum TableError {
         #[help]
         help: String,
     },
-    #[error("{split} has labels, train has none")]
-    #[diagnostic(help("load labelled training data, or set `columns.label = \"\"` to read none"))]
-    UnlabelledTraining { split: String },
+    #[error("{split} has {what}, train has none")]
+    UnlabelledTraining {
+        split: String,
+        what: &'static str,
+        #[help]
+        help: &'static str,
+    },
+    #[error("no row of train has a label")]
+    #[diagnostic(help(
+        "check that `columns.labels` names the right column, or name the labels in `label_names`"
+    ))]
+    NoLabels,
+    #[error("{place}, column {column}: an empty label beside a separator")]
+    #[diagnostic(help(
+        "remove the separator that is too many, or state another `label_separator`; a row without labels has nothing in the field"
+    ))]
+    EmptyLabel { place: Place, column: String },
+    #[error("{place}, column {column}: `{value}` is not a number")]
+    #[diagnostic(help(
+        "write numbers with a point and without anything around them, as in 3.5 or 1e-3, or name another column"
+    ))]
+    NotANumber {
+        place: Place,
+        column: String,
+        value: String,
+    },
+    #[error("{place}, column {column}: {value} is not finite")]
+    #[diagnostic(help(
+        "nothing can be learnt from it: correct or remove the row, or leave such rows out with `skip_invalid = true`"
+    ))]
+    NotFinite {
+        place: Place,
+        column: String,
+        value: String,
+    },
+    #[error("{place}: {}, but {}", count(*tokens, "token"), count(*tags, "tag"))]
+    #[diagnostic(help(
+        "every token needs one tag: correct the row, or leave such rows out with `skip_invalid = true`"
+    ))]
+    Uneven {
+        place: Place,
+        tokens: usize,
+        tags: usize,
+    },
+    #[error("{place}: a sentence without tokens")]
+    #[diagnostic(help("remove the row, or leave such rows out with `skip_invalid = true`"))]
+    NoTokens { place: Place },
+    #[error("{place}: {found}")]
+    #[diagnostic(help(
+        "a line holds a token and, in its last column, the token's tag; a blank line ends the sentence; `skip_invalid = true` leaves such sentences out"
+    ))]
+    HalfALine { place: Place, found: String },
+    #[error("{place}: {found} is impossible in {scheme}")]
+    ImpossibleTag {
+        place: Place,
+        found: String,
+        scheme: String,
+        #[help]
+        help: String,
+    },
+    #[error("{place}: {} of answers, but {}", count(*texts, "text"), count(*starts, "start"))]
+    #[diagnostic(help(
+        "every answer needs its text and its start: correct the row, or leave such rows out with `skip_invalid = true`"
+    ))]
+    UnevenAnswers {
+        place: Place,
+        texts: usize,
+        starts: usize,
+    },
+    #[error("{place}: an answer without text")]
+    #[diagnostic(help(
+        "a question that its context does not answer has an empty list of answers, not an empty answer"
+    ))]
+    EmptyAnswer { place: Place },
+    #[error(
+        "{place}: the answer {answer:?} should start at character {start}, where {found:?} stands"
+    )]
+    AnswerNotThere {
+        place: Place,
+        answer: Box<str>,
+        start: u32,
+        found: Box<str>,
+        #[help]
+        help: String,
+    },
+    #[error(
+        "{place}: the answer {answer:?} should start at character {start} of a context of {length} characters"
+    )]
+    AnswerOutside {
+        place: Place,
+        answer: Box<str>,
+        start: i64,
+        length: usize,
+        #[help]
+        help: String,
+    },
+    /// JSON that is well formed, but not as SQuAD's.
+    #[error("{place}: {message}")]
+    NotSquad {
+        place: Place,
+        message: String,
+        #[help]
+        help: String,
+    },
+    #[error("{place}: the id `{id}` is also that of {first}")]
+    #[diagnostic(help(
+        "answers are kept by the id of their question: give each its own, or list each file once"
+    ))]
+    RepeatedId {
+        place: Place,
+        id: String,
+        first: Place,
+    },
+    #[error("{split} holds {found}, but train holds {wanted}")]
+    #[diagnostic(help(
+        "all splits of a `load` are for one task: load the others in a stage of their own"
+    ))]
+    MixedSplits {
+        split: String,
+        found: &'static str,
+        wanted: &'static str,
+    },
+    #[error("`{}` files hold no {wanted}: {}", format, file.display())]
+    #[diagnostic(help(
+        "take the columns out of `columns`, or state the `format` that the file is written in"
+    ))]
+    WrongFormat {
+        file: PathBuf,
+        format: String,
+        wanted: &'static str,
+    },
+    #[error(
+        "{split} has no row left: all {skipped} are invalid, among them rows {reason} ({first})"
+    )]
+    #[diagnostic(help(
+        "a wrong column may be named; set `skip_invalid = false` to see what is wrong with the first row"
+    ))]
+    NothingLeft {
+        split: String,
+        skipped: usize,
+        reason: &'static str,
+        first: Place,
+    },
     #[error("{split} would be empty: {share} of {rows} rows")]
     #[diagnostic(help("cut a larger share, or load more rows"))]
     EmptySplit {
@@ -199,9 +372,15 @@ pub enum TableError {
         share: f64,
         rows: usize,
     },
-    #[error("oversampling needs labels, and the training split has none")]
-    #[diagnostic(help("load the data with a label column, or remove `oversample`"))]
-    NothingToBalance,
+    #[error("oversampling needs one label a row, and the rows of train have {found}")]
+    #[diagnostic(help("load the data with `columns.label`, or remove `oversample`"))]
+    NothingToBalance { found: &'static str },
+    #[error("`{operation}` would move words of train away from {what}")]
+    #[diagnostic(help("remove the operation: only rows of a plain text can be changed by it"))]
+    WordsWouldMove {
+        operation: &'static str,
+        what: &'static str,
+    },
 }
 
 /// A number of fields, for people.
@@ -218,7 +397,53 @@ impl fmt::Display for Fields {
     }
 }
 
+/// A number of things, for people.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 impl TableError {
+    /// What is wrong with a row that is broken in itself, after "rows …": such a row can be left out, and the file still
+    /// means what it says. `None` for all that makes the file as a whole doubtful.
+    pub fn of_one_row(&self) -> Option<&'static str> {
+        Some(match self {
+            TableError::Null { .. } => "without a value",
+            TableError::EmptyLabel { .. } => "with an empty label",
+            TableError::NotANumber { .. } | TableError::NotFinite { .. } => {
+                "without a finite number"
+            }
+            TableError::Uneven { .. } => "with more tokens than tags or fewer",
+            TableError::NoTokens { .. } => "without tokens",
+            TableError::HalfALine { .. } => "with a token or a tag alone",
+            TableError::ImpossibleTag { .. } => "with an impossible order of tags",
+            TableError::UnevenAnswers { .. } => "with more texts of answers than starts or fewer",
+            TableError::EmptyAnswer { .. } => "with an empty answer",
+            TableError::AnswerNotThere { .. } | TableError::AnswerOutside { .. } => {
+                "with an answer that does not stand at its start"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Where the row is, of an error about a single one.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            TableError::Null { place, .. }
+            | TableError::EmptyLabel { place, .. }
+            | TableError::NotANumber { place, .. }
+            | TableError::NotFinite { place, .. }
+            | TableError::Uneven { place, .. }
+            | TableError::NoTokens { place }
+            | TableError::HalfALine { place, .. }
+            | TableError::ImpossibleTag { place, .. }
+            | TableError::UnevenAnswers { place, .. }
+            | TableError::EmptyAnswer { place }
+            | TableError::AnswerNotThere { place, .. }
+            | TableError::AnswerOutside { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
     pub(crate) fn unreadable(file: &Path, source: std::io::Error) -> Self {
         TableError::Unreadable {
             file: file.to_owned(),
@@ -246,7 +471,10 @@ pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str
     let distance =
         |name: &str| strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
     match names.map(|name| (distance(name), name)).min() {
-        Some((far, name)) if far <= 1 + wanted.chars().count() / 3 => {
+        // One letter is like any other.
+        Some((far, name))
+            if far <= wanted.chars().count() / 3 + 1 && far < wanted.chars().count() =>
+        {
             format!("; did you mean `{name}`?")
         }
         _ => String::new(),

@@ -8,26 +8,32 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::error::{Fields, Place, TableError};
+use super::error::{Fields, Place, TableError, Way};
 
 /// How to find the rows of a file again when one of them turns out to be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Places {
+pub(super) enum Places {
     /// Row n stands in the nth line from `first` on.
     Lines { first: usize },
     /// The line in which each row begins.
     Listed(Vec<usize>),
+    /// The same for a nested file, with the way to each row.
+    Nested(Vec<Way>),
     /// The file has no lines to speak of.
     Rows,
 }
 
 impl Places {
     /// The place of a row counted from 0.
-    pub fn of(&self, file: &Path, row: usize) -> Place {
+    pub(super) fn of(&self, file: &Path, row: usize) -> Place {
         match self {
             Places::Lines { first } => Place::line(file, first + row),
             Places::Listed(lines) => match lines.get(row) {
                 Some(&line) => Place::line(file, line),
+                None => Place::row(file, row + 1),
+            },
+            Places::Nested(ways) => match ways.get(row) {
+                Some(way) => Place::within(file, way),
                 None => Place::row(file, row + 1),
             },
             Places::Rows => Place::row(file, row + 1),

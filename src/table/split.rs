@@ -4,7 +4,9 @@
 //! rounded down, and the classes with the largest remainders give one row more until the total is reached (the largest
 //! remainder method). A class always keeps a row in `train`, because a model cannot learn a label it never sees.
 //!
-//! Deliberately absent: groups and dates that must not be divided.
+//! Rows in groups that must not be divided are cut by whole groups instead ([`cut_groups`]).
+//!
+//! Deliberately absent: dates, and groups that are stratified.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -42,6 +44,42 @@ pub fn cut(class: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
         }
     }
     to
+}
+
+/// Which split each row goes to when the rows of one group stay together: 0 = `train`, n = the nth of `shares`.
+///
+/// Groups come in a random order, and each goes to the first split whose number of rows it brings nearer to its share. A
+/// group always stays in `train`.
+pub fn cut_groups(group: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
+    let groups = group.iter().max().map_or(0, |&last| last as usize + 1);
+    let sizes = counts(group, groups);
+    let mut order = (0..groups).collect::<Vec<_>>();
+    order.retain(|&group| sizes.get(group).is_some_and(|&size| size > 0));
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(b"refit split groups 1\0")
+        .update(&seed.to_le_bytes());
+    order.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
+
+    let mut to = vec![0; groups];
+    let mut left = order.len();
+    for (number, &share) in shares.iter().enumerate() {
+        let mut missing = (group.len() as f64 * share).round() as usize;
+        for &group in &order {
+            let size = sizes.get(group).copied().unwrap_or_default();
+            let nearer = size < missing.saturating_mul(2);
+            if let Some(to) = to
+                .get_mut(group)
+                .filter(|to| **to == 0 && nearer && left > 1)
+            {
+                *to = number + 1;
+                missing = missing.saturating_sub(size);
+                left -= 1;
+            }
+        }
+    }
+    let of = |group: &u32| to.get(*group as usize).copied().unwrap_or_default();
+    group.iter().map(of).collect()
 }
 
 fn counts(class: &[u32], classes: usize) -> Vec<usize> {
@@ -130,7 +168,37 @@ mod tests {
         assert!((0..20).all(|seed| cut(&class, &[0.5, 0.3], seed)[9] == 0));
     }
 
+    #[test]
+    fn a_changed_seed_changes_the_cut_of_groups() {
+        let group = (0..200).map(|row| row / 2).collect::<Vec<_>>();
+        assert_eq!(cut_groups(&group, &[0.2], 1), cut_groups(&group, &[0.2], 1));
+        assert_ne!(cut_groups(&group, &[0.2], 1), cut_groups(&group, &[0.2], 2));
+        assert_eq!(count(&cut_groups(&group, &[0.2, 0.1], 1), 2), 20);
+        assert_eq!(cut_groups(&[], &[0.2], 1), [0; 0]);
+    }
+
     proptest! {
+        #[test]
+        fn no_group_is_divided_and_shares_are_nearly_met(
+            sizes in prop::collection::vec(1_usize..6, 20..60),
+            test in 0.1..0.4,
+            validation in 0.1..0.4,
+            seed in any::<u64>(),
+        ) {
+            let rows = sizes.iter().zip(0_u32..);
+            let mut group = rows.flat_map(|(&size, group)| vec![group; size]).collect::<Vec<_>>();
+            group.sort_by_key(|group| group % 7);
+            let to = cut_groups(&group, &[test, validation], seed);
+            for (group_a, to_a) in group.iter().zip(&to) {
+                prop_assert!(group.iter().zip(&to).all(|(group_b, to_b)| group_a != group_b || to_a == to_b));
+            }
+            prop_assert!(count(&to, 0) > 0);
+            for (split, share) in [(1, test), (2, validation)] {
+                let wanted = (group.len() as f64 * share).round();
+                prop_assert!((count(&to, split) as f64 - wanted).abs() <= 2.5, "{} of {wanted}", count(&to, split));
+            }
+        }
+
         #[test]
         fn every_cut_is_stratified(
             sizes in prop::collection::vec(20_usize..60, 1..6),

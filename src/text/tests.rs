@@ -15,11 +15,11 @@ use super::*;
 
 const CHILD_WRITES_TO: &str = "REFIT_TEST_LEARNT_DIGEST";
 
-fn go_on(_: usize) -> ControlFlow<()> {
+pub(super) fn go_on(_: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn assets() -> Option<PathBuf> {
+pub(super) fn assets() -> Option<PathBuf> {
     let assets = std::env::var_os("REFIT_TEST_ASSETS")
         .map(PathBuf::from)
         .filter(|folder| folder.is_dir());
@@ -33,11 +33,11 @@ fn assets() -> Option<PathBuf> {
     assets
 }
 
-fn in_repository(path: &str) -> PathBuf {
+pub(super) fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn json_at(path: &Path) -> Value {
+pub(super) fn json_at(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

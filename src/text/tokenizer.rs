@@ -3,10 +3,10 @@
 //! Truncation to `max_length` is longest-first, keeps the beginning, and is set at each call; rows are never padded.
 //! Rows are encoded in parallel and come back in their order.
 //!
-//! Deliberately absent: offsets into the text, which classification does not need.
+//! Deliberately absent: offsets into the text, and rows of which no token may be lost; see [`windows`](super::windows).
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -21,9 +21,9 @@ use tokenizers::utils::truncation::{
 };
 use tokenizers::{Model, PostProcessor};
 
-use super::TextError;
 use super::files::{self, Config, Specials};
 use super::words::{Memo, Words};
+use super::{Encoded, TextError};
 
 /// Rows between two calls of a progress callback.
 pub(super) const ROWS_AT_A_TIME: usize = 4096;
@@ -39,80 +39,13 @@ pub struct Tokenizer {
     /// The short way to the same ids, where there is one.
     pub(super) by_words: Option<Words>,
     pub(super) specials: Specials,
-    pad_id: u32,
-    unknown_id: Option<u32>,
+    pub(super) pad_id: u32,
+    pub(super) unknown_id: Option<u32>,
     pub(super) vocab_size: usize,
     pub(super) model_max_length: Option<usize>,
     notes: Vec<String>,
     /// See [`Tokenizer::to_json`].
     pub(super) json: OnceLock<String>,
-}
-
-/// Token ids of many rows, one after the other, without padding.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Encoded {
-    pub(super) ids: Vec<u32>,
-    pub(super) type_ids: Vec<u8>,
-    /// Where each row begins, and at the end where the last one ends: `rows + 1` numbers.
-    pub(super) offsets: Vec<u64>,
-    /// Each row's length before truncation, special tokens included.
-    full_lengths: Vec<u32>,
-    truncated: usize,
-    unknown: usize,
-}
-
-impl Encoded {
-    pub fn rows(&self) -> usize {
-        self.full_lengths.len()
-    }
-
-    /// The ids of one row.
-    ///
-    /// # Panics
-    /// `row` is not below [`Encoded::rows`].
-    pub fn ids(&self, row: usize) -> &[u32] {
-        &self.ids[self.offsets[row] as usize..self.offsets[row + 1] as usize]
-    }
-
-    /// The segment of each token of one row: 0 for the text, 1 for its pair.
-    ///
-    /// # Panics
-    /// `row` is not below [`Encoded::rows`].
-    pub fn type_ids(&self, row: usize) -> &[u8] {
-        &self.type_ids[self.offsets[row] as usize..self.offsets[row + 1] as usize]
-    }
-
-    /// Each row's length in tokens before truncation, special tokens included.
-    pub fn full_lengths(&self) -> &[u32] {
-        &self.full_lengths
-    }
-
-    /// How many tokens there are in all rows.
-    pub fn tokens(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// How many rows lost tokens to `max_length`.
-    pub fn truncated(&self) -> usize {
-        self.truncated
-    }
-
-    /// How many tokens are the unknown token.
-    pub fn unknown(&self) -> usize {
-        self.unknown
-    }
-
-    /// Adds the rows of `more`, whose offsets lack the leading 0.
-    fn append(&mut self, more: Encoded) {
-        let so_far = self.ids.len() as u64;
-        self.offsets
-            .extend(more.offsets.iter().map(|end| so_far + end));
-        self.ids.extend_from_slice(&more.ids);
-        self.type_ids.extend_from_slice(&more.type_ids);
-        self.full_lengths.extend_from_slice(&more.full_lengths);
-        self.truncated += more.truncated;
-        self.unknown += more.unknown;
-    }
 }
 
 /// The parts of a `tokenizer.json` that tokenizers keeps to itself or takes lightly.
@@ -370,6 +303,30 @@ impl Tokenizer {
     ) -> Result<Encoded, TextError> {
         let bytes = |(text, pair): (&str, Option<&str>)| text.len() + pair.map_or(0, str::len);
         let bytes = (0..rows).map(|row| bytes(text(row))).sum();
+        self.in_pieces(
+            rows,
+            bytes,
+            &Encoded::default(),
+            on_rows,
+            |numbers, memo, encoded| {
+                for row in numbers {
+                    self.encode_row(row, text(row), max_length, memo, encoded)?;
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Encodes so many rows, of so many bytes together, in parallel and in their order. `piece` appends a few of them to a
+    /// copy of `empty`.
+    pub(super) fn in_pieces(
+        &self,
+        rows: usize,
+        bytes: usize,
+        empty: &Encoded,
+        on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        piece: impl Fn(Range<usize>, &mut Memo, &mut Encoded) -> Result<(), TextError> + Sync,
+    ) -> Result<Encoded, TextError> {
         // One for each thread: they know different words, and give the same ids.
         let memos: Vec<Mutex<Option<Memo>>> = (0..rayon::current_num_threads())
             .map(|_| Mutex::default())
@@ -383,19 +340,17 @@ impl Tokenizer {
                 None => &mut here,
             };
             let memo = memo.get_or_insert_with(|| Memo::for_bytes(bytes));
-            let mut piece = Encoded::default();
-            for row in start..rows.min(start + ROWS_A_JOB) {
-                self.encode_row(row, text(row), max_length, memo, &mut piece)?;
-            }
-            piece.unknown = match self.unknown_id {
-                Some(unknown) => piece.ids.iter().filter(|id| **id == unknown).count(),
+            let mut encoded = empty.clone();
+            piece(start..rows.min(start + ROWS_A_JOB), memo, &mut encoded)?;
+            encoded.unknown = match self.unknown_id {
+                Some(unknown) => encoded.ids.iter().filter(|id| **id == unknown).count(),
                 None => 0,
             };
-            Ok(piece)
+            Ok(encoded)
         };
         let mut encoded = Encoded {
             offsets: vec![0],
-            ..Encoded::default()
+            ..empty.clone()
         };
         for start in (0..rows).step_by(ROWS_AT_A_TIME) {
             let end = rows.min(start + ROWS_AT_A_TIME);

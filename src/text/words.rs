@@ -36,11 +36,11 @@ pub(super) struct Words {
 
 /// What a template puts around texts: ids with their types, and the types of the texts.
 #[derive(Debug, Clone, Default)]
-struct Frame {
-    before: Vec<(u32, u8)>,
-    between: Vec<(u32, u8)>,
-    after: Vec<(u32, u8)>,
-    types: [u8; 2],
+pub(super) struct Frame {
+    pub(super) before: Vec<(u32, u8)>,
+    pub(super) between: Vec<(u32, u8)>,
+    pub(super) after: Vec<(u32, u8)>,
+    pub(super) types: [u8; 2],
 }
 
 /// The ids of short words met before. A word's hash gives it a pair of places, of which the later comer takes the first.
@@ -150,6 +150,12 @@ impl Words {
         let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
             return None;
         };
+        if !matches!(
+            template,
+            None | Some(PostProcessorWrapper::Template(_) | PostProcessorWrapper::Bert(_))
+        ) {
+            return None;
+        }
         let mut classes = [OTHER; 256];
         for byte in 0..=u8::MAX {
             classes[usize::from(byte)] = match byte {
@@ -195,7 +201,7 @@ impl Words {
             Some(_) => &self.pair,
             None => &self.single,
         };
-        let special = frame.before.len() + frame.between.len() + frame.after.len();
+        let special = frame.length();
         let room = max_length.saturating_sub(special);
         let add = |around: &[(u32, u8)], ids: &mut Vec<u32>, type_ids: &mut Vec<u8>| {
             ids.extend(around.iter().map(|(id, _)| id));
@@ -228,7 +234,11 @@ impl Words {
         Ok(special + first + second)
     }
 
-    fn append(
+    /// Appends the ids of a text, with nothing around them.
+    ///
+    /// # Errors
+    /// As [`Words::encode`].
+    pub(super) fn append(
         &self,
         tokenizer: &tokenizers::Tokenizer,
         text: &str,
@@ -323,8 +333,13 @@ fn longest_first(first: usize, second: usize, room: usize) -> (usize, usize) {
 }
 
 impl Frame {
+    /// How many tokens stand around the texts.
+    pub(super) fn length(&self) -> usize {
+        self.before.len() + self.between.len() + self.after.len()
+    }
+
     /// Asked of the template's behaviour; none where it does more than put tokens around the texts in their order.
-    fn of(template: Option<&PostProcessorWrapper>, pair: bool) -> Option<Self> {
+    pub(super) fn of(template: Option<&PostProcessorWrapper>, pair: bool) -> Option<Self> {
         const MARKS: [u32; 2] = [u32::MAX - 1, u32::MAX];
         let text = |mark: u32| {
             let token = Token::new(mark, String::new(), (0, 0));
@@ -336,12 +351,6 @@ impl Frame {
                 ..Frame::default()
             });
         };
-        if !matches!(
-            template,
-            PostProcessorWrapper::Template(_) | PostProcessorWrapper::Bert(_)
-        ) {
-            return None;
-        }
         let framed = template
             .process(text(MARKS[0]), pair.then(|| text(MARKS[1])), true)
             .ok()?;

@@ -4,8 +4,12 @@
 //! default `golden/minilm-l6-ag-news` and `data/ag_news/train.parquet` under `REFIT_TEST_ASSETS`. The model is
 //! `models/NAME` there. The tolerances are those of that folder's README.
 //!
+//! `heads` has numbers of its own for the other heads.
+//!
 //! Absent assets and backends skip these tests, loudly; where tests must not skip (`REFIT_TEST_ALL`) they fail them, and so
 //! does a folder that was named and is not there.
+
+mod heads;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +24,7 @@ use polars::prelude::{DataType, ParquetReader, SerReader};
 use refit::device;
 use refit::kernels::Spans;
 use refit::learn::{self, AdamW, Gradients, OptimizerSettings, Schedule, ScheduleSettings};
-use refit::model::{self, Batch, Classifier, EncoderFiles, HeadSettings, Mode, Pooling};
+use refit::model::{self, Batch, Classifier, EncoderFiles, HeadKind, Mode, Pooling};
 use refit::text::Tokenizer;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -98,13 +102,13 @@ impl Golden {
 
     /// The classifier with the head and the pooler that the reference began with.
     fn classifier(&self, device: &Device) -> Classifier {
-        let head = HeadSettings {
+        let head = HeadKind::Texts {
+            outputs: self.reference.labels.len(),
             pooling: Pooling::Pooler,
             dropout: Some(0.0),
         };
         let files = EncoderFiles::in_folder(&self.model);
-        let labels = self.reference.labels.len();
-        let (classifier, _, _) = Classifier::pretrained(&files, &head, labels, 0, device).unwrap();
+        let (classifier, _, _) = Classifier::pretrained(&files, &head, 0, device).unwrap();
         let start = [
             ("classifier.weight", "classifier.weight"),
             ("classifier.bias", "classifier.bias"),
@@ -319,12 +323,17 @@ fn loss_and_gradients(name: &str) {
     let found = Gradients::of(&loss, &classifier).norms().unwrap();
     near("loss", worst(&numbers(loss), [reference.loss]), HIDDEN);
 
+    same_norms(&found, &reference.gradient_norms);
+}
+
+/// Fails unless every parameter's gradient is as long as in the reference.
+fn same_norms(found: &BTreeMap<String, f32>, wanted: &BTreeMap<String, f64>) {
     assert!(
-        found.keys().eq(reference.gradient_norms.keys()),
+        found.keys().eq(wanted.keys()),
         "other parameters than in transformers"
     );
     let off = |name: &str, found: f32| {
-        let wanted = reference.gradient_norms[name];
+        let wanted = wanted[name];
         let difference = (f64::from(found) - wanted).abs();
         if difference <= NO_GRADIENT {
             0.0

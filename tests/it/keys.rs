@@ -444,3 +444,27 @@ fn an_edited_export_is_refused_before_anything_is_rebuilt() {
     assert!(built(&run).is_empty(), "{run}");
     assert_eq!(with_outcome(&run, "failed"), ["bundle"]);
 }
+
+#[test]
+fn columns_spelled_out_at_their_defaults_keep_the_key() {
+    let project = Project::tiny();
+    let before = project.run(&[SPEC, "data"]);
+    // The key of `load` before it had more columns than these.
+    assert_eq!(
+        before["steps"][0]["key"],
+        "1a7e474d16731e602b43eda4f0184c743b36c657adc800d7af6cfb2ca0de964e"
+    );
+    for columns in [
+        "columns = { text = \"text\", label = \"label\" }",
+        "columns = { label = \"label\" }\nlabel_separator = \",\"\nskip_invalid = false",
+        "columns = {}\nquote = '\"'\nheader = true",
+    ] {
+        let text = project.read(SPEC).replace(
+            "test = \"data/test.csv\"\n",
+            &format!("test = \"data/test.csv\"\n{columns}\n"),
+        );
+        project.write("spelled.toml", &text);
+        let after = project.run(&["spelled.toml", "data"]);
+        assert_eq!(before["steps"][0]["key"], after["steps"][0]["key"]);
+    }
+}

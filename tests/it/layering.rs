@@ -19,10 +19,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("model", &["kernels", "device"]),
     ("learn", &["model", "kernels", "text", "metrics", "device"]),
+    ("task", &["table", "text", "model", "learn", "metrics"]),
     (
         "stage",
         &[
-            "artifact", "table", "text", "model", "learn", "metrics", "device",
+            "artifact", "table", "text", "model", "learn", "metrics", "task", "device",
         ],
     ),
     ("spec", &["artifact", "stage"]),

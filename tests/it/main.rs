@@ -13,4 +13,5 @@ mod project;
 mod real;
 mod schema;
 mod stages;
+mod tasks;
 mod versions;

@@ -56,7 +56,9 @@ pub(crate) fn multiply(a: Matrix, b: Matrix, add: bool, result: &mut [f32]) {
         return;
     }
     let work = a.rows * b.columns * a.columns;
-    let parallelism = if work >= PARALLEL {
+    // A thread of the pool has fellows with work of their own.
+    let alone = rayon::current_thread_index().is_none();
+    let parallelism = if work >= PARALLEL && alone {
         Parallelism::Rayon(0)
     } else {
         Parallelism::None

@@ -6,6 +6,7 @@ use burn::module::Param;
 
 use super::*;
 use crate::learn::batch::tests::Listed;
+use crate::metrics;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
 const VOCABULARY: Vocabulary = Vocabulary {
@@ -34,8 +35,8 @@ fn classifier(seed: u64, dropout: f64) -> Classifier {
         dropout,
         max_positions: 16,
     };
-    let head = HeadSettings::default();
-    Classifier::scratch(&scratch, VOCABULARY, &head, 2, seed, &Device::flex())
+    let head = HeadSettings::default().over_texts(2);
+    Classifier::scratch(&scratch, VOCABULARY, &head, seed, &Device::flex())
         .unwrap()
         .0
 }
@@ -61,14 +62,40 @@ fn names() -> [String; 2] {
     ["low".to_owned(), "high".to_owned()]
 }
 
+type Judge<'a> = dyn Fn(&Classifier, &Predictions) -> Result<Judgement, LearnError> + 'a;
+
+/// The scores of a classification of these rows.
+fn judge(
+    validation: Option<&Listed>,
+) -> impl Fn(&Classifier, &Predictions) -> Result<Judgement, LearnError> {
+    let labels = validation.map(labels).unwrap_or_default();
+    move |_, answers| {
+        let scores = metrics::classification(&labels, &answers.labels(), &names());
+        Ok(Judgement {
+            scores: scores.flat(answers.loss(&labels)),
+            thresholds: None,
+        })
+    }
+}
+
+fn labels(rows: &Listed) -> Vec<u32> {
+    (0..rows.rows())
+        .map(|row| rows.label(row).unwrap())
+        .collect()
+}
+
 fn material<'a>(
     train: &'a Listed,
     validation: Option<&'a Listed>,
+    judge: &'a Judge,
     label_names: &'a [String],
 ) -> Material<'a> {
     Material {
         train,
         validation: validation.map(|rows| rows as &dyn Rows),
+        objective: &Objective::Label,
+        judge,
+        metric: Metric::Accuracy,
         label_names,
         pad_id: 0,
         max_length: 16,
@@ -80,7 +107,7 @@ fn run(train: &Listed, validation: Option<&Listed>, recipe: &Recipe) -> Result<F
     let model = classifier(recipe.seed, 0.1);
     fit(
         model,
-        &material(train, validation, &names),
+        &material(train, validation, &judge(validation), &names),
         recipe,
         &Device::flex(),
         &mut |_| ControlFlow::Continue(()),
@@ -102,7 +129,7 @@ fn weights(model: &Classifier) -> BTreeMap<String, Vec<f32>> {
 
 fn watching_the_loss(patience: u32) -> Option<EarlyStopping> {
     Some(EarlyStopping {
-        metric: Metric::Loss,
+        metric: Some(Metric::Loss),
         patience,
         minimum_gain: 0.0,
     })
@@ -129,7 +156,7 @@ fn the_best_weights_are_kept_and_not_the_last() {
         (fitted.best_epoch, fitted.best_step, fitted.steps),
         (1, 12, 48)
     );
-    let labels = batch::labels(&validation, "validation", 2).unwrap();
+    let labels = labels(&validation);
     let go_on = &mut |_| ControlFlow::Continue(());
     let answers = predict(&fitted.model, &validation, 0, 64, &Device::flex(), go_on).unwrap();
     assert_eq!(fitted.scores.unwrap()["loss"], answers.loss(&labels));
@@ -152,7 +179,7 @@ fn early_stopping_stops_after_its_patience() {
 fn a_gain_below_the_minimum_does_not_prolong_the_training_but_is_kept() {
     let (train, validation) = (toy(96, false), toy(40, false));
     let stopping = EarlyStopping {
-        metric: Metric::Loss,
+        metric: Some(Metric::Loss),
         patience: 1,
         minimum_gain: 1e3,
     };
@@ -236,13 +263,15 @@ fn any_number_of_threads_gives_equal_weights() {
             pooling: model::Pooling::Mean,
             ..HeadSettings::default()
         };
+        let head = head.over_texts(2);
         let (model, _) =
-            Classifier::scratch(&scratch, VOCABULARY, &head, 2, 1, &Device::flex()).unwrap();
-        let material = Material {
-            max_length: 64,
-            ..material(&train, Some(&train), &names)
-        };
+            Classifier::scratch(&scratch, VOCABULARY, &head, 1, &Device::flex()).unwrap();
         pool.install(|| {
+            let judge = judge(Some(&train));
+            let material = Material {
+                max_length: 64,
+                ..material(&train, Some(&train), &judge, &names)
+            };
             let go_on = &mut |_: Event| ControlFlow::Continue(());
             weights(
                 &fit(model, &material, &recipe, &Device::flex(), go_on)
@@ -263,7 +292,7 @@ fn an_interruption_ends_the_loop_between_steps() {
     let mut steps = 0;
     let stopped = fit(
         classifier(1, 0.1),
-        &material(&train, None, &names),
+        &material(&train, None, &judge(None), &names),
         &recipe(),
         &Device::flex(),
         &mut |_| {
@@ -289,7 +318,7 @@ fn every_step_is_told_with_the_schedules_rate() {
     let mut told = Vec::new();
     fit(
         classifier(1, 0.1),
-        &material(&train, None, &names),
+        &material(&train, None, &judge(None), &names),
         &recipe,
         &Device::flex(),
         &mut |event| {
@@ -318,7 +347,7 @@ fn told(pace: Pace, dropout: f64, recipe: &Recipe) -> (Vec<StepRecord>, Result<(
     let fitted = fit_at(
         pace,
         classifier(1, dropout),
-        &material(&train, None, &names),
+        &material(&train, None, &judge(None), &names),
         recipe,
         &Device::flex(),
         &mut |event| {
@@ -421,7 +450,7 @@ fn a_diverging_training_is_an_error_that_names_step_and_rate() {
 fn rows_that_cannot_be_learned_from_are_errors() {
     assert!(matches!(
         run(&Listed(vec![]), None, &recipe()),
-        Err(LearnError::NoRows { split: "train" })
+        Err(LearnError::NoRows { split }) if split == "train"
     ));
     let one_label = Listed((0..6).map(|_| (vec![2, 3], Some(1))).collect());
     assert!(
@@ -430,8 +459,6 @@ fn rows_that_cannot_be_learned_from_are_errors() {
     let train = toy(8, false);
     assert!(matches!(
         run(&train, Some(&Listed(vec![])), &recipe()),
-        Err(LearnError::NoRows {
-            split: "validation"
-        })
+        Err(LearnError::NoRows { split }) if split == "validation"
     ));
 }

@@ -191,8 +191,84 @@ fn oversampling_without_labels_is_an_error() {
     let error = run(json!({ "oversample": {} }), input.path(), draft.path());
     assert!(matches!(
         error,
-        Err(StageError::Table(TableError::NothingToBalance))
+        Err(StageError::Table(TableError::NothingToBalance {
+            found: "none"
+        }))
     ));
+}
+
+fn refusal(settings: Value, train: &Texts) -> String {
+    let (input, draft) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Table {
+        splits: [("train".to_owned(), train.to_frame().unwrap())].into(),
+        ..Table::default()
+    }
+    .save(input.path())
+    .unwrap();
+    let error = run(settings, input.path(), draft.path()).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn copies_keep_all_that_is_known_about_their_row() {
+    let train = Texts {
+        label: None,
+        labels: Some(vec![vec![0, 3], vec![]]),
+        target: Some(vec![vec![0.5, -1.0], vec![2.0, 3.0]]),
+        name: Some(vec!["a".to_owned(), "b".to_owned()]),
+        ..texts(&[(LONG, 0), (LONG, 0)])
+    };
+    let settings = json!({ "copies": 2, "word_shuffle": { "window": 4 } });
+    let grown = grow(settings, &train);
+    assert_eq!(grown.len(), 6);
+    let mut copied = train.take(&[0, 1, 0, 1, 0, 1]);
+    copied.id.clone_from(&grown.id);
+    copied.copy.clone_from(&grown.copy);
+    copied.text.clone_from(&grown.text);
+    assert_eq!(grown, copied);
+}
+
+#[test]
+fn words_with_tags_and_contexts_with_answers_are_not_changed() {
+    let tagged = Texts {
+        label: None,
+        words: Some(vec![vec!["one".to_owned(), "two".to_owned()]]),
+        tags: Some(vec![vec![0, 1]]),
+        ..texts(&[("one two", 0)])
+    };
+    assert_eq!(
+        refusal(json!({ "random_swap": {} }), &tagged),
+        "`random_swap` would move words of train away from their tags"
+    );
+    let answered = Texts {
+        label: None,
+        text_pair: Some(vec![LONG.to_owned()]),
+        answers: Some(vec![vec![table::Answer {
+            start: 4,
+            text: "two".to_owned(),
+        }]]),
+        ..texts(&[("which?", 0)])
+    };
+    assert_eq!(
+        refusal(
+            json!({ "random_deletion": {}, "oversample": {} }),
+            &answered
+        ),
+        "`random_deletion` would move words of train away from the answers among them"
+    );
+    assert_eq!(
+        refusal(json!({ "oversample": {} }), &tagged),
+        "oversampling needs one label a row, and the rows of train have tags instead"
+    );
+    let several = Texts {
+        label: None,
+        labels: Some(vec![vec![0, 1]]),
+        ..texts(&[("one two", 0)])
+    };
+    assert_eq!(
+        refusal(json!({ "oversample": {} }), &several),
+        "oversampling needs one label a row, and the rows of train have any number of them"
+    );
 }
 
 #[test]

@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::*;
 use crate::artifact::{Digest, Manifest};
+use crate::metrics;
 use crate::model::{Classifier, HeadSettings, Vocabulary};
 use crate::stage::{Files, Input, Progress};
 use crate::text::Tokenizer;
-use crate::text::tokens::{TokensCard, write_card, write_split};
+use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
 const WORDS: [&str; 8] = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film",
@@ -56,10 +57,13 @@ fn tokens(words: &[&str], labels: &[&str]) -> tempfile::TempDir {
         let encoded = tokenizer.encode(&texts, 12).unwrap();
         let id: Vec<u64> = (100..100 + rows as u64).collect();
         let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
-        let label = (name == "test").then_some(label.as_slice());
+        let labelled = Labelled {
+            label: (name == "test").then_some(label.as_slice()),
+            ..Labelled::default()
+        };
         card.splits.insert(
             name.to_owned(),
-            write_split(folder.path(), name, &encoded, &id, label).unwrap(),
+            write_split(folder.path(), name, &encoded, &id, &labelled).unwrap(),
         );
     }
     write_card(folder.path(), &card, &tokenizer).unwrap();
@@ -76,15 +80,22 @@ fn trained_on(tokens: &Path) -> tempfile::TempDir {
         size: tokens.vocab_size(),
         pad_id: tokens.pad_id(),
     };
-    let head = HeadSettings::default();
+    let head = HeadSettings::default().over_texts(names.len());
     let (classifier, config) =
-        Classifier::scratch(&sizes, vocabulary, &head, names.len(), 3, &Device::flex()).unwrap();
+        Classifier::scratch(&sizes, vocabulary, &head, 3, &Device::flex()).unwrap();
     let info = ModelInfo {
-        task: "classification".to_owned(),
-        pooling: head.pooling,
+        task: model::Task::Classification,
+        pooling: classifier.head.pooling(),
         head_dropout: 0.1,
         label_names: names,
+        target_names: None,
+        crf: false,
+        scheme: None,
+        thresholds: None,
+        max_answer_length: None,
+        n_best: None,
         max_length: tokens.max_length(),
+        stride: None,
         tokenizer_digest: tokens.tokenizer_digest().to_owned(),
         best_epoch: 1,
         best_step: 1,
@@ -268,7 +279,7 @@ fn rows_without_labels_are_refused_by_their_number() {
     )
     .unwrap_err();
     assert!(
-        told(&error).contains("row 100 of the split \"more.bare\" has no label"),
+        told(&error).contains("row 100 of the split `more.bare` has no label"),
         "{}",
         told(&error)
     );
@@ -325,32 +336,14 @@ fn settings_survive_their_own_json() {
 }
 
 #[test]
-fn logits_that_are_not_finite_are_an_error_and_not_a_score() {
-    let logits = [vec![0.0, f32::NAN], vec![1.0, 2.0]];
-    let told = check_that_they_can_be_scored(&logits, &[0, 1])
-        .unwrap_err()
-        .to_string();
-    assert!(told.contains("1 of 2 rows"), "{told}");
-}
-
-#[test]
-fn a_label_that_the_model_does_not_know_is_an_error() {
-    let told = check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[2])
-        .unwrap_err()
-        .to_string();
-    assert!(told.contains("label number 2"), "{told}");
-    assert!(check_that_they_can_be_scored(&[vec![0.0, 1.0]], &[1]).is_ok());
-}
-
-#[test]
 fn scores_begin_flat_and_end_with_the_matrix() {
     let names = ["no".to_owned(), "yes".to_owned()];
-    let written = scores(
-        &metrics::classification(&[0, 1], &[0, 0], &names),
-        0.7,
-        2,
-        "test",
-    );
+    let scored = metrics::classification(&[0, 1], &[0, 0], &names);
+    let scored = Scored {
+        flat: scored.flat(0.7),
+        details: scored.details(),
+    };
+    let written = scores(scored, 2, "test");
     let fields: Vec<&String> = written.keys().collect();
     assert_eq!(
         (fields[0].as_str(), fields[11].as_str(), fields[12].as_str()),

@@ -5,23 +5,25 @@
 //!
 //! Deliberately absent: a licence, which only the user can know, and prose about what the model is good for.
 
+mod usage;
+
 use serde_json::Value;
 
-use crate::metrics::Metric;
 use crate::stage::CardFacts;
+use crate::task::Task;
 
 const LABELS_SHOWN: usize = 50;
 
 /// The card's text.
 pub(super) fn card(facts: &CardFacts) -> String {
     let config = read_json(facts, "config.json");
-    let remote = config.get("auto_map").is_some();
+    let task = task(&config);
     let sections = [
-        Some(front_matter(facts)),
-        Some(introduction(facts, &config)),
-        Some(usage(remote)),
-        Some(labels(&config)),
-        facts.scores.as_ref().map(scores),
+        Some(front_matter(facts, task)),
+        Some(introduction(facts, &config, task)),
+        Some(usage::usage(&config, &read_json(facts, "model.json"), task)),
+        (task != Task::QuestionAnswering).then(|| labels(&config)),
+        facts.scores.as_ref().map(|found| scores(found, task)),
         Some(data(facts)),
         Some(settings(facts)),
         Some(provenance(facts)),
@@ -42,31 +44,63 @@ fn read_json(facts: &CardFacts, name: &str) -> Value {
         .unwrap_or_default()
 }
 
-fn front_matter(facts: &CardFacts) -> String {
-    let mut lines = vec![
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-classification",
-        "license: unknown",
-        "tags:",
-        "- refit",
-        "- text-classification",
-    ];
-    if facts.scores.is_some() {
-        lines.extend([
-            "metrics:",
-            "- accuracy",
-            "- f1",
-            "- precision",
-            "- recall",
-            "- matthews_correlation",
-        ]);
+/// As transformers' own classes and fields say it.
+fn task(config: &Value) -> Task {
+    let class = config
+        .pointer("/architectures/0")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let problem = config
+        .get("problem_type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match problem {
+        _ if class.ends_with("ForTokenClassification") => Task::TokenClassification,
+        _ if class.ends_with("ForQuestionAnswering") => Task::QuestionAnswering,
+        "multi_label_classification" => Task::MultiLabel,
+        "regression" => Task::Regression,
+        _ => Task::Classification,
     }
-    lines.push("---");
+}
+
+fn front_matter(facts: &CardFacts, task: Task) -> String {
+    let tag = match task {
+        Task::Classification | Task::MultiLabel | Task::Regression => "text-classification",
+        Task::TokenClassification => "token-classification",
+        Task::QuestionAnswering => "question-answering",
+    };
+    let metrics: &[&str] = match task {
+        _ if facts.scores.is_none() => &[],
+        Task::Classification => &[
+            "accuracy",
+            "f1",
+            "precision",
+            "recall",
+            "matthews_correlation",
+        ],
+        Task::MultiLabel => &["f1", "precision", "recall"],
+        Task::TokenClassification => &["seqeval"],
+        Task::QuestionAnswering => &["squad_v2"],
+        Task::Regression => &["mse", "mae", "pearsonr", "spearmanr"],
+    };
+    let mut lines = vec![
+        "---".to_owned(),
+        "library_name: transformers".to_owned(),
+        format!("pipeline_tag: {tag}"),
+        "license: unknown".to_owned(),
+        "tags:".to_owned(),
+        "- refit".to_owned(),
+        format!("- {tag}"),
+    ];
+    if !metrics.is_empty() {
+        lines.push("metrics:".to_owned());
+        lines.extend(metrics.iter().map(|metric| format!("- {metric}")));
+    }
+    lines.push("---".to_owned());
     lines.join("\n")
 }
 
-fn introduction(facts: &CardFacts, config: &Value) -> String {
+fn introduction(facts: &CardFacts, config: &Value, task: Task) -> String {
     let count = config
         .get("id2label")
         .and_then(Value::as_object)
@@ -74,8 +108,15 @@ fn introduction(facts: &CardFacts, config: &Value) -> String {
     let length = read_json(facts, "tokenizer_config.json")
         .get("model_max_length")
         .and_then(Value::as_u64);
+    let purpose = match task {
+        Task::Classification => format!("classify text into {count} labels"),
+        Task::MultiLabel => format!("give text any of {count} labels"),
+        Task::TokenClassification => format!("tag words with {count} tags"),
+        Task::QuestionAnswering => "answer questions by a stretch of a context".to_owned(),
+        Task::Regression => format!("predict {count} number(s) for text"),
+    };
     let mut text = format!(
-        "# {}\n\nA BERT encoder, fine-tuned to classify text into {count} labels by the refit pipeline {} (stage {}).",
+        "# {}\n\nA BERT encoder, fine-tuned to {purpose} by the refit pipeline {} (stage {}).",
         markdown(&facts.pipeline),
         markdown(&facts.pipeline),
         markdown(&facts.stage)
@@ -86,35 +127,6 @@ fn introduction(facts: &CardFacts, config: &Value) -> String {
         ));
     }
     text
-}
-
-fn usage(remote: bool) -> String {
-    let (trust, why) = if remote {
-        (
-            ", trust_remote_code=True",
-            "\n\nThe model pools its hidden states in a way that transformers' own class cannot, so it comes with a small \
-             modelling file of its own, `modeling_refit.py`; hence `trust_remote_code=True`.",
-        )
-    } else {
-        ("", "")
-    };
-    format!(
-        "## Use\n\n\
-         ```python\n\
-         import torch\n\
-         from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\
-         \n\
-         folder = \"PATH/TO/THIS/FOLDER\"\n\
-         tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n\
-         model = AutoModelForSequenceClassification.from_pretrained(folder{trust}).eval()\n\
-         \n\
-         inputs = tokenizer([\"Some text.\"], padding=True, truncation=True, return_tensors=\"pt\")\n\
-         with torch.no_grad():\n\
-         \x20   probabilities = model(**inputs).logits.softmax(dim=-1)\n\
-         print(model.config.id2label[probabilities[0].argmax().item()])\n\
-         ```\n\n\
-         For pairs of texts: `tokenizer([\"first\"], [\"second\"], …)`.{why}"
-    )
 }
 
 fn labels(config: &Value) -> String {
@@ -140,7 +152,7 @@ fn labels(config: &Value) -> String {
     )
 }
 
-fn scores(scores: &Value) -> String {
+fn scores(scores: &Value, task: Task) -> String {
     let split = scores
         .get("split")
         .and_then(Value::as_str)
@@ -153,27 +165,22 @@ fn scores(scores: &Value) -> String {
         ),
         "| metric | value |\n| --- | ---: |".to_owned(),
     ];
-    for metric in Metric::ALL {
+    for metric in task.metrics() {
         if let Some(value) = number(scores, metric.name()) {
             lines.push(format!("| {metric} | {value} |"));
         }
     }
-    let classes = scores
-        .get("per_class")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let classes = classes(scores);
     if !classes.is_empty() {
-        lines.push(
-            "\n| label | precision | recall | f1 | rows |\n| --- | ---: | ---: | ---: | ---: |"
-                .into(),
-        );
+        let counted = match task {
+            Task::TokenClassification => "support",
+            _ => "rows",
+        };
+        lines.push(format!(
+            "\n| label | precision | recall | f1 | {counted} |\n| --- | ---: | ---: | ---: | ---: |"
+        ));
     }
-    for class in classes.iter().take(LABELS_SHOWN) {
-        let label = class
-            .get("label")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    for (label, class) in classes.into_iter().take(LABELS_SHOWN) {
         let [precision, recall, f1] =
             ["precision", "recall", "f1"].map(|name| number(class, name).unwrap_or_default());
         let rows = class.get("support").and_then(Value::as_u64).unwrap_or(0);
@@ -183,6 +190,21 @@ fn scores(scores: &Value) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// The scores of each label, or of each type of entity, by its name.
+fn classes(scores: &Value) -> Vec<(&str, &Value)> {
+    let lists = ["per_class", "per_label"].iter();
+    let lists = lists.filter_map(|name| scores.get(*name)?.as_array());
+    let named = lists.flatten().map(|class| {
+        let label = class.get("label").and_then(Value::as_str);
+        (label.unwrap_or_default(), class)
+    });
+    let types = scores.get("types").and_then(Value::as_object);
+    let types = types.into_iter().flatten();
+    named
+        .chain(types.map(|(name, class)| (name.as_str(), class)))
+        .collect()
 }
 
 fn data(facts: &CardFacts) -> String {
@@ -364,6 +386,35 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_card_of_a_tagger_has_a_line_for_each_type() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({ "architectures": ["BertForTokenClassification"] });
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let text = card(&CardFacts {
+            artifact: folder.path().to_owned(),
+            scores: Some(json!({
+                "f1": 0.5, "rows": 10, "split": "test",
+                "types": { "LOC": { "precision": 0.5, "recall": 0.25, "f1": 1.0, "support": 12 } },
+            })),
+            ..facts(&tempfile::tempdir().unwrap())
+        });
+        for part in [
+            "| label | precision | recall | f1 | support |",
+            "| LOC | 0.5000 | 0.2500 | 1.0000 | 12 |",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_card_of_a_reader_shows_how_long_its_answers_may_be() {
+        let config = json!({ "architectures": ["BertForQuestionAnswering"] });
+        let model = json!({ "max_answer_length": 12 });
+        let text = usage::usage(&config, &model, Task::QuestionAnswering);
+        assert!(text.contains("scores.triu().tril(11)."), "{text}");
     }
 
     #[test]

@@ -1,24 +1,28 @@
-# Written by refit: BERT for sequence classification over the last hidden states,
-# pooled as `refit_pooling` in config.json says. Load it with
+# Written by refit: BERT with a head that transformers' own classes do not have. Load it with
 #
 #     AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)
+#     AutoModelForTokenClassification.from_pretrained(FOLDER, trust_remote_code=True)
 #
-# transformers' own BertForSequenceClassification knows only the pooler, so a model with another pooling has a model
-# type of its own: without this file it does not load, instead of loading with a pooler that was never trained.
+# as config.json says under `architectures`. The first pools the last hidden states as `refit_pooling` says, where
+# BertForSequenceClassification knows only the pooler. The second decides the tags of a sentence together, by a linear-chain
+# CRF: its logits are the emissions, and `decode` finds the best tags. Such a model has a model type of its own: without
+# this file it does not load, instead of loading without what was trained.
 #
 # Tried with transformers 5.23. License: MIT OR Apache-2.0.
 
 import torch
 from torch import nn
 from transformers import BertConfig, BertModel, BertPreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 
 
 class RefitBertConfig(BertConfig):
     model_type = "refit_bert"
 
-    def __init__(self, refit_pooling="mean", **kwargs):
+    def __init__(self, refit_pooling="mean", refit_allowed=None, **kwargs):
         self.refit_pooling = refit_pooling
+        # [from][to]: 1 where one tag may follow another; the last row is a sentence's start, the last column its end.
+        self.refit_allowed = refit_allowed
         super().__init__(**kwargs)
 
 
@@ -45,6 +49,13 @@ class RefitBertForSequenceClassification(BertPreTrainedModel):
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
+
+    def loss_of(self, logits, labels):
+        if self.config.problem_type == "multi_label_classification":
+            return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        if self.config.problem_type == "regression":
+            return nn.functional.mse_loss(logits.view(labels.shape), labels.to(logits.dtype))
+        return nn.functional.cross_entropy(logits, labels.view(-1))
 
     def forward(
         self,
@@ -74,8 +85,81 @@ class RefitBertForSequenceClassification(BertPreTrainedModel):
         )
         pooled = pool(outputs.last_hidden_state, attention_mask, self.config.refit_pooling)
         logits = self.classifier(self.dropout(pooled))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels.view(-1))
+        loss = None if labels is None else self.loss_of(logits, labels)
         answer = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
         return answer.to_tuple() if return_dict is False else answer
+
+
+class Crf(nn.Module):
+    """A linear-chain conditional random field (Lafferty et al. 2001) over emissions [words, tags] of one sentence."""
+
+    def __init__(self, tags):
+        super().__init__()
+        self.start_transitions = nn.Parameter(torch.empty(tags).uniform_(-0.1, 0.1))
+        self.end_transitions = nn.Parameter(torch.empty(tags).uniform_(-0.1, 0.1))
+        self.transitions = nn.Parameter(torch.empty(tags, tags).uniform_(-0.1, 0.1))
+
+    def log_likelihood(self, emissions, tags):
+        score = self.start_transitions[tags[0]] + emissions[0, tags[0]] + self.end_transitions[tags[-1]]
+        score = score + sum(self.transitions[a, b] + e[b] for a, b, e in zip(tags, tags[1:], emissions[1:]))
+        paths = self.start_transitions + emissions[0]
+        for emission in emissions[1:]:
+            paths = torch.logsumexp(paths[:, None] + self.transitions, dim=0) + emission
+        return score - torch.logsumexp(paths + self.end_transitions, dim=0)
+
+    def decode(self, emissions, allowed):
+        """The best tags along allowed transitions. allowed: bool [tags + 1, tags + 1]"""
+        never = torch.finfo(emissions.dtype).min / 4
+        between = self.transitions.masked_fill(~allowed[:-1, :-1], never)
+        paths = self.start_transitions.masked_fill(~allowed[-1, :-1], never) + emissions[0]
+        before = []
+        for emission in emissions[1:]:
+            paths, best = (paths[:, None] + between).max(dim=0)
+            paths = paths + emission
+            before.append(best)
+        tag = int((paths + self.end_transitions.masked_fill(~allowed[:-1, -1], never)).argmax())
+        tags = [tag]
+        for best in reversed(before):
+            tag = int(best[tag])
+            tags.append(tag)
+        return tags[::-1]
+
+
+class RefitBertForTokenClassification(BertPreTrainedModel):
+    config_class = RefitBertConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bert = BertModel(config, add_pooling_layer=False)
+        dropout = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.crf = Crf(config.num_labels)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, return_dict=None, **kwargs):
+        """labels: [batch, length], -100 at all but the first sub-token of each word."""
+        wanted = {name: value for name, value in kwargs.items() if value is not None}
+        outputs = self.bert(
+            input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, return_dict=True, **wanted
+        )
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            words = labels != -100
+            sentences = [(e[w], t[w].tolist()) for e, t, w in zip(logits, labels, words) if bool(w.any())]
+            total = sum(self.crf.log_likelihood(emissions, tags) for emissions, tags in sentences)
+            loss = -total / words.sum().clamp(min=1)
+        answer = TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return answer.to_tuple() if return_dict is False else answer
+
+    def decode(self, logits, words):
+        """The tags of each sentence. words: bool [batch, length], true at the first sub-token of each word."""
+        allowed = torch.tensor(self.config.refit_allowed, dtype=torch.bool, device=logits.device)
+        sentences = [emissions[mask] for emissions, mask in zip(logits, words.bool())]
+        return [self.crf.decode(sentence, allowed) if len(sentence) else [] for sentence in sentences]

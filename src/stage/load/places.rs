@@ -65,13 +65,19 @@ fn add(
             }
         };
         for file in found {
-            if load.format.is_none() && Format::of_ending(&file).is_none() {
+            let format = load.format.or_else(|| Format::of_ending(&file));
+            if format.is_none() {
                 let message = format!("the ending of `{}` says no format", file.display());
                 faults.push(Fault::new(
                     &field,
                     message,
-                    "state `format`: csv, tsv, json, jsonl, parquet or text",
+                    "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad",
                 ));
+            } else if let Some((message, help)) = format
+                .filter(|_| load.format.is_none())
+                .and_then(|format| load.columns.misfit(format))
+            {
+                faults.push(Fault::new(&field, message, help));
             } else if !taken.insert(file.clone()) {
                 let message = format!("`{}` is in this split already", file.display());
                 faults.push(Fault::new(

@@ -1,4 +1,4 @@
-//! The settings of `load` as a user writes them, with the forms that may be a text or a list, a name or a number.
+//! The settings of `load` as a user writes them, and what is wrong with them before any file is opened.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,9 +8,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::table::read::{Column, Format};
+use super::columns::Columns;
+use crate::stage::Fault;
+use crate::table::read::Format;
 
-/// Reads files into rows of text with labels, in named splits.
+/// Reads files into rows, in named splits: texts with labels or numbers, sentences of tagged words, questions with answers.
 ///
 /// Use one `load` stage per data set. Paths are relative to the spec's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,11 +49,20 @@ pub struct Load {
     /// Which columns hold what.
     #[serde(default)]
     pub columns: Columns,
-    /// The labels in their order. For integer labels: the name of each integer from 0 on, or of exactly those that occur,
+    /// What stands between the labels of a row where `columns.labels` holds text. White space around a label is no part of it.
+    #[serde(default = "comma")]
+    #[schemars(length(min = 1))]
+    pub label_separator: String,
+    /// The labels (or tags) in their order. For integers: the name of each integer from 0 on, or of exactly those that occur,
     /// in ascending order. By default integers go by value and names by their bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub label_names: Option<Vec<String>>,
+    /// Whether to leave out rows that are broken in themselves, and to say how many: rows that lack a value, answers that do
+    /// not stand at their start, sentences without tokens, with more tags than tokens or in an impossible order of tags. By
+    /// default the first such row is an error. A file that is broken as a whole always is one.
+    #[serde(default)]
+    pub skip_invalid: bool,
     /// The seed that `split` draws rows with. By default the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -65,7 +76,118 @@ fn quote() -> String {
     "\"".to_owned()
 }
 
-/// What to cut from `train`. Rows keep their order and their ids.
+fn comma() -> String {
+    ",".to_owned()
+}
+
+impl Load {
+    /// Fields that exclude or need each other, and values that no schema can refuse.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.split_faults();
+        let mut fault =
+            |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
+        if self.quote.len() > 1
+            || !self.quote.is_ascii()
+            || matches!(self.quote.as_str(), "\n" | "\r" | "\t" | ",")
+        {
+            fault(
+                "quote",
+                "a quote is one ASCII character",
+                "use \"\\\"\", \"'\", or \"\" for files that do not quote",
+            );
+        }
+        if self.label_separator.is_empty() {
+            let help = "state what stands between two labels, like \",\" or \"|\"";
+            fault("label_separator", "nothing cannot separate labels", help);
+        } else if self.label_separator != comma() && self.columns.labels.is_none() {
+            let help = "name the column of labels as `columns.labels`, or remove the field";
+            let message = "without `columns.labels` no label is divided";
+            fault("label_separator", message, help);
+        }
+        faults.extend(self.columns.faults(self.format));
+        let mut fault =
+            |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
+        if let Some(names) = &self.label_names {
+            if names.is_empty() {
+                fault(
+                    "label_names",
+                    "no names",
+                    "list the labels, or remove the field",
+                );
+            }
+            if names.iter().any(String::is_empty) {
+                fault("label_names", "a label's name is empty", "name every label");
+            }
+            if let Some(name) = names
+                .iter()
+                .enumerate()
+                .find_map(|(n, name)| names[..n].contains(name).then_some(name))
+            {
+                fault(
+                    "label_names",
+                    &format!("`{name}` is listed twice"),
+                    "list each label once",
+                );
+            }
+        }
+        for name in self.more.keys() {
+            if name.is_empty()
+                || !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+            {
+                fault(
+                    &format!("more.{name}"),
+                    "not a name for a split",
+                    "use letters, digits, `_` and `-`",
+                );
+            }
+        }
+        faults
+    }
+
+    fn split_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault =
+            |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
+        let shares = [
+            (
+                "split.validation",
+                self.split.validation,
+                self.validation.is_some(),
+                "validation",
+            ),
+            ("split.test", self.split.test, self.test.is_some(), "test"),
+        ];
+        for (field, share, given, split) in shares {
+            if !(0.0..1.0).contains(&share) {
+                fault(
+                    field,
+                    "a share is at least 0 and less than 1",
+                    "0.1 cuts a tenth of the training rows",
+                );
+            } else if given && share > 0.0 {
+                let help = format!("remove `{field}`, or the files under `{split}`");
+                fault(
+                    field,
+                    &format!("`{split}` has files of its own, so nothing is cut for it"),
+                    &help,
+                );
+            }
+        }
+        if self.split.validation + self.split.test >= 1.0 {
+            fault(
+                "split",
+                "the shares leave nothing to train on",
+                "let them sum to less than 1",
+            );
+        }
+        faults
+    }
+}
+
+/// What to cut from `train`. Rows keep their order and their ids. Questions about one context all go to one split, so that
+/// no context is on both sides: whole contexts are drawn, and the share is met as nearly as they allow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
@@ -77,7 +199,8 @@ pub struct Split {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub test: f64,
-    /// Whether each class gives the same share. Turn it off to draw rows regardless of their labels.
+    /// Whether each class gives the same share. Turn it off to draw rows regardless of their labels. It has no effect on rows
+    /// that have not one label each: these are always drawn regardless.
     #[serde(default = "yes")]
     pub stratify: bool,
 }
@@ -89,46 +212,6 @@ impl Default for Split {
             test: 0.0,
             stratify: true,
         }
-    }
-}
-
-/// Columns by name, or by number from 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Columns {
-    /// The text to classify.
-    #[serde(default = "text")]
-    pub text: Column,
-    /// The second text of a pair (a hypothesis beside a premise, say). By default there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text_pair: Option<Column>,
-    /// The label: integers, names or booleans. Set `""` to read no labels; `text` files have none.
-    #[serde(default = "label")]
-    pub label: Column,
-}
-
-fn text() -> Column {
-    Column::Name("text".to_owned())
-}
-
-fn label() -> Column {
-    Column::Name("label".to_owned())
-}
-
-impl Default for Columns {
-    fn default() -> Self {
-        Columns {
-            text: text(),
-            text_pair: None,
-            label: label(),
-        }
-    }
-}
-
-impl Columns {
-    /// The label column, unless it is `""`.
-    pub fn label(&self) -> Option<&Column> {
-        Some(&self.label).filter(|label| **label != Column::Name(String::new()))
     }
 }
 
@@ -211,64 +294,12 @@ impl JsonSchema for Paths {
     }
 }
 
-impl Serialize for Column {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Column::Name(name) => serializer.serialize_str(name),
-            Column::Number(number) => serializer.serialize_u64(*number as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Column {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl Visitor<'_> for Form {
-            type Value = Column;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a column's name like \"text\" or its number from 0 like 1")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Column, E> {
-                Ok(Column::Name(name.to_owned()))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Column, E> {
-                usize::try_from(number)
-                    .map(Column::Number)
-                    .map_err(|_| E::custom("no file has so many columns"))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Column, E> {
-                let number = usize::try_from(number);
-                number
-                    .map(Column::Number)
-                    .map_err(|_| E::custom("columns are numbered from 0"))
-            }
-        }
-        deserializer.deserialize_any(Form)
-    }
-}
-
-impl JsonSchema for Column {
-    fn schema_name() -> Cow<'static, str> {
-        "Column".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A column's name, or its number from 0.",
-            "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0 }],
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::table::read::Column;
 
     fn read(value: serde_json::Value) -> Result<Load, serde_json::Error> {
         serde_json::from_value(value)
@@ -284,7 +315,7 @@ mod tests {
             load.test.as_ref().unwrap().with_fields("test").last(),
             Some(("test[1]".into(), "c.csv"))
         );
-        assert_eq!(load.columns.text, Column::Number(1));
+        assert_eq!(load.columns.text, Some(Column::Number(1)));
         assert_eq!(serde_json::to_value(&load).unwrap()["train"], "a.csv");
     }
 
@@ -305,7 +336,10 @@ mod tests {
     #[test]
     fn settings_survive_json() {
         let load = read(
-            json!({ "train": ["a"], "split": { "test": 0.2 }, "format": "jsonl", "quote": "" }),
+            json!({
+                "train": ["a"], "split": { "test": 0.2 }, "format": "jsonl", "quote": "", "label_separator": "|",
+                "columns": { "labels": 3, "text": "t", "id": "i" }, "skip_invalid": true,
+            }),
         )
         .unwrap();
         assert_eq!(read(serde_json::to_value(&load).unwrap()).unwrap(), load);

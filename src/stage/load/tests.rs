@@ -1,4 +1,8 @@
-//! `load` on made files, on the real data sets, and on every broken file under `tests/broken_data`.
+//! `load` on made files and on the real data sets. Rows of other tasks than classification have their tests in
+//! `tests/tasks.rs`, and the broken files under `tests/broken_data` in `tests/broken.rs`.
+
+mod broken;
+mod tasks;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,6 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::stage::Progress;
+use crate::table::{self, Texts};
 
 #[derive(Default)]
 struct Heard {
@@ -476,6 +481,18 @@ fn settings_that_exclude_each_other_are_faults() {
         fields(json!({ "train": "a.csv", "more": { "a/b": "x.csv" } })),
         ["more.a/b"]
     );
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "label_separator": "", "columns": { "labels": "l" } })),
+        ["label_separator"]
+    );
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "label_separator": ";" })),
+        ["label_separator"]
+    );
+    assert_eq!(
+        fields(json!({ "train": "a.conll", "format": "conll", "columns": { "tokens": 0 } })),
+        ["columns.tokens"]
+    );
     assert_eq!(fields(json!({ "train": "a.csv" })), Vec::<String>::new());
 }
 
@@ -494,195 +511,6 @@ fn a_stated_format_and_an_implied_one_give_the_same_key() {
         implied(json!({ "train": "a.csv" })),
         implied(json!({ "train": "a.csv", "format": "tsv" }))
     );
-}
-
-/// Each broken file, the settings of its spec as JSON, and what the error must say.
-fn broken() -> Vec<(&'static str, Value, &'static str)> {
-    vec![
-        (
-            "ragged_long",
-            json!({ "train": ["ragged_long.csv"] }),
-            "ragged_long.csv, line 4: 3 fields instead of 2 fields",
-        ),
-        (
-            "ragged_short",
-            json!({ "train": ["ragged_short.tsv"] }),
-            "ragged_short.tsv, line 3: 1 field instead of 2 fields",
-        ),
-        (
-            "blank_line",
-            json!({ "train": ["blank_line.csv"] }),
-            "blank_line.csv, line 3: blank line",
-        ),
-        (
-            "bad_utf8",
-            json!({ "train": ["bad_utf8.csv"] }),
-            "bad_utf8.csv, line 3: not UTF-8 (byte 0xe9)",
-        ),
-        (
-            "utf16",
-            json!({ "train": ["utf16.csv"] }),
-            "utf16.csv, line 1: not UTF-8 (byte 0xff)",
-        ),
-        (
-            "unclosed_quote",
-            json!({ "train": ["unclosed_quote.csv"] }),
-            "unclosed_quote.csv, line 3: the quote that opens here is never closed",
-        ),
-        (
-            "stray_quote",
-            json!({ "train": ["stray_quote.tsv"] }),
-            "stray_quote.tsv, line 2, field 1: a quote inside a field",
-        ),
-        (
-            "null_text",
-            json!({ "train": ["null_text.jsonl"] }),
-            "null_text.jsonl, line 2, column `text`: no value",
-        ),
-        (
-            "null_label",
-            json!({ "train": ["null_label.csv"] }),
-            "null_label.csv, line 3, column `label`: no value",
-        ),
-        (
-            "missing_column",
-            json!({ "train": ["missing_column.csv"] }),
-            "missing_column.csv: no column `text`",
-        ),
-        (
-            "column_number",
-            json!({ "train": ["column_number.tsv"], "header": false, "columns": { "text": 0, "label": 3 } }),
-            "column_number.tsv: no column 3",
-        ),
-        (
-            "duplicate_column",
-            json!({ "train": ["duplicate_column.csv"] }),
-            "duplicate_column.csv: two columns are named `text`",
-        ),
-        (
-            "float_label",
-            json!({ "train": ["float_label.csv"] }),
-            "float_label.csv, line 2, column `label`: the label 1.0 is not a whole number",
-        ),
-        (
-            "unseen_label",
-            json!({ "train": ["unseen_label.csv"], "test": ["unseen_label_test.csv"] }),
-            "unseen_label_test.csv, line 3: the label `spamm` is in test but never in train",
-        ),
-        (
-            "empty_file",
-            json!({ "train": ["empty_file.csv"] }),
-            "empty_file.csv is empty",
-        ),
-        (
-            "header_only",
-            json!({ "train": ["header_only.csv"] }),
-            "header_only.csv has a header and no rows",
-        ),
-        (
-            "json_line",
-            json!({ "train": ["json_line.jsonl"] }),
-            "json_line.jsonl, line 3: not JSON: ",
-        ),
-        (
-            "json_scalar",
-            json!({ "train": ["json_scalar.json"] }),
-            "json_scalar.json, row 2: not an object",
-        ),
-        (
-            "json_lines_as_json",
-            json!({ "train": ["json_lines_as_json.json"] }),
-            "json_lines_as_json.json, line 2: not JSON: ",
-        ),
-        (
-            "json_nested",
-            json!({ "train": ["json_nested.json"] }),
-            "json_nested.json, line 1: nested deeper than a table",
-        ),
-        (
-            "truncated",
-            json!({ "train": ["truncated.parquet"] }),
-            "truncated.parquet is not a Parquet file: it does not end with PAR1",
-        ),
-        (
-            "damaged",
-            json!({ "train": ["damaged.parquet"] }),
-            "damaged.parquet",
-        ),
-        (
-            "not_parquet",
-            json!({ "train": ["not_parquet.parquet"] }),
-            "not_parquet.parquet is not a Parquet file: it does not begin with PAR1",
-        ),
-        (
-            "text_of_numbers",
-            json!({ "train": ["text_of_numbers.jsonl"] }),
-            "text_of_numbers.jsonl, column `text`: integers instead of text",
-        ),
-        (
-            "label_of_lists",
-            json!({ "train": ["label_of_lists.jsonl"] }),
-            "label_of_lists.jsonl, column `label`: lists instead of text, integers or booleans",
-        ),
-        (
-            "unnamed_label",
-            json!({ "train": ["unnamed_label.csv"], "label_names": ["ham", "spam"] }),
-            "unnamed_label.csv, line 4: the label `eggs` is not in `label_names`",
-        ),
-        (
-            "miscounted_names",
-            json!({ "train": ["miscounted_names.csv"], "label_names": ["low", "high"] }),
-            "`label_names` has 2 names, but ",
-        ),
-        (
-            "mixed_columns",
-            json!({ "train": ["mixed_columns_1.csv", "mixed_columns_2.csv"], "header": false, "columns": { "text": 0, "label": 1 } }),
-            "mixed_columns_2.csv has 3 columns, but ",
-        ),
-        (
-            "mixed_labels",
-            json!({ "train": ["mixed_labels_1.csv", "mixed_labels_2.csv"] }),
-            "mixed_labels_2.csv has names as labels, but ",
-        ),
-        (
-            "unlabelled_training",
-            json!({ "train": ["unlabelled_training.txt"], "test": ["unlabelled_training_test.csv"] }),
-            "test has labels, train has none",
-        ),
-        (
-            "empty_split",
-            json!({ "train": ["empty_split.csv"], "split": { "validation": 0.1 } }),
-            "validation would be empty: 0.1 of 3 rows",
-        ),
-    ]
-}
-
-#[test]
-fn every_broken_file_gives_a_clear_error() {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken_data");
-    let notes = std::fs::read_to_string(base.join("README.md")).unwrap();
-    for (name, settings, wanted) in broken() {
-        match load(&base, settings) {
-            Err(StageError::Table(error)) => {
-                let said = error.to_string();
-                assert!(said.contains(wanted), "{name}: {said}");
-                assert!(
-                    miette::Diagnostic::help(&error).is_some(),
-                    "{name}: no help"
-                );
-            }
-            Err(other) => panic!("{name}: {other}"),
-            Ok(_) => panic!("{name} was read"),
-        }
-        assert!(
-            base.join(format!("{name}.toml")).is_file(),
-            "{name} has no spec"
-        );
-        assert!(
-            notes.contains(&format!("`{name}`")),
-            "{name} is not in the README"
-        );
-    }
 }
 
 fn whole_parquet() -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The stage from its settings to its artifact.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +12,7 @@ use super::*;
 use crate::artifact::{Digest, Manifest};
 use crate::stage::{Input, Progress};
 use crate::text::Tokenizer;
-use crate::text::tokens::{TokensCard, write_card, write_split};
+use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
 fn train(settings: Value) -> Train {
     serde_json::from_value(settings).unwrap()
@@ -66,10 +67,13 @@ fn tokens(splits: &[(&str, usize)], label_names: Option<&[&str]>) -> tempfile::T
         let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
         let encoded = tokenizer.encode(&texts, 12).unwrap();
         let id: Vec<u64> = (0..rows as u64).collect();
-        let label = label_names.map(|_| label.as_slice());
+        let labelled = Labelled {
+            label: label_names.map(|_| label.as_slice()),
+            ..Labelled::default()
+        };
         card.splits.insert(
             split.to_owned(),
-            write_split(folder.path(), split, &encoded, &id, label).unwrap(),
+            write_split(folder.path(), split, &encoded, &id, &labelled).unwrap(),
         );
     }
     write_card(folder.path(), &card, &tokenizer).unwrap();
@@ -111,6 +115,50 @@ fn settings_left_out_have_the_documented_defaults_and_stay_out_of_the_json() {
     assert_eq!(stage.batch.size, 32);
     assert_eq!(stage.settings().get("epochs"), None);
     assert!(stage.check().is_empty());
+}
+
+#[test]
+fn what_the_task_has_anyway_is_the_same_stated_or_not() {
+    let settings = |task: &str, more: &[(&str, Value)]| {
+        let mut all = vec![("task", json!(task))];
+        all.extend(more.iter().cloned());
+        tiny(&all).settings()
+    };
+    for (task, field, same, other) in [
+        (
+            "classification",
+            "loss",
+            json!({ "name": "cross_entropy" }),
+            json!({ "name": "crf" }),
+        ),
+        ("multi_label", "threshold", json!(0.5), json!("tuned")),
+        ("question_answering", "threshold", json!(0), json!(0.5)),
+        (
+            "question_answering",
+            "answers",
+            json!({ "max_length": 30 }),
+            json!({ "max_length": 29 }),
+        ),
+    ] {
+        let bare = settings(task, &[]);
+        assert_eq!(settings(task, &[(field, same)]), bare, "{task}.{field}");
+        assert_ne!(settings(task, &[(field, other)]), bare, "{task}.{field}");
+    }
+}
+
+#[test]
+fn the_tasks_own_score_named_is_the_same_as_none_named() {
+    let stopping = |metric: Option<&str>| {
+        let mut stopping = json!({ "patience": 2 });
+        if let Some(metric) = metric {
+            stopping["metric"] = metric.into();
+        }
+        tiny(&[("early_stopping", stopping)])
+    };
+    assert_eq!(stopping(None).metric(), Metric::Accuracy);
+    let settings = |metric| stopping(metric).settings();
+    assert_eq!(settings(None), settings(Some("accuracy")));
+    assert_ne!(settings(None), settings(Some("loss")));
 }
 
 #[test]
@@ -283,6 +331,43 @@ fn tokens_without_labels_or_with_one_are_refused() {
             "{result:?}"
         );
     }
+}
+
+#[test]
+fn a_weight_beyond_single_precision_is_a_fault() {
+    let fields = |weight: f64| {
+        let loss = json!({ "positive_weights": { "joy": 2.0, "grief": weight } });
+        let stage = tiny(&[("task", json!("multi_label")), ("loss", loss)]);
+        let faults = stage.check().into_iter();
+        faults.map(|fault| fault.field).collect::<Vec<_>>()
+    };
+    assert!(fields(50.0).is_empty());
+    for weight in [1e300, 1e-300] {
+        assert_eq!(fields(weight), ["loss.positive_weights.grief"], "{weight}");
+    }
+}
+
+#[test]
+fn strict_scores_of_tags_that_mark_no_chunks_are_not_watched() {
+    let rule = |scheme| Rule {
+        task: Task::TokenClassification,
+        names: vec!["NN".to_owned(), "VB".to_owned()],
+        thresholds: None,
+        scheme,
+        answers: Default::default(),
+    };
+    let watching = |metric: &str| {
+        tiny(&[
+            ("task", json!("token_classification")),
+            ("early_stopping", json!({ "metric": metric, "patience": 2 })),
+        ])
+    };
+    let told = watching("strict_f1").check_watched(&rule(None));
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("watches strict_f1"), "{told}");
+    let scheme = Some(crate::metrics::Scheme::Bio);
+    assert!(watching("strict_f1").check_watched(&rule(scheme)).is_ok());
+    assert!(watching("f1").check_watched(&rule(None)).is_ok());
 }
 
 #[test]

@@ -1,0 +1,398 @@
+//! What a model is to learn: which of a row's marks its answers are compared with, and how.
+//!
+//! An objective checks rows before anything is computed, gives the loss of a batch for the gradients to follow, and the
+//! loss of a whole split from what [`predict`](super::predict) brought to the host. The two are the same numbers: the
+//! first in tensors on any device and for any layout of a batch, the second in double precision.
+//!
+//! Deliberately absent: scores and decoding, which differ from task to task and are not followed by gradients.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::batch::Rows;
+use super::loss::{
+    binary_cross_entropy, crf_loss, cross_entropy, span_cross_entropy, squared_error,
+};
+use super::predict::log_sum_exp;
+use super::{LearnError, Predictions};
+use crate::kernels::Spans;
+use crate::model::{Classifier, CrfValues, Head, Reads};
+use crate::text::NONE;
+
+/// What answers are compared with. The first, second and last are for a head over texts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Objective {
+    /// The row's one label, by [`cross_entropy`].
+    Label,
+    /// The row's set of labels, each yes or no, by [`binary_cross_entropy`].
+    Labels {
+        /// By how much a missed label counts more than one too many, for each label.
+        positive_weights: Option<Vec<f32>>,
+    },
+    /// The tag of each word that the row owns, at the word's first token: by [`cross_entropy`], the mean over the batch's
+    /// words, or where the head has a CRF by [`crf_loss`]. A row's words are one sequence for it, also where the row is a
+    /// window of a longer text; a row without words counts for nothing.
+    Tags,
+    /// The first and last token of the answer, by [`span_cross_entropy`].
+    Answer,
+    /// The row's numbers, by [`squared_error`].
+    Targets,
+}
+
+impl Objective {
+    /// Whether every row of `rows` can be learned from, by a head with `outputs` numbers; `split` is for the message.
+    ///
+    /// # Errors
+    /// The first row that lacks what is compared, or has a label, target or place that does not fit; a split without a
+    /// single tag; positive weights that are not one for each label.
+    pub fn check(&self, rows: &dyn Rows, split: &str, outputs: usize) -> Result<(), LearnError> {
+        if let Objective::Labels {
+            positive_weights: Some(weights),
+        } = self
+            && weights.len() != outputs
+        {
+            return Err(LearnError::PositiveWeights {
+                found: weights.len(),
+                labels: outputs,
+            });
+        }
+        let mut tagged = false;
+        for row in 0..rows.rows() {
+            match self {
+                Objective::Label => {
+                    let label = rows.label(row).ok_or_else(|| LearnError::NoLabel {
+                        split: split.to_owned(),
+                        row: rows.id(row),
+                    })?;
+                    in_range(rows, row, split, &[label], outputs)?;
+                }
+                Objective::Labels { .. } => {
+                    let labels = required(rows.labels(row), rows, row, split, "labels", "labels")?;
+                    in_range(rows, row, split, labels, outputs)?;
+                }
+                Objective::Tags => {
+                    let tags = required(rows.tags(row), rows, row, split, "tags", "tags")?;
+                    for &tag in tags.iter().filter(|&&tag| tag != NONE) {
+                        tagged = true;
+                        in_range(rows, row, split, &[tag], outputs)?;
+                    }
+                }
+                Objective::Answer => {
+                    let (start, end) =
+                        required(rows.answer(row), rows, row, split, "answer", "answers")?;
+                    let tokens = rows.length(row).max(1);
+                    if start > end || end as usize >= tokens {
+                        return Err(LearnError::AnswerOutOfRange {
+                            split: split.to_owned(),
+                            row: rows.id(row),
+                            start,
+                            end,
+                            tokens,
+                        });
+                    }
+                }
+                Objective::Targets => {
+                    let targets =
+                        required(rows.targets(row), rows, row, split, "target", "target")?;
+                    if targets.len() != outputs {
+                        return Err(LearnError::TargetCount {
+                            split: split.to_owned(),
+                            row: rows.id(row),
+                            found: targets.len(),
+                            wanted: outputs,
+                        });
+                    }
+                    if let Some(&value) =
+                        targets.iter().find(|&&target| !(target as f32).is_finite())
+                    {
+                        return Err(LearnError::TargetNotFinite {
+                            split: split.to_owned(),
+                            row: rows.id(row),
+                            value,
+                        });
+                    }
+                }
+            }
+        }
+        if *self == Objective::Tags && rows.rows() > 0 && !tagged {
+            return Err(LearnError::NoTags {
+                split: split.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the head answers what is compared.
+    ///
+    /// # Errors
+    /// [`LearnError::OtherHead`] when it does not.
+    pub(super) fn check_head(&self, head: &Head) -> Result<(), LearnError> {
+        let wanted = match self {
+            Objective::Label | Objective::Labels { .. } | Objective::Targets => "whole texts",
+            Objective::Tags => "tokens",
+            Objective::Answer => "start and end of an answer",
+        };
+        let found = match head.reads() {
+            Reads::Texts(_) => "whole texts",
+            Reads::Tokens => "tokens",
+            Reads::Spans => "start and end of an answer",
+        };
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(LearnError::OtherHead { found, wanted })
+        }
+    }
+
+    /// The loss of a batch, `[1]`: of what `model` answers, `[texts, outputs]` or `[tokens, outputs]`, on the rows `chosen`,
+    /// which lie as `spans` say. The rows must have passed [`check`](Self::check).
+    pub fn loss(
+        &self,
+        model: &Classifier,
+        answers: Tensor<2>,
+        rows: &dyn Rows,
+        chosen: &[usize],
+        spans: &Spans,
+    ) -> Tensor<1> {
+        let device = answers.device().without_autodiff();
+        let [_, outputs] = answers.dims();
+        match self {
+            Objective::Label => {
+                let labels = chosen
+                    .iter()
+                    .map(|&row| rows.label(row).unwrap_or_default());
+                let labels: Vec<i32> = labels.map(|label| label as i32).collect();
+                cross_entropy(answers, Tensor::from_data(labels.as_slice(), &device))
+            }
+            Objective::Labels { positive_weights } => {
+                let mut wanted = vec![0.0_f32; chosen.len() * outputs];
+                for (&row, wanted) in chosen.iter().zip(wanted.chunks_mut(outputs)) {
+                    for &label in rows.labels(row).unwrap_or_default() {
+                        wanted[label as usize] = 1.0;
+                    }
+                }
+                let wanted = TensorData::new(wanted, [chosen.len(), outputs]);
+                let weights = positive_weights
+                    .as_ref()
+                    .map(|weights| Tensor::from_data(weights.as_slice(), &device));
+                binary_cross_entropy(answers, Tensor::from_data(wanted, &device), weights)
+            }
+            Objective::Tags => {
+                let (places, tags): (Vec<Vec<i32>>, Vec<Vec<u32>>) = chosen
+                    .iter()
+                    .zip(spans.texts())
+                    .map(|(&row, text)| tagged(rows, row, text.start))
+                    .filter(|(places, _)| !places.is_empty())
+                    .unzip();
+                if tags.is_empty() {
+                    // Of no word, and so without a direction; yet a loss that gradients can be asked of.
+                    return answers.sum().mul_scalar(0.0);
+                }
+                match model.head.crf() {
+                    None => {
+                        let labels: Vec<i32> =
+                            tags.concat().into_iter().map(|tag| tag as i32).collect();
+                        let places =
+                            Tensor::<1, Int>::from_data(places.concat().as_slice(), &device);
+                        let of_words = answers.select(0, places); // [words, labels]
+                        cross_entropy(of_words, Tensor::from_data(labels.as_slice(), &device))
+                    }
+                    Some(crf) => {
+                        let longest = places.iter().map(Vec::len).max().unwrap_or_default();
+                        let padded: Vec<i32> = places
+                            .iter()
+                            .flat_map(|places| {
+                                // Whatever stands at padding counts for nothing; its first word is at least finite.
+                                let padding =
+                                    std::iter::repeat_n(places[0], longest - places.len());
+                                places.iter().copied().chain(padding)
+                            })
+                            .collect();
+                        let padded = Tensor::<1, Int>::from_data(padded.as_slice(), &device);
+                        let emissions = answers
+                            .select(0, padded) // [texts * words, labels]
+                            .reshape([places.len(), longest, outputs]); // [texts, words, labels]
+                        crf_loss(crf, emissions, &tags)
+                    }
+                }
+            }
+            Objective::Answer => {
+                let answer = |&row: &usize| rows.answer(row).unwrap_or_default();
+                let wanted: Vec<(u32, u32)> = chosen.iter().map(answer).collect();
+                span_cross_entropy(answers, spans, &wanted)
+            }
+            Objective::Targets => {
+                let wanted: Vec<f32> = chosen
+                    .iter()
+                    .flat_map(|&row| rows.targets(row).unwrap_or_default())
+                    .map(|&target| target as f32)
+                    .collect();
+                let wanted = TensorData::new(wanted, [chosen.len(), outputs]);
+                squared_error(answers, Tensor::from_data(wanted, &device))
+            }
+        }
+    }
+
+    /// The loss of all `rows`, in double precision, from what was `predicted` for them: what [`loss`](Self::loss) is for a
+    /// single batch of them. `crf` holds the head's parameters where it has a CRF. 0 where there is nothing to compare.
+    pub fn loss_of(
+        &self,
+        predicted: &Predictions,
+        rows: &dyn Rows,
+        crf: Option<&CrfValues>,
+    ) -> f64 {
+        let answers = || predicted.logits.iter().enumerate();
+        let parts: Vec<Part> = match self {
+            Objective::Label => {
+                let label = |row| rows.label(row).unwrap_or(NONE);
+                let labels: Vec<u32> = (0..predicted.logits.len()).map(label).collect();
+                return predicted.loss(&labels);
+            }
+            Objective::Labels { positive_weights } => answers()
+                .map(|(row, logits)| {
+                    let labels = rows.labels(row).unwrap_or_default();
+                    let of_label = |(label, &logit): (usize, &f32)| {
+                        let weight = match positive_weights {
+                            Some(weights) => weights.get(label).map_or(1.0, |&w| f64::from(w)),
+                            None => 1.0,
+                        };
+                        let logit = f64::from(logit);
+                        match labels.contains(&(label as u32)) {
+                            true => weight * softplus(-logit),
+                            false => softplus(logit),
+                        }
+                    };
+                    Part {
+                        sum: logits.iter().enumerate().map(of_label).sum(),
+                        count: logits.len(),
+                    }
+                })
+                .collect(),
+            Objective::Tags => answers()
+                .map(|(row, logits)| of_words(rows, row, logits, crf))
+                .collect(),
+            Objective::Answer => answers()
+                .map(|(row, logits)| {
+                    let (start, end) = rows.answer(row).unwrap_or_default();
+                    let of_place = |first: usize, place: u32| {
+                        let all: Vec<f32> = logits.iter().skip(first).step_by(2).copied().collect();
+                        all.get(place as usize)
+                            .map_or(0.0, |&own| log_sum_exp(&all) - f64::from(own))
+                    };
+                    Part {
+                        sum: (of_place(0, start) + of_place(1, end)) / 2.0,
+                        count: 1,
+                    }
+                })
+                .collect(),
+            Objective::Targets => answers()
+                .map(|(row, logits)| {
+                    let targets = rows.targets(row).unwrap_or_default();
+                    let squares = logits
+                        .iter()
+                        .zip(targets)
+                        .map(|(&answer, target)| (f64::from(answer) - target).powi(2));
+                    Part {
+                        sum: squares.sum(),
+                        count: logits.len(),
+                    }
+                })
+                .collect(),
+        };
+        let count: usize = parts.iter().map(|part| part.count).sum();
+        match count {
+            0 => 0.0,
+            count => parts.iter().map(|part| part.sum).sum::<f64>() / count as f64,
+        }
+    }
+}
+
+/// What one row adds to a mean.
+struct Part {
+    sum: f64,
+    count: usize,
+}
+
+fn required<T>(
+    found: Option<T>,
+    rows: &dyn Rows,
+    row: usize,
+    split: &str,
+    what: &'static str,
+    column: &'static str,
+) -> Result<T, LearnError> {
+    found.ok_or_else(|| LearnError::Unmarked {
+        split: split.to_owned(),
+        row: rows.id(row),
+        what,
+        column,
+    })
+}
+
+fn in_range(
+    rows: &dyn Rows,
+    row: usize,
+    split: &str,
+    found: &[u32],
+    labels: usize,
+) -> Result<(), LearnError> {
+    match found.iter().find(|&&label| label as usize >= labels) {
+        None => Ok(()),
+        Some(&label) => Err(LearnError::LabelOutOfRange {
+            split: split.to_owned(),
+            row: rows.id(row),
+            label,
+            labels,
+        }),
+    }
+}
+
+/// The tagged tokens of a row, counted from `start`, and their tags.
+fn tagged(rows: &dyn Rows, row: usize, start: usize) -> (Vec<i32>, Vec<u32>) {
+    let tags = rows.tags(row).unwrap_or_default();
+    let tagged = tags.iter().enumerate().filter(|&(_, &tag)| tag != NONE);
+    tagged
+        .map(|(token, &tag)| ((start + token) as i32, tag))
+        .unzip()
+}
+
+/// The loss of a row's words, whose numbers stand in `logits` one word after the other.
+fn of_words(rows: &dyn Rows, row: usize, logits: &[f32], crf: Option<&CrfValues>) -> Part {
+    let words = rows.words(row).unwrap_or_default();
+    let tags = rows.tags(row).unwrap_or_default();
+    let owned = words.iter().filter(|&&word| word != NONE).count();
+    let labels = logits.len().checked_div(owned).unwrap_or_default();
+    // A word without a tag has numbers all the same.
+    let (of_tagged, tags): (Vec<&[f32]>, Vec<u32>) = words
+        .iter()
+        .zip(tags)
+        .filter(|&(&word, _)| word != NONE)
+        .zip(logits.chunks(labels.max(1)))
+        .filter(|&((_, &tag), _)| tag != NONE)
+        .map(|((_, &tag), logits)| (logits, tag))
+        .unzip();
+    let sum = match crf {
+        Some(crf) => -crf.log_likelihood(&of_tagged.concat(), &tags),
+        None => of_tagged
+            .iter()
+            .zip(&tags)
+            .map(|(logits, &tag)| {
+                let own = logits
+                    .get(tag as usize)
+                    .map_or(f64::NEG_INFINITY, |&logit| f64::from(logit));
+                log_sum_exp(logits) - own
+            })
+            .sum(),
+    };
+    Part {
+        sum,
+        count: tags.len(),
+    }
+}
+
+/// log(1 + eˣ), without overflow.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+#[cfg(test)]
+mod tests;

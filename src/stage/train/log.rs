@@ -1,0 +1,80 @@
+//! What the training loop tells: lines of `metrics.jsonl`, and progress.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::learn::{Event, StepRecord, ValidationRecord};
+use crate::metrics::Metric;
+use crate::stage::Context;
+
+/// What the loop tells, as lines of `metrics.jsonl` and as progress.
+pub(super) struct Log<'a> {
+    context: &'a Context<'a>,
+    metric: Metric,
+    pub(super) lines: Vec<u8>,
+}
+
+impl<'a> Log<'a> {
+    pub(super) fn new(context: &'a Context<'a>, steps: u64, metric: Metric) -> Self {
+        context.progress.start("training", steps, "steps");
+        Log {
+            context,
+            metric,
+            lines: Vec::new(),
+        }
+    }
+
+    pub(super) fn hear(&mut self, event: &Event) -> ControlFlow<()> {
+        match event {
+            Event::Step(record) => self.step(record),
+            Event::Rows(_) => {}
+            Event::Validation(record) => self.validation(record),
+        }
+        if self.context.checkpoint().is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+
+    fn step(&mut self, record: &StepRecord) {
+        self.line(record);
+        self.context.progress.advance(1);
+        let StepRecord {
+            loss,
+            learning_rate,
+            ..
+        } = record;
+        self.context.progress.state(&format!(
+            "loss {loss:.3}, learning rate {learning_rate:.1e}"
+        ));
+    }
+
+    fn validation(&mut self, record: &ValidationRecord) {
+        self.line(record);
+        let value = |metric: Metric| {
+            record
+                .validation
+                .get(metric.name())
+                .and_then(Value::as_f64)
+                .unwrap_or(f64::NAN)
+        };
+        let mut text = format!(
+            "epoch {}: validation loss {:.4}",
+            record.epoch,
+            value(Metric::Loss)
+        );
+        if self.metric != Metric::Loss {
+            text += &format!(", {} {:.4}", self.metric, value(self.metric));
+        }
+        self.context.progress.say(&text);
+    }
+
+    fn line(&mut self, record: &impl Serialize) {
+        serde_json::to_writer(&mut self.lines, record)
+            .expect("numbers and names are written to memory");
+        self.lines.push(b'\n');
+    }
+}

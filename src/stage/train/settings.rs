@@ -1,0 +1,233 @@
+//! The settings of `train` as a user writes them, and what a schema cannot say about them.
+//!
+//! Deliberately absent: the settings of one thing alone (batches, optimizer, schedule, head, loss), which stand where that
+//! thing is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::learn::{BatchSettings, EarlyStopping, OptimizerSettings, ScheduleSettings};
+use crate::model::{HeadSettings, Pooling, ScratchSettings};
+use crate::stage::Fault;
+use crate::task::{AnswerSettings, LossName, LossSettings, PositiveWeights, Task, Threshold};
+
+/// Where neither `epochs` nor `max_steps` is stated.
+pub(super) const EPOCHS: u32 = 3;
+
+/// Trains a model on tokens: fine-tunes a pretrained BERT encoder, or learns a small one from scratch.
+///
+/// After each epoch the `validation` split is scored, and the best weights are kept. Without such a split, the last are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// The `tokenize` stage whose rows are learned from.
+    pub input: String,
+    /// The pretrained encoder: a folder in the Hugging Face layout (`config.json`, `model.safetensors`), relative to the
+    /// spec. Either this or `scratch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// The sizes of an encoder that begins with random weights. Either this or `encoder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<ScratchSettings>,
+    /// What the model learns to do.
+    #[serde(default)]
+    pub task: Task,
+    /// Passes over the training rows (3 where `max_steps` is not given either).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("default" = EPOCHS))]
+    pub epochs: Option<u32>,
+    /// Optimizer steps, in place of `epochs`: for a quick try, or a length that does not grow with the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_steps: Option<u32>,
+    /// How many rows go through the model at once, and how they are put together.
+    #[serde(default)]
+    pub batch: BatchSettings,
+    /// What stands on top of the encoder.
+    #[serde(default)]
+    pub head: HeadSettings,
+    /// What is minimised. By default the task's usual loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossSettings>,
+    /// From where on an answer is given. `multi_label`: the probability from which on a label is (0.5 by default).
+    /// `question_answering`: by how much the score of "no answer" must be ahead of the best answer's (0 by default; no effect
+    /// where every training question has an answer). `"tuned"` takes what scores best (F1) on the validation rows, for each
+    /// label by itself: use it where labels are rare, or false answers are as bad as missing ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// `question_answering`: which stretches of a context may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswerSettings>,
+    /// How weights are updated.
+    #[serde(default)]
+    pub optimizer: OptimizerSettings,
+    /// How the learning rate changes over the training.
+    #[serde(default)]
+    pub schedule: ScheduleSettings,
+    /// Stops before the end when the validation score no longer improves, and chooses that score. Without it, training
+    /// runs to the end, and the best epoch is kept: by accuracy; for several labels by label ranking average precision, in
+    /// which no threshold plays a part; for tags and answers by F1; for numbers by the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// The seed for initial weights, the order of rows and dropout. By default the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl Train {
+    /// What is stated as the task has it anyway is left out, as if it were not stated.
+    pub(super) fn without_defaults(&self) -> Train {
+        let mut stated = self.clone();
+        if let Some(stopping) = &mut stated.early_stopping {
+            stopping.metric = stopping
+                .metric
+                .filter(|metric| *metric != self.task.metric());
+        }
+        if let Some(loss) = &mut stated.loss {
+            loss.name = loss
+                .name
+                .filter(|name| self.task.losses().first() != Some(name));
+        }
+        stated.loss = stated.loss.filter(|loss| *loss != LossSettings::default());
+        stated.threshold = stated
+            .threshold
+            .filter(|threshold| *threshold != self.task.threshold());
+        stated.answers = stated
+            .answers
+            .filter(|answers| *answers != AnswerSettings::default());
+        stated
+    }
+
+    /// What a schema cannot say: fields that exclude or need each other, or belong to other tasks.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        match (&self.encoder, &self.scratch) {
+            (None, None) => faults.push(Fault::new(
+                "",
+                "a train stage needs an encoder",
+                "give `encoder = \"FOLDER\"` (config.json and model.safetensors), or `scratch = { layers = 2, hidden = 128, heads = 2 }`",
+            )),
+            (Some(_), Some(_)) => faults.push(Fault::new(
+                "scratch",
+                "`encoder` and `scratch` exclude each other",
+                "keep `encoder` to fine-tune, or `scratch` to begin with random weights",
+            )),
+            _ => {}
+        }
+        if self.epochs.is_some() && self.max_steps.is_some() {
+            faults.push(Fault::new(
+                "max_steps",
+                "`epochs` and `max_steps` exclude each other",
+                "keep the one that should decide how long to train",
+            ));
+        }
+        if let Some(scratch) = &self.scratch
+            && scratch.heads > 0
+            && scratch.hidden % scratch.heads != 0
+        {
+            faults.push(Fault::new(
+                "scratch.heads",
+                format!(
+                    "a hidden size of {} does not divide into {} heads",
+                    scratch.hidden, scratch.heads
+                ),
+                "make `hidden` a multiple of `heads`",
+            ));
+        }
+        faults.extend(self.misfits());
+        faults
+    }
+
+    /// Settings that belong to other tasks.
+    fn misfits(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let task = self.task;
+        let watched = self
+            .early_stopping
+            .as_ref()
+            .and_then(|stopping| stopping.metric);
+        if let Some(metric) = watched.filter(|metric| !task.metrics().contains(metric)) {
+            let known: Vec<&str> = task.metrics().iter().map(|metric| metric.name()).collect();
+            faults.push(Fault::new(
+                "early_stopping.metric",
+                format!("a model for {task} has no {metric}"),
+                format!("watch one of {}", known.join(", ")),
+            ));
+        }
+        if let Some(name) = self.loss.as_ref().and_then(|loss| loss.name)
+            && !task.losses().contains(&name)
+        {
+            let known: Vec<String> = task.losses().iter().map(LossName::to_string).collect();
+            faults.push(Fault::new(
+                "loss.name",
+                format!("{name} is no loss for {task}"),
+                format!("use {}, or set another `task`", known.join(" or ")),
+            ));
+        }
+        let weights = self
+            .loss
+            .as_ref()
+            .and_then(|loss| loss.positive_weights.as_ref());
+        if weights.is_some() && task != Task::MultiLabel {
+            faults.push(Fault::new(
+                "loss.positive_weights",
+                format!("{task} has no labels that are given each by itself"),
+                "remove it, or set `task = \"multi_label\"`",
+            ));
+        }
+        if let Some(PositiveWeights::ByLabel(weights)) = weights
+            && let Some((label, weight)) = weights
+                .iter()
+                .find(|&(_, &weight)| !(weight as f32 > 0.0 && (weight as f32).is_finite()))
+        {
+            faults.push(Fault::new(
+                format!("loss.positive_weights.{label}"),
+                format!("{weight:?} is no weight"),
+                "give a positive number; 1 counts rows with the label as those without it",
+            ));
+        }
+        let decides = matches!(task, Task::MultiLabel | Task::QuestionAnswering);
+        match self.threshold {
+            Some(_) if !decides => faults.push(Fault::new(
+                "threshold",
+                format!("{task} gives the likeliest answer, so nothing is decided by a threshold"),
+                "remove it",
+            )),
+            Some(Threshold::Fixed(threshold))
+                if task == Task::MultiLabel && !(0.0..=1.0).contains(&threshold) =>
+            {
+                faults.push(Fault::new(
+                    "threshold",
+                    format!("{threshold} is no probability"),
+                    "give a number from 0 to 1, or \"tuned\"",
+                ));
+            }
+            Some(Threshold::Fixed(threshold)) if !threshold.is_finite() => {
+                faults.push(Fault::new("threshold", "not a finite number", "0 is usual"));
+            }
+            _ => {}
+        }
+        if self.answers.is_some() && task != Task::QuestionAnswering {
+            faults.push(Fault::new(
+                "answers",
+                format!("{task} looks for no answers in a context"),
+                "remove it, or set `task = \"question_answering\"`",
+            ));
+        }
+        if self.head.dropout.is_some() && task == Task::QuestionAnswering {
+            faults.push(Fault::new(
+                "head.dropout",
+                "the head for answers drops nothing, as in transformers",
+                "remove it",
+            ));
+        }
+        if self.head.pooling != Pooling::default() && !task.pools() {
+            faults.push(Fault::new(
+                "head.pooling",
+                format!("{task} looks at every token, so nothing is pooled"),
+                "remove it",
+            ));
+        }
+        faults
+    }
+}

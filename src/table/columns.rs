@@ -1,0 +1,258 @@
+//! Which columns a row is made of, and where they are in a file.
+//!
+//! Deliberately absent: values.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use super::error::{TableError, did_you_mean, list};
+use super::raw::Kind;
+
+/// A column of a file: its name, or its number from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    Name(String),
+    Number(usize),
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Column::Name(name) => write!(f, "`{name}`"),
+            Column::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// What rows are made of, by column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows<C = Column> {
+    Texts {
+        text: C,
+        text_pair: Option<C>,
+        gold: Option<Gold<C>>,
+    },
+    Words {
+        tokens: C,
+        tags: Option<C>,
+    },
+    Questions {
+        question: C,
+        context: C,
+        answers: Option<C>,
+    },
+}
+
+/// What is to be learnt about a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gold<C = Column> {
+    /// One class.
+    Label(C),
+    /// Any number of classes: a list, or text with a separator between them.
+    Labels { column: C, separator: String },
+    /// Numbers.
+    Target(Vec<C>),
+}
+
+impl<C> Rows<C> {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Rows::Texts { .. } => Kind::Texts,
+            Rows::Words { .. } => Kind::Words,
+            Rows::Questions { .. } => Kind::Questions,
+        }
+    }
+
+    /// The columns, each with the field of `columns` that names it.
+    pub fn columns(&self) -> Vec<(&'static str, &C)> {
+        let mut all = Vec::new();
+        let _ = self.try_map(|column, field| {
+            all.push((field, column));
+            Ok::<_, TableError>(())
+        });
+        all
+    }
+
+    /// The same with other columns. `change` is given each with the field of `columns` that names it.
+    ///
+    /// # Errors
+    /// The first error of `change`.
+    pub fn try_map<'c, D, E>(
+        &'c self,
+        mut change: impl FnMut(&'c C, &'static str) -> Result<D, E>,
+    ) -> Result<Rows<D>, E> {
+        Ok(match self {
+            Rows::Texts {
+                text,
+                text_pair,
+                gold,
+            } => Rows::Texts {
+                text: change(text, "text")?,
+                text_pair: match text_pair {
+                    Some(column) => Some(change(column, "text_pair")?),
+                    None => None,
+                },
+                gold: match gold {
+                    Some(Gold::Label(column)) => Some(Gold::Label(change(column, "label")?)),
+                    Some(Gold::Labels { column, separator }) => Some(Gold::Labels {
+                        column: change(column, "labels")?,
+                        separator: separator.clone(),
+                    }),
+                    Some(Gold::Target(columns)) => {
+                        let columns = columns.iter().map(|column| change(column, "target"));
+                        Some(Gold::Target(columns.collect::<Result<_, E>>()?))
+                    }
+                    None => None,
+                },
+            },
+            Rows::Words { tokens, tags } => Rows::Words {
+                tokens: change(tokens, "tokens")?,
+                tags: match tags {
+                    Some(column) => Some(change(column, "tags")?),
+                    None => None,
+                },
+            },
+            Rows::Questions {
+                question,
+                context,
+                answers,
+            } => Rows::Questions {
+                question: change(question, "question")?,
+                context: change(context, "context")?,
+                answers: match answers {
+                    Some(column) => Some(change(column, "answers")?),
+                    None => None,
+                },
+            },
+        })
+    }
+}
+
+/// Where a column is: its number, and what to call it in messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) number: usize,
+    pub(super) shown: String,
+}
+
+/// Where the wanted columns are.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) rows: Rows<Found>,
+    pub(super) id: Option<Found>,
+}
+
+/// Columns of texts with at most one label, which are read a whole column at a time.
+pub(super) struct Plain<'w> {
+    pub(super) text: &'w Found,
+    pub(super) text_pair: Option<&'w Found>,
+    pub(super) label: Option<&'w Found>,
+}
+
+impl Wanted {
+    /// Each once, ascending.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        let columns = self.rows.columns().into_iter().map(|(_, found)| found);
+        let numbers = columns.chain(&self.id).map(|found| found.number);
+        numbers.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The column of labels or tags as messages name it.
+    pub(super) fn label_column(&self) -> String {
+        let columns = self.rows.columns().into_iter();
+        let mut labels = columns.filter(|(field, _)| matches!(*field, "label" | "labels" | "tags"));
+        let shown = labels.next().map(|(_, found)| found.shown.clone());
+        shown.unwrap_or_default()
+    }
+
+    /// Nothing where the rows hold more than texts and one label each.
+    pub(super) fn plain(&self) -> Option<Plain<'_>> {
+        let Rows::Texts {
+            text,
+            text_pair,
+            gold,
+        } = &self.rows
+        else {
+            return None;
+        };
+        let label = match gold {
+            None => None,
+            Some(Gold::Label(found)) => Some(found),
+            Some(_) => return None,
+        };
+        self.id.is_none().then_some(Plain {
+            text,
+            text_pair: text_pair.as_ref(),
+            label,
+        })
+    }
+}
+
+/// The columns that a file has.
+pub(super) struct Present<'a> {
+    file: &'a Path,
+    names: Option<Vec<String>>,
+    width: usize,
+}
+
+impl<'a> Present<'a> {
+    pub(super) fn new(file: &'a Path, names: Option<Vec<String>>, width: usize) -> Self {
+        Present { file, names, width }
+    }
+
+    pub(super) fn find_all(&self, rows: &Rows, id: Option<&Column>) -> Result<Wanted, TableError> {
+        Ok(Wanted {
+            rows: rows.try_map(|column, field| self.find(column, field))?,
+            id: id.map(|column| self.find(column, "id")).transpose()?,
+        })
+    }
+
+    fn find(&self, column: &Column, field: &str) -> Result<Found, TableError> {
+        let missing = |help: String| TableError::MissingColumn {
+            file: self.file.to_owned(),
+            column: column.to_string(),
+            help,
+        };
+        match (column, &self.names) {
+            (Column::Number(number), names) if *number < self.width => {
+                let name = names.as_ref().and_then(|names| names.get(*number));
+                Ok(Found {
+                    number: *number,
+                    shown: name.map_or_else(|| number.to_string(), |name| format!("`{name}`")),
+                })
+            }
+            (Column::Number(_), _) => Err(missing(format!(
+                "it has {} columns, numbered from 0: set `columns.{field}` to one of them",
+                self.width
+            ))),
+            (Column::Name(_), None) => Err(missing(format!(
+                "without a header columns have numbers: set `columns.{field}` to one from 0 to {}",
+                self.width.saturating_sub(1)
+            ))),
+            (Column::Name(name), Some(names)) => {
+                let mut found = names
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, present)| *present == name);
+                match (found.next(), found.next()) {
+                    (Some((number, _)), None) => Ok(Found {
+                        number,
+                        shown: column.to_string(),
+                    }),
+                    (Some(_), Some(_)) => Err(TableError::AmbiguousColumn {
+                        file: self.file.to_owned(),
+                        column: name.clone(),
+                    }),
+                    (None, _) => {
+                        let present = list(names.iter().map(String::as_str), 20);
+                        let meant = did_you_mean(name, names.iter().map(String::as_str));
+                        Err(missing(format!(
+                            "it has {present}: set `columns.{field}` to one of them{meant}"
+                        )))
+                    }
+                }
+            }
+        }
+    }
+}

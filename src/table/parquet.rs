@@ -1,0 +1,70 @@
+//! Parquet → rows, by polars' eager reader, which is never let take the process down.
+//!
+//! Deliberately absent: columns that nobody asked for: they are not decoded.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use polars::prelude::{ParquetReader, SerReader};
+
+use super::cell::Cell;
+use super::columns::{Found, Present};
+use super::error::TableError;
+use super::frame;
+use super::raw::Raw;
+use super::read::{Format, Layout, guarded};
+use super::rows;
+use super::shape::Places;
+
+pub(super) fn read(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError> {
+    let not_parquet = |message: String| TableError::NotParquet {
+        file: file.to_owned(),
+        message,
+    };
+    let undecodable = |message: String| TableError::Undecodable {
+        file: file.to_owned(),
+        format: Format::Parquet.to_string(),
+        message,
+    };
+    if !bytes.starts_with(b"PAR1") {
+        return Err(not_parquet("it does not begin with PAR1".to_owned()));
+    }
+    if !bytes.ends_with(b"PAR1") || bytes.len() < 12 {
+        return Err(not_parquet("it does not end with PAR1".to_owned()));
+    }
+    let cursor = Cursor::new(bytes);
+    let schema = guarded(|| ParquetReader::new(cursor.clone()).schema()).map_err(not_parquet)?;
+    let names = schema
+        .iter_names()
+        .map(|name| name.to_string())
+        .collect::<Vec<_>>();
+    let width = names.len();
+    let wanted = Present::new(file, Some(names.clone()), width)
+        .find_all(&layout.rows, layout.id.as_ref())?;
+    let name = |number: usize| names.get(number).cloned().unwrap_or_default();
+    let columns = wanted.numbers().map(name).collect::<Vec<_>>();
+    let frame = guarded(|| {
+        ParquetReader::new(cursor)
+            .with_columns(Some(columns))
+            .set_rechunk(true)
+            .finish()
+    })
+    .map_err(undecodable)?;
+    if let Some(plain) = wanted.plain().filter(|_| layout.is_plain()) {
+        return frame::gather(file, &frame, Places::Rows, &plain, name);
+    }
+    if frame.height() == 0 {
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
+    }
+    let raw = Raw::empty(file, layout.rows.kind(), Places::Rows);
+    let cell = |row: usize, found: &Found| {
+        let value = || {
+            let values = frame.column(&name(found.number))?;
+            Ok(Cell::of(values.get(row)?))
+        };
+        guarded(value).map_err(undecodable)
+    };
+    rows::gather(raw, frame.height(), &wanted, layout.skip_invalid, cell)
+}

@@ -1,0 +1,59 @@
+//! One label for each text.
+//!
+//! The likeliest label is given; of equals, the first.
+
+use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
+use crate::learn::Predictions;
+use crate::metrics;
+use crate::table::Cells;
+
+struct Labelled {
+    names: Vec<String>,
+    predicted: Vec<u32>,
+    /// `[rows][labels]`.
+    probabilities: Vec<Vec<f32>>,
+}
+
+pub(super) fn decide(rule: &Rule, outputs: &Predictions) -> impl Answers + use<> {
+    Labelled {
+        names: rule.names.clone(),
+        predicted: outputs.labels(),
+        probabilities: outputs.probabilities(),
+    }
+}
+
+impl Answers for Labelled {
+    fn scores(&self, asked: &Asked, loss: f64) -> Result<Scored, TaskError> {
+        let labels = of_every_row(asked, "label", |row| asked.rows.label(row))?;
+        let scored = metrics::classification(&labels, &self.predicted, &self.names);
+        Ok(Scored {
+            flat: scored.flat(loss),
+            details: scored.details(),
+        })
+    }
+
+    fn columns(&self, asked: &Asked) -> Vec<(String, Cells)> {
+        let name = |label: u32| self.names.get(label as usize).cloned();
+        let mut columns = Vec::new();
+        if let Ok(labels) = of_every_row(asked, "label", |row| asked.rows.label(row)) {
+            let labels = labels.into_iter().map(name).collect();
+            columns.push(("label".to_owned(), Cells::Texts(labels)));
+        }
+        let predicted = self.predicted.iter().map(|&label| name(label)).collect();
+        columns.push(("predicted".to_owned(), Cells::Texts(predicted)));
+        columns.extend(probabilities(&self.names, &self.probabilities));
+        columns
+    }
+}
+
+/// A column `probability_NAME` for each name.
+pub(super) fn probabilities(
+    names: &[String],
+    rows: &[Vec<f32>],
+) -> impl Iterator<Item = (String, Cells)> {
+    names.iter().enumerate().map(|(number, name)| {
+        let column = rows.iter().map(|row| row.get(number).copied());
+        let column = column.map(Option::unwrap_or_default).collect();
+        (format!("probability_{name}"), Cells::Floats(column))
+    })
+}

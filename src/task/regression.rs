@@ -1,0 +1,51 @@
+//! Numbers for each text.
+//!
+//! The outputs are the answers: nothing is scaled, in training or after it, so a target far from 0 and 1 takes a while to
+//! be reached.
+
+use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
+use crate::learn::Predictions;
+use crate::metrics;
+use crate::table::Cells;
+
+struct Numbers {
+    names: Vec<String>,
+    /// `[rows][targets]`.
+    predicted: Vec<Vec<f64>>,
+}
+
+pub(super) fn decide(rule: &Rule, outputs: &Predictions) -> impl Answers + use<> {
+    let numbers = |row: &Vec<f32>| row.iter().copied().map(f64::from).collect();
+    Numbers {
+        names: rule.names.clone(),
+        predicted: outputs.logits.iter().map(numbers).collect(),
+    }
+}
+
+impl Answers for Numbers {
+    fn scores(&self, asked: &Asked, loss: f64) -> Result<Scored, TaskError> {
+        let targets = of_every_row(asked, "target", |row| asked.rows.targets(row))?;
+        let targets: Vec<Vec<f64>> = targets.into_iter().map(<[f64]>::to_vec).collect();
+        let scored = metrics::regression(&targets, &self.predicted, &self.names);
+        Ok(Scored {
+            flat: scored.flat(loss),
+            details: scored.details(),
+        })
+    }
+
+    fn columns(&self, asked: &Asked) -> Vec<(String, Cells)> {
+        let targets = of_every_row(asked, "target", |row| asked.rows.targets(row));
+        let mut columns = Vec::new();
+        for (number, name) in self.names.iter().enumerate() {
+            let Ok(targets) = &targets else { break };
+            let targets = targets.iter().map(|row| row.get(number).copied()).collect();
+            columns.push((format!("target_{name}"), Cells::Numbers(targets)));
+        }
+        for (number, name) in self.names.iter().enumerate() {
+            let predicted = self.predicted.iter().map(|row| row.get(number).copied());
+            let predicted = Cells::Numbers(predicted.collect());
+            columns.push((format!("predicted_{name}"), predicted));
+        }
+        columns
+    }
+}
