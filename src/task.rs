@@ -45,8 +45,7 @@ impl Task {
     pub fn metric(self) -> Metric {
         match self {
             Task::Classification => Metric::Accuracy,
-            // No threshold plays a part in it, and thresholds are tuned anew after each epoch.
-            Task::MultiLabel => Metric::LabelRankingAveragePrecision,
+            Task::MultiLabel => Metric::F1Micro,
             Task::TokenClassification | Task::QuestionAnswering => Metric::F1,
             Task::Regression => Metric::Loss,
         }

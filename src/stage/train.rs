@@ -178,9 +178,11 @@ impl Train {
     }
 
     fn metric(&self) -> Metric {
-        let stopping = self.early_stopping.as_ref();
-        let watched = stopping.and_then(|stopping| stopping.metric);
-        watched.unwrap_or(self.task.metric())
+        let watched = self
+            .early_stopping
+            .as_ref()
+            .and_then(|stopping| stopping.metric);
+        watched.unwrap_or(self.usual_metric())
     }
 
     fn check_validation(

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::{BatchSettings, EarlyStopping, OptimizerSettings, ScheduleSettings};
+use crate::metrics::Metric;
 use crate::model::{HeadSettings, Pooling, ScratchSettings};
 use crate::stage::Fault;
 use crate::task::{AnswerSettings, LossName, LossSettings, PositiveWeights, Task, Threshold};
@@ -65,8 +66,8 @@ pub struct Train {
     #[serde(default)]
     pub schedule: ScheduleSettings,
     /// Stops before the end when the validation score no longer improves, and chooses that score. Without it, training
-    /// runs to the end, and the best epoch is kept: by accuracy; for several labels by label ranking average precision, in
-    /// which no threshold plays a part; for tags and answers by F1; for numbers by the loss.
+    /// runs to the end, and the best epoch is kept: by accuracy; for several labels by F1 (micro), or, where thresholds
+    /// are tuned, by label ranking average precision; for tags and answers by F1; for numbers by the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
     /// The seed for initial weights, the order of rows and dropout. By default the pipeline's.
@@ -81,7 +82,7 @@ impl Train {
         if let Some(stopping) = &mut stated.early_stopping {
             stopping.metric = stopping
                 .metric
-                .filter(|metric| *metric != self.task.metric());
+                .filter(|metric| *metric != self.usual_metric());
         }
         if let Some(loss) = &mut stated.loss {
             loss.name = loss
@@ -96,6 +97,15 @@ impl Train {
             .answers
             .filter(|answers| *answers != AnswerSettings::default());
         stated
+    }
+
+    /// By which validation score the best weights are chosen where nothing else is said. Thresholds that are tuned anew after
+    /// each epoch, each for its own label's F1, leave the micro F1 without a direction.
+    pub(super) fn usual_metric(&self) -> Metric {
+        match (self.task, self.threshold) {
+            (Task::MultiLabel, Some(Threshold::Tuned)) => Metric::LabelRankingAveragePrecision,
+            (task, _) => task.metric(),
+        }
     }
 
     /// What a schema cannot say: fields that exclude or need each other, or belong to other tasks.
