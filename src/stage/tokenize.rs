@@ -10,7 +10,7 @@
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: this version reads folders.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::Path;
 
 use miette::Diagnostic;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::artifact::Kind;
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, is_hub_id};
+use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, advance, is_hub_id, stopped};
 use crate::table::{self, Answer, Table, Texts};
 use crate::text::answers;
 use crate::text::tokens::{self, Labelled, SplitCard, TokensCard};
@@ -388,24 +388,6 @@ fn learn(
         all.len()
     ));
     Ok(Tokenizer::from_vocabulary(&vocabulary, settings.lowercase)?)
-}
-
-fn advance<'a>(context: &'a Context<'a>) -> impl FnMut(usize) -> ControlFlow<()> + 'a {
-    |units| {
-        context.progress.advance(units as u64);
-        if context.checkpoint().is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-}
-
-fn stopped(error: TextError) -> StageError {
-    match error {
-        TextError::Interrupted => StageError::Interrupted,
-        other => other.into(),
-    }
 }
 
 /// Training, validation, test, then the further test sets.

@@ -241,20 +241,15 @@ impl Train {
             Task::TokenClassification => task::scheme_of(train, &names)?,
             _ => None,
         };
-        let examples = examples.and_then(|table| table.splits.get("train"));
-        let examples = examples.map(table::borrowed).transpose()?;
-        let answers = examples
-            .as_ref()
-            .and_then(|examples| examples.answers.as_ref());
-        let all_answered =
-            answers.is_none_or(|rows| rows.iter().all(|answers| !answers.is_empty()));
         let fixed = match self.threshold {
             Some(Threshold::Fixed(threshold)) => Some(threshold),
             _ => None,
         };
         let thresholds = match self.task {
             Task::MultiLabel => fixed.map(|threshold| vec![threshold; names.len()]),
-            Task::QuestionAnswering if !all_answered => Some(vec![fixed.unwrap_or(0.0)]),
+            Task::QuestionAnswering if leaves_questions_open(examples)? => {
+                Some(vec![fixed.unwrap_or(0.0)])
+            }
             _ => None,
         };
         Ok(Rule {
@@ -360,6 +355,14 @@ impl Train {
         }
         Ok(())
     }
+}
+
+/// Whether some training question has no answer.
+fn leaves_questions_open(examples: Option<&Table>) -> Result<bool, StageError> {
+    let train = examples.and_then(|table| table.splits.get("train"));
+    let train = train.map(table::borrowed).transpose()?;
+    let answers = train.and_then(|train| train.answers);
+    Ok(answers.is_some_and(|rows| rows.iter().any(Vec::is_empty)))
 }
 
 fn unjudged(error: TaskError) -> LearnError {
