@@ -7,6 +7,7 @@
 mod cache;
 mod check;
 mod explain;
+mod fetch;
 mod graph;
 mod log;
 mod path;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use serde_json::{Value, json};
 
+use crate::hub;
 use crate::plan::Plan;
 use crate::spec::{Pipeline, Problem, Sources};
 use crate::store::{Store, VARIABLE};
@@ -78,7 +80,7 @@ struct SpecArguments {
     set: Vec<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct StoreArguments {
     /// The store's folder. Default: `REFIT_STORE`, else `.refit` in the nearest folder above that has one or a `.git`.
     #[arg(long, value_name = "FOLDER")]
@@ -199,12 +201,51 @@ fn tell(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Reads and resolves a spec, or reports everything that is wrong with it.
-fn resolve(arguments: &SpecArguments, as_json: bool) -> Result<(Pipeline, Plan), Failure> {
-    let (pipeline, mut problems) =
+/// A spec, resolved with what is at hand of the things that it names elsewhere.
+struct Resolved {
+    pipeline: Pipeline,
+    plan: Plan,
+    /// Where what it names elsewhere is kept.
+    places: hub::Places,
+}
+
+/// Reads and resolves a spec without any network, or reports everything that is wrong with it.
+fn resolve(
+    arguments: &SpecArguments,
+    store: &StoreArguments,
+    as_json: bool,
+) -> Result<Resolved, Failure> {
+    let (pipeline, problems) =
         Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
-    match Plan::resolve(&pipeline) {
-        Ok(plan) if problems.is_empty() => return Ok((pipeline, plan)),
+    let places = hub::Places {
+        lock: pipeline.folder().join(hub::LOCK),
+        downloads: locate_store(store, pipeline.folder()).join("downloads"),
+    };
+    let named: Vec<hub::Remote> = pipeline
+        .stages
+        .iter()
+        .flat_map(|stage| stage.stage.remotes(pipeline.folder()))
+        .map(|(_, remote)| remote)
+        .collect();
+    let at_hand =
+        hub::find(&hub::Environment::of_process(), &named, &places).map_err(Failure::unusable)?;
+    let plan = planned(&pipeline, problems, &at_hand, as_json)?;
+    Ok(Resolved {
+        pipeline,
+        plan,
+        places,
+    })
+}
+
+/// The plan of a pipeline, or everything that is wrong with it.
+fn planned(
+    pipeline: &Pipeline,
+    mut problems: Vec<Problem>,
+    at_hand: &hub::Fetched,
+    as_json: bool,
+) -> Result<Plan, Failure> {
+    match Plan::resolve(pipeline, at_hand) {
+        Ok(plan) if problems.is_empty() => return Ok(plan),
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
@@ -214,7 +255,7 @@ fn resolve(arguments: &SpecArguments, as_json: bool) -> Result<(Pipeline, Plan),
     }
     Err(Failure {
         exit: Exit::Unusable,
-        text: problems_text(&problems, &pipeline),
+        text: problems_text(&problems, pipeline),
     })
 }
 
@@ -246,9 +287,12 @@ fn store_here(arguments: &StoreArguments) -> Result<Store, Failure> {
 }
 
 fn open_store(arguments: &StoreArguments, folder: &Path) -> Result<Store, Failure> {
+    Store::open(&locate_store(arguments, folder)).map_err(Failure::failed)
+}
+
+fn locate_store(arguments: &StoreArguments, folder: &Path) -> PathBuf {
     let environment = std::env::var_os(VARIABLE);
-    let root = Store::locate(arguments.store.as_deref(), environment.as_deref(), folder);
-    Store::open(&root).map_err(Failure::failed)
+    Store::locate(arguments.store.as_deref(), environment.as_deref(), folder)
 }
 
 /// The commit that the spec's folder is at, when it is a git checkout.

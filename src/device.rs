@@ -74,6 +74,19 @@ pub fn is_cpu(device: &Device) -> bool {
         .any(|cpu| cpu.device == plain)
 }
 
+/// Whether what a device told on failing means that its memory did not suffice. cubecl, which computes on a GPU, leaves the
+/// device usable then, and says it in words alone once a number is asked for.
+pub fn is_out_of_memory(told: &str) -> bool {
+    let told = told.to_lowercase();
+    [
+        "out of memory",
+        "out of device memory",
+        "can't allocate buffer",
+    ]
+    .iter()
+    .any(|words| told.contains(words))
+}
+
 /// The names of all devices of this machine that this program can use, the one `auto` takes first.
 pub fn available() -> Vec<String> {
     let cuda = (0..cuda_devices()).map(|number| format!("cuda:{number}"));

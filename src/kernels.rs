@@ -9,7 +9,9 @@
 //! | --- | --- |
 //! | [`linear`] | the bias's own pass; a transposed copy |
 //! | [`gelu`] | a dozen passes; its backward pass computes again instead of keeping |
-//! | [`attention`] | scores in memory; all work on padding |
+//! | [`attention`] | scores in memory; all work on padding, and on keys outside a window |
+//! | [`rotated`] | four passes; a rotated copy of halves |
+//! | [`layer_norm`] | five passes |
 //! | [`dropout_add_layer_norm`] | masks in memory; seven passes |
 //! | [`embedding_layer_norm_dropout`] | three lookups in memory |
 //! | [`AdamW`](adamw) | eleven passes over all weights |
@@ -25,22 +27,29 @@
 mod adamw;
 mod attention;
 mod cpu;
+mod distance;
 mod dropout;
 mod embedding;
 mod flex;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod rotary;
 mod spans;
 #[cfg(test)]
 mod tests;
 
 pub use adamw::{AdamWStep, Moments, adamw, sum_of_squares};
-pub use attention::{attention, attention_of_first, attention_weights};
+pub use attention::{
+    attention, attention_by_distance, attention_of_first, attention_weights,
+    attention_weights_by_distance,
+};
 pub use cpu::random::Dropout;
+pub use distance::{Distance, Vectors};
 pub use dropout::dropout;
 pub use embedding::{Lookup, embedding_layer_norm_dropout};
 pub use gelu::gelu;
-pub use layer_norm::{Norm, dropout_add_layer_norm};
+pub use layer_norm::{Norm, dropout_add_layer_norm, layer_norm};
 pub use linear::linear;
+pub use rotary::{Rotary, rotated};
 pub use spans::Spans;

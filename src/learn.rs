@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`Layout`] and [`Laid`] put rows together, an [`Objective`] says what their answers are compared with
 //! and a loss, such as [`cross_entropy`], how wrong they are, [`Gradients`] hold what follows from that, [`Schedule`] sets
-//! the pace, [`AdamW`] takes the step, [`fit`] is the loop around them, and [`predict`] asks a finished model. Each follows
+//! the pace, [`Optimizer`] takes the step, [`fit`] is the loop around them, and [`predict`] asks a finished model. Each follows
 //! PyTorch or transformers to the letter, so that a recipe moves between the two, and each can be used in a loop of one's
 //! own.
 //!
@@ -22,18 +22,24 @@ mod optimizer;
 mod predict;
 mod schedule;
 
-pub use batch::{BatchSettings, Laid, Layout, Padding, Rows, length_grouped, shuffled};
+pub use batch::{BatchSettings, Laid, Layout, MicroSize, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
-    EarlyStopping, Event, Fitted, Judgement, Length, Material, Recipe, StepRecord,
-    ValidationRecord, fit,
+    EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Judgement, Keep, Length, Material,
+    Recipe, StepRecord, ValidationRecord, fit,
 };
 pub use gradients::{Clip, Gradients};
-pub use loss::{binary_cross_entropy, crf_loss, cross_entropy, span_cross_entropy, squared_error};
+pub use loss::{
+    BinaryCrossEntropy, CrossEntropy, Focal, binary_cross_entropy, crf_loss, cross_entropy,
+    span_cross_entropy, squared_error,
+};
 pub use objective::Objective;
-pub use optimizer::{AdamW, OptimizerName, OptimizerSettings};
+pub use optimizer::{
+    Memory, Optimizer, OptimizerName, OptimizerSettings, ParameterGroup, Place, places,
+};
 pub use predict::{Predictions, predict};
-pub use schedule::{Schedule, ScheduleName, ScheduleSettings};
+pub use schedule::{Plateau, Schedule, ScheduleName, ScheduleSettings, curve};
 
+use crate::device;
 use crate::model::ModelError;
 
 /// Why learning or predicting could not go on.
@@ -116,9 +122,16 @@ pub enum LearnError {
     ))]
     TargetNotFinite { split: String, row: u64, value: f64 },
 
-    #[error("there are {found} positive weights for {labels} labels")]
+    #[error("there are {found} weights for {labels} labels")]
     #[diagnostic(help("give one weight for each label, in the order of the labels"))]
-    PositiveWeights { found: usize, labels: usize },
+    LabelWeights { found: usize, labels: usize },
+
+    #[error("`optimizer.groups` names `{pattern}`, and the model has no such parameter")]
+    #[diagnostic(help(
+        "names are those of the checkpoint, and a pattern must fit the whole of one: `*` stands for any characters; near are {}",
+        near.join(", ")
+    ))]
+    NoSuchParameter { pattern: String, near: Vec<String> },
 
     #[error("the model answers for {found}, and what is to be learned is about {wanted}")]
     #[diagnostic(help("build the model with the head that the objective needs"))]
@@ -166,7 +179,17 @@ pub enum LearnError {
     /// A kernel failed, or the device ran out of memory.
     #[error("the device failed while {doing}: {cause}")]
     #[diagnostic(help(
-        "if it ran out of memory, lower `batch.size` and `batch.evaluation_size`, or `max_length` in the tokenize stage"
+        "if it ran out of memory, set `batch.micro_size` below `batch.size`, and lower `batch.evaluation_size`, or `max_length` in the tokenize stage"
     ))]
     Device { doing: &'static str, cause: String },
+}
+
+impl LearnError {
+    /// Whether smaller parts of a batch may help.
+    fn is_out_of_memory(&self) -> bool {
+        match self {
+            LearnError::Device { cause, .. } => device::is_out_of_memory(cause),
+            _ => false,
+        }
+    }
 }

@@ -14,7 +14,8 @@
 //!
 //! 1. [`spec`] reads the file: TOML with the place of every key, variables, the JSON Schema, the settings of each stage. The
 //!    result is a [`spec::Pipeline`], the spec *as written*, and a list of every problem.
-//! 2. [`plan`] resolves names to edges and paths to files. The result is a [`plan::Plan`]; it exists only without problems.
+//! 2. [`hub`] finds, and before a run fetches, what the spec names that lies elsewhere: models, data sets, single files;
+//!    `refit.lock` keeps what a name meant. [`plan`] resolves names to edges and paths to files. The result is a [`plan::Plan`]; it exists only without problems.
 //! 3. [`run`] walks the plan. [`run::judge`] asks for each step whether its result is known: its [`fingerprint::Fingerprint`]
 //!    (settings, digests of files and inputs) has a [`fingerprint::Key`], and [`store`] has a record of that key or not. A
 //!    stale step gets a draft to write into, the [`stage::Stage`] does its work there, and the draft becomes an object of
@@ -46,6 +47,7 @@ pub mod artifact;
 pub mod cli;
 pub mod device;
 pub mod fingerprint;
+pub mod hub;
 pub mod kernels;
 pub mod learn;
 pub mod metrics;

@@ -1,9 +1,9 @@
-//! Encoders and heads: BERT, its weights in the Hugging Face layout, and classifiers built on it.
+//! Encoders and heads: BERT and its relatives, their weights in the Hugging Face layout, and classifiers built on them.
 //!
-//! Read `bert` for what is computed, `head` and `crf` for what stands on top, `config` for the sizes, `task` for what a
-//! model is for, `parameters` for how names map, `weights` and `artifact` for files. A [`Classifier`] computes what
-//! `BertForSequenceClassification`, `BertForTokenClassification` or `BertForQuestionAnswering` of transformers computes, to
-//! float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the seed alone:
+//! Read `bert`, `mpnet`, `deberta` and `modern_bert` for what is computed, `family` for what sets a family apart, `head` and `crf` for what stands on top,
+//! `config` for the sizes, `task` for what a model is for, `names` and `parameters` for how tensors are called, `files`,
+//! `checkpoint`, `weights` and `artifact` for files. A [`Classifier`] computes what the family's `…ForSequenceClassification`,
+//! `…ForTokenClassification` or `…ForQuestionAnswering` of transformers computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the seed alone:
 //! never from a generator that the process shares.
 //!
 //! Deliberately absent: losses, optimizers and the training loop (see `learn`), and any choice of device.
@@ -15,14 +15,28 @@ use burn::tensor::{Device, Tensor};
 
 use crate::kernels::Spans;
 
+use names::Names;
+
 mod artifact;
 mod bert;
+mod checkpoint;
+mod checks;
 mod config;
 mod crf;
+mod deberta;
 mod dropout;
+mod encoder;
+mod family;
+mod files;
 mod head;
 mod initial;
+mod layers;
+mod modern_bert;
+mod mpnet;
+mod names;
 mod parameters;
+#[cfg(test)]
+mod reference;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -30,28 +44,39 @@ mod weights;
 
 pub use artifact::{ModelInfo, open, save};
 pub use bert::{Batch, Bert};
+pub use checkpoint::{Checkpoint, CheckpointError, StoredTensor};
 pub use config::{
-    Activation, EncoderConfig, EncoderFiles, PositionEmbedding, ScratchSettings, Vocabulary,
-    check_fits,
+    Activation, Before, DenseHead, EncoderConfig, HeadNorm, Own, PositionEmbedding,
+    ScratchSettings, Sharing, Vocabulary, check_fits,
 };
 pub use crf::{Crf, CrfValues, Forbidden};
+pub use deberta::{Deberta, DebertaConfig, Terms};
 pub use dropout::Mode;
+pub use encoder::Encoder;
+pub use family::Family;
+pub use files::{EncoderFiles, WeightsForm};
 pub use head::{Head, HeadKind, HeadSettings, Pooling, Reads};
+pub use modern_bert::{
+    ClassifierPooling, LayerType, ModernBert, ModernBertConfig, Rope, RopeParameters,
+};
+pub use mpnet::{MpNet, MpNetConfig};
+pub use names::decays;
 pub use parameters::{
-    MapParameters, Parameter, VisitParameters, decays, hugging_face_name, map_parameters,
-    named_parameters, visit_parameters,
+    MapParameters, Parameter, VisitParameters, map_parameters, named_parameters, visit_parameters,
 };
 pub use task::Task;
 pub use weights::{LoadReport, Misfit, Misfits, set_tensors};
 
-/// An encoder and a head: one of the `BertFor…` classes in the reference.
+/// An encoder and a head: one of the `…For…` classes in the reference.
 ///
 /// It lives on the device it was built on. burn's `train()` gives a copy that records gradients, `valid()` one that
 /// does not; dropout follows the [`Mode`] of each call and nothing else.
 #[derive(Module, Debug)]
 pub struct Classifier {
-    pub encoder: Bert,
+    pub encoder: Encoder,
     pub head: Head,
+    #[module(skip)]
+    names: Names,
 }
 
 impl Classifier {
@@ -68,8 +93,8 @@ impl Classifier {
         let config = EncoderConfig::read(&files.config)?;
         let unset = Classifier::unset(&config, head, device)?;
         let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
-        let (classifier, report) =
-            weights::load(unset, &files.weights, weights::Rest::Drawn(&draw))?;
+        let checkpoint = Checkpoint::open(files)?;
+        let (classifier, report) = weights::load(unset, &checkpoint, weights::Rest::Drawn(&draw))?;
         Ok((classifier, config, report))
     }
 
@@ -100,14 +125,9 @@ impl Classifier {
         device: &Device,
     ) -> Result<Classifier, ModelError> {
         let unset = Classifier::unset(config, head, device)?;
-        let drawn = named_parameters(&unset)
-            .into_iter()
-            .map(|Parameter { name, shape, .. }| {
-                let values = initial::draw(&name, &shape, config, seed);
-                (name, values)
-            })
-            .collect();
-        Ok(weights::set_all(unset, drawn))
+        weights::set_each(unset, |name, shape| {
+            Ok(Some(initial::draw(name, shape, config, seed)))
+        })
     }
 
     /// What the head answers: `[texts, outputs]`, or `[tokens, outputs]` for a head over tokens, whose numbers at padding
@@ -122,7 +142,7 @@ impl Classifier {
         self.encoder.forward(batch, mode)
     }
 
-    /// What the head's dropout and linear layer see of [`hidden`](Self::hidden): one vector per text, `[texts, hidden]`;
+    /// What the head's layers see of [`hidden`](Self::hidden): one vector per text, `[texts, hidden]`;
     /// for a head over tokens, the hidden states as they are.
     pub fn pooled(&self, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
         self.head.pool(&self.encoder, hidden, spans)
@@ -132,6 +152,11 @@ impl Classifier {
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
         self.encoder.attention(batch, layer)
+    }
+
+    /// The family of its encoder.
+    pub fn family(&self) -> Family {
+        self.names.family
     }
 
     /// How many numbers it answers for each text or token.
@@ -157,10 +182,11 @@ impl Classifier {
         if head.outputs() == 0 {
             return Err(ModelError::NoOutputs);
         }
-        let with_pooler = head.reads() == Reads::Texts(Pooling::Pooler);
+        let with_pooler = head.reads() == Reads::Texts(Pooling::Pooler) && config.dense.is_none();
         Ok(Classifier {
-            encoder: Bert::unset(config, with_pooler, device),
+            encoder: Encoder::unset(config, with_pooler, device),
             head: Head::unset(head, config, device),
+            names: Names::of(config),
         })
     }
 }
@@ -175,7 +201,7 @@ pub fn device_of(classifier: &Classifier) -> Device {
 pub enum ModelError {
     #[error("cannot read {}", path.display())]
     #[diagnostic(help(
-        "an encoder is a folder with config.json and model.safetensors; check that both are there"
+        "an encoder is a folder with config.json and its weights; check that both are there"
     ))]
     Unreadable {
         path: PathBuf,
@@ -193,7 +219,7 @@ pub enum ModelError {
     #[diagnostic(help("compare it with the model's page on the hub, or fetch it again"))]
     Config { path: PathBuf, reason: String },
     #[error("{} describes a model of type {found:?}", path.display())]
-    #[diagnostic(help("model types that can be trained here: bert"))]
+    #[diagnostic(help("model types that can be trained here: {}", Family::known()))]
     ModelType { path: PathBuf, found: String },
     #[error("{origin}: {field} is {found}, wanted {wanted}")]
     #[diagnostic(help("correct the value; an encoder cannot be built from it"))]
@@ -203,17 +229,14 @@ pub enum ModelError {
         found: String,
         wanted: String,
     },
-    #[error("{} ({bytes} bytes) is not a whole safetensors file: {reason}", path.display())]
-    #[diagnostic(help(
-        "fetch it again; a file in another format can be converted with transformers' save_pretrained"
-    ))]
-    NotSafetensors {
-        path: PathBuf,
-        bytes: usize,
-        reason: String,
-    },
+    #[error("there is no file `{}`", path.display())]
+    #[diagnostic(help("{help}"))]
+    NoFile { path: PathBuf, help: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Checkpoint(#[from] CheckpointError),
     #[error("{} does not fit its config.json:{misfits}", path.display())]
-    #[diagnostic(help("the two files must come from one model, and its type must be bert"))]
+    #[diagnostic(help("the two files must come from one model"))]
     WeightsDoNotFit { path: PathBuf, misfits: Misfits },
     #[error("the tokens need {needed} {what}, the encoder has {there}")]
     #[diagnostic(help(
@@ -228,9 +251,7 @@ pub enum ModelError {
     #[diagnostic(help("train on a table with a column of labels, tags or targets"))]
     NoOutputs,
     #[error("the classifier has no tensor {name}")]
-    #[diagnostic(help(
-        "names are those of transformers' BERT classes, and of pytorch-crf for a CRF"
-    ))]
+    #[diagnostic(help("names are those of transformers' classes, and of pytorch-crf for a CRF"))]
     NoSuchTensor { name: String },
     #[error("{found} values for {name}, wanted shape {wanted:?}")]
     #[diagnostic(help("values lie as in a checkpoint, row by row"))]

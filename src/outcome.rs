@@ -46,6 +46,8 @@ pub enum Reason {
     Collected,
     /// Fresh: another process, or another step with the same key, built it meanwhile.
     BuiltElsewhere,
+    /// What it reads must be fetched first; its key is known after that.
+    NotFetched { what: Vec<String> },
     /// No record under its key, and no earlier run to compare with.
     NeverBuilt,
     /// No record under its key; since its last run these things changed.
@@ -60,6 +62,8 @@ pub enum Reason {
     PlacementMissing { to: String },
     /// What is placed there is an earlier result.
     PlacementStale { to: String },
+    /// What is placed was not uploaded there yet.
+    NotPublished { to: String },
     /// What stands there is not refit's to replace without `--force`.
     PlacementRefused { to: String },
     /// An upstream step must run first; whether this one must is known after that.
@@ -83,6 +87,7 @@ impl fmt::Display for Reason {
             Reason::UpToDate => f.write_str("up to date"),
             Reason::Collected => f.write_str("up to date (artifact collected, not needed)"),
             Reason::BuiltElsewhere => f.write_str("built meanwhile under the same key"),
+            Reason::NotFetched { what } => write!(f, "not fetched yet: {}", what.join(", ")),
             Reason::NeverBuilt => f.write_str("never built"),
             Reason::Changed { changes } if changes.is_empty() => f.write_str("changed"),
             Reason::Changed { changes } => {
@@ -111,6 +116,7 @@ impl fmt::Display for Reason {
             Reason::Corrupted { file } => write!(f, "artifact damaged: {file}"),
             Reason::PlacementMissing { to } => write!(f, "not placed at {to}"),
             Reason::PlacementStale { to } => write!(f, "an earlier result is placed at {to}"),
+            Reason::NotPublished { to } => write!(f, "not uploaded to {to}"),
             Reason::PlacementRefused { to } => {
                 write!(
                     f,

@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::artifact::{Digest, Kind};
 use crate::fingerprint::{self, Fingerprint};
+use crate::hub::{Fetched, Remote};
 use crate::spec::{Pipeline, Problem, Written, did_you_mean, listed, schema};
-use crate::stage::{Edge, Fault, Files, KINDS, Stage};
+use crate::stage::{Edge, Fault, Files, KINDS, Publication, Stage};
 
 /// A pipeline resolved: every name is a step, every path a file.
 #[derive(Debug)]
@@ -37,14 +38,20 @@ pub struct Step {
     pub stage: Arc<dyn Stage>,
     /// Edge field → index of the step that feeds it.
     pub inputs: BTreeMap<&'static str, usize>,
-    /// Role → file.
+    /// Role → file; none while something is unfetched.
     pub files: Files,
+    /// What it names that lies elsewhere and is at hand.
+    pub fetched: Fetched,
+    /// What it names that lies elsewhere and is not: until it was fetched, the step has no key.
+    pub unfetched: Vec<Remote>,
     /// The seed it draws from.
     pub seed: u64,
     /// The settings that are in the key.
     pub settings: Value,
     /// Where its artifact is to be placed, resolved.
     pub placement: Option<PathBuf>,
+    /// Where what was placed is to be published.
+    pub publication: Option<Publication>,
 }
 
 impl Step {
@@ -66,11 +73,11 @@ impl Step {
 }
 
 impl Plan {
-    /// Resolves a pipeline.
+    /// Resolves a pipeline, with what is at hand of the things that it names elsewhere.
     ///
     /// # Errors
     /// Every problem of every stage that could be read.
-    pub fn resolve(pipeline: &Pipeline) -> Result<Plan, Vec<Problem>> {
+    pub fn resolve(pipeline: &Pipeline, at_hand: &Fetched) -> Result<Plan, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut edges: Vec<BTreeMap<&'static str, usize>> = Vec::new();
         for stage in &pipeline.stages {
@@ -81,16 +88,18 @@ impl Plan {
             Vec::new()
         });
         let mut files = Vec::new();
+        let mut elsewhere = Vec::new();
         for stage in &pipeline.stages {
-            files.push(
-                stage
-                    .stage
-                    .files(pipeline.folder())
-                    .unwrap_or_else(|faults| {
-                        problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
-                        Files::new()
-                    }),
-            );
+            let (fetched, unfetched) = of_stage(stage.stage.as_ref(), pipeline.folder(), at_hand);
+            let found = match unfetched.is_empty() {
+                true => stage.stage.files(pipeline.folder(), &fetched),
+                false => Ok(Files::new()),
+            };
+            files.push(found.unwrap_or_else(|faults| {
+                problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
+                Files::new()
+            }));
+            elsewhere.push((fetched, unfetched));
         }
         problems.extend(placed_twice(pipeline));
         problems.extend(placed_over_files(pipeline, &files));
@@ -110,6 +119,7 @@ impl Plan {
         let steps = order.iter().map(|&index| {
             let Written { name, kind, stage } = &pipeline.stages[index];
             let files = std::mem::take(&mut files[index]);
+            let (fetched, unfetched) = std::mem::take(&mut elsewhere[index]);
             let seed = stage.seed().unwrap_or(pipeline.seed);
             Step {
                 name: name.clone(),
@@ -118,10 +128,13 @@ impl Plan {
                     .iter()
                     .map(|(field, to)| (*field, position[to]))
                     .collect(),
-                settings: settings_in_key(stage.as_ref(), &schemas[kind], &files, seed),
+                settings: settings_in_key(stage.as_ref(), &schemas[kind], (&files, &fetched), seed),
                 placement: stage.placement().map(|to| placed_at(pipeline.folder(), to)),
+                publication: stage.publication(),
                 stage: Arc::clone(stage),
                 files,
+                fetched,
+                unfetched,
                 seed,
             }
         });
@@ -130,6 +143,18 @@ impl Plan {
             spec: pipeline.path.clone(),
             steps: steps.collect(),
         })
+    }
+
+    /// What the selected steps name elsewhere, each once: all of it, or what is not at hand.
+    pub fn remotes(&self, selected: &BTreeSet<usize>, at_hand_too: bool) -> BTreeSet<Remote> {
+        let steps = selected.iter().map(|&index| &self.steps[index]);
+        steps
+            .flat_map(|step| {
+                let at_hand = step.fetched.remotes().filter(|_| at_hand_too);
+                step.unfetched.iter().chain(at_hand)
+            })
+            .cloned()
+            .collect()
     }
 
     /// The index of a step.
@@ -206,6 +231,18 @@ pub struct UnknownStages {
     pipeline: PathBuf,
     #[help]
     help: String,
+}
+
+/// What is at hand of the things elsewhere that a stage names, and what is not.
+fn of_stage(stage: &dyn Stage, folder: &Path, at_hand: &Fetched) -> (Fetched, Vec<Remote>) {
+    let (mut fetched, mut unfetched) = (Fetched::default(), Vec::new());
+    for (_, remote) in stage.remotes(folder) {
+        match at_hand.get(&remote) {
+            Some(local) => fetched.insert(remote, local.clone()),
+            None => unfetched.push(remote),
+        }
+    }
+    (fetched, unfetched)
 }
 
 fn resolve_edges(
@@ -463,7 +500,12 @@ fn placed_at(folder: &Path, to: &str) -> PathBuf {
 }
 
 /// The settings that decide the result: no names, no paths, no defaults; the seed only where it is drawn from.
-fn settings_in_key(stage: &dyn Stage, schema: &Value, files: &Files, seed: u64) -> Value {
+fn settings_in_key(
+    stage: &dyn Stage,
+    schema: &Value,
+    (files, fetched): (&Files, &Fetched),
+    seed: u64,
+) -> Value {
     let mut settings = fingerprint::without_defaults(&stage.settings(), schema);
     if let Some(fields) = settings.as_object_mut() {
         for name in stage.not_in_key() {
@@ -473,7 +515,7 @@ fn settings_in_key(stage: &dyn Stage, schema: &Value, files: &Files, seed: u64) 
         if stage.draws_random_numbers() {
             fields.insert("seed".to_owned(), seed.into());
         }
-        for (name, fact) in stage.implied(files) {
+        for (name, fact) in stage.implied(files, fetched) {
             fields.insert(name, fact);
         }
     }

@@ -25,6 +25,7 @@ use self::build::build;
 use self::place::PlaceError;
 use self::walk::Walk;
 use crate::artifact::{Digest, Kind, Unreadable};
+use crate::hub::{self, HubError};
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
 use crate::stage::{Progress, StageError};
@@ -69,6 +70,10 @@ pub trait Observer: Sync {
     fn finished(&self, step: &Step, record: &StepRecord);
     fn failed(&self, step: &Step, error: &RunError);
     fn placed(&self, step: &Step, to: &Path);
+    /// An upload begins; what it says goes to the returned voice.
+    fn uploading<'a>(&'a self, step: &Step) -> Box<dyn hub::Progress + 'a>;
+    /// What is placed was uploaded, in the commit at this address; none when the hub had all of it.
+    fn published(&self, step: &Step, address: Option<&str>);
     fn warned(&self, text: &str);
 }
 
@@ -84,6 +89,9 @@ pub enum RunError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Place(#[from] PlaceError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),

@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::artifact::{Digest, Kind, Unreadable};
+use crate::hub::{Fetched, Remote, Repository, RepositoryKind};
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -58,7 +59,7 @@ pub trait Stage: Debug + Send + Sync {
     }
 
     /// What else a result depends on that neither settings nor file contents say (the format a file's ending implies).
-    fn implied(&self, _files: &Files) -> BTreeMap<String, Value> {
+    fn implied(&self, _files: &Files, _fetched: &Fetched) -> BTreeMap<String, Value> {
         BTreeMap::new()
     }
 
@@ -67,16 +68,28 @@ pub trait Stage: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The files it reads, by role, with paths relative to `base` (the spec's folder) resolved.
+    /// What it names that lies elsewhere and must be fetched, each with the field that names it. What lies beside the spec
+    /// is never looked for elsewhere.
+    fn remotes(&self, _base: &Path) -> Vec<(String, Remote)> {
+        Vec::new()
+    }
+
+    /// The files it reads, by role: paths relative to `base` (the spec's folder) resolved, and what was `fetched`, in which
+    /// all its [`remotes`](Self::remotes) are.
     ///
     /// # Errors
     /// Every path that leads nowhere, as faults at their fields.
-    fn files(&self, _base: &Path) -> Result<Files, Vec<Fault>> {
+    fn files(&self, _base: &Path, _fetched: &Fetched) -> Result<Files, Vec<Fault>> {
         Ok(Files::new())
     }
 
     /// Where the finished artifact is to be placed outside the store, as written in the spec.
     fn placement(&self) -> Option<&str> {
+        None
+    }
+
+    /// Where what was placed is to be published.
+    fn publication(&self) -> Option<Publication> {
         None
     }
 
@@ -94,6 +107,14 @@ pub trait Stage: Debug + Send + Sync {
 
 /// Role (`train/0`, `encoder/config.json`) → the file that plays it.
 pub type Files = BTreeMap<String, PathBuf>;
+
+/// A repository of the hub that a placed artifact is uploaded to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub repository: Repository,
+    /// Whether a repository that must be made is private.
+    pub private: bool,
+}
 
 /// A field that holds another stage's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +162,8 @@ pub struct Context<'a> {
     pub inputs: BTreeMap<&'static str, Input>,
     /// Role → file, as [`Stage::files`] found them.
     pub files: Files,
+    /// What the stage named that lies elsewhere.
+    pub fetched: &'a Fetched,
     /// The empty folder to fill.
     pub draft: &'a Path,
     /// The device as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`.
@@ -348,21 +371,10 @@ fn find_split<'a, S>(
     Ok(split)
 }
 
-/// `owner/name` or a bare name, either with `@revision`.
-pub(crate) fn is_hub_id(text: &str) -> bool {
-    let (name, revision) = text
-        .split_once('@')
-        .map_or((text, None), |(name, revision)| (name, Some(revision)));
-    let parts: Vec<&str> = name.split('/').collect();
-    let is_name = |part: &&str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    parts.len() <= 2
-        && parts.iter().all(is_name)
-        && revision.is_none_or(|revision| !revision.is_empty())
+/// The model that a field names, unless something of that name lies beside the spec.
+fn model_elsewhere(named: Option<&String>, base: &Path) -> Option<Repository> {
+    let named = named.filter(|named| !base.join(named).exists())?;
+    Repository::parse(RepositoryKind::Model, named)
 }
 
 /// One kind of stage, as the spec's reader needs it.

@@ -38,6 +38,7 @@ use polars::prelude::{
 use serde::{Deserialize, Serialize};
 
 pub use error::{Place, TableError};
+pub use parquet::class_names;
 pub use results::{Cells, Span, write_columns};
 
 /// How many bits of an `id` number the row; the bits above count its copies.

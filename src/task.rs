@@ -17,7 +17,7 @@ mod token_classification;
 
 use serde_json::{Map, Value};
 
-pub use loss::{LossName, LossSettings, PositiveWeights};
+pub use loss::{ClassWeights, LossName, LossSettings, PositiveWeights};
 pub use multi_label::{Threshold, tuned_thresholds};
 pub use question_answering::AnswerSettings;
 pub use token_classification::{scheme_of, words_in};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tokenizer.json ─┐                 ┌─ Tokenizer ── encode ── Encoded ── tokens::write_split ─┐
-//! vocab.txt ──────┴─ open ──────────┤                                                         ├─ Tokens (memory-mapped)
+//! older files ────┴─ open ──────────┤                                                         ├─ Tokens (memory-mapped)
 //! training texts ── count_words ── learn_wordpiece                                            │
 //!                                   └─ save ── tokenizer/ ─────────────────────────────────────┘
 //! ```
@@ -16,9 +16,13 @@
 //! Deliberately absent: padding (a batch knows its own length), downloads, and any knowledge of tables or pipelines.
 
 pub mod answers;
+mod check;
+mod class;
+mod compose;
 mod encoded;
 mod files;
 mod save;
+mod sentencepiece;
 mod tokenizer;
 pub mod tokens;
 mod train;
@@ -31,7 +35,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use encoded::Encoded;
-pub use files::{TOKENIZER_FILES, tokenizer_files};
+pub use files::{TOKENIZER_FILES, tokenizer_files, tokenizer_names};
 pub use tokenizer::Tokenizer;
 pub use tokens::{TokenSplit, Tokens};
 pub use train::{WordCounts, count_words, learn_wordpiece};
@@ -42,7 +46,11 @@ pub const NONE: u32 = u32::MAX;
 /// What can go wrong between text and tokens.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TextError {
-    #[error("no tokenizer in {}: neither tokenizer.json nor vocab.txt; {}", folder.display(), there_is(found))]
+    #[error(
+        "no tokenizer in {}: neither tokenizer.json nor vocab.txt, vocab.json or a SentencePiece model; {}",
+        folder.display(),
+        there_is(found)
+    )]
     #[diagnostic(help("give a folder in the Hugging Face layout, as `save_pretrained` writes it"))]
     NoTokenizer { folder: PathBuf, found: Vec<String> },
 
@@ -91,11 +99,27 @@ pub enum TextError {
 
     #[error("{} lacks {}", path.display(), tokens.join(", "))]
     #[diagnostic(help(
-        "a BERT vocabulary needs these tokens; if they have other names there, say so in tokenizer_config.json (`unk_token`, `cls_token`, `sep_token`, `pad_token`)"
+        "a vocabulary needs these tokens; if they have other names there, say so in tokenizer_config.json (`unk_token`, `cls_token`, `sep_token`, `pad_token`)"
     ))]
     TokensMissing { path: PathBuf, tokens: Vec<String> },
 
-    #[error("{} belongs to a {class}, which does not read it as BERT's tokenizer does", path.display())]
+    #[error("{} lacks its other half, merges.txt", path.display())]
+    #[diagnostic(help(
+        "a byte-level BPE vocabulary is two files; fetch merges.txt too, or give a folder that has a tokenizer.json"
+    ))]
+    NoMerges { path: PathBuf },
+
+    #[error("{}, line {line}: not two pieces with a space between them", path.display())]
+    #[diagnostic(help("each line of merges.txt is a merge; fetch the file again"))]
+    NotAMerge { path: PathBuf, line: usize },
+
+    #[error("{} is no SentencePiece model: {problem}", path.display())]
+    #[diagnostic(help(
+        "fetch the file again, or give a folder that has a tokenizer.json: in Python, `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes one"
+    ))]
+    NotSentencePiece { path: PathBuf, problem: String },
+
+    #[error("{} belongs to a {class}, which is not one that this program builds from such a file", path.display())]
     #[diagnostic(help(
         "give a folder that has a tokenizer.json: in Python, `AutoTokenizer.from_pretrained(…).save_pretrained(…)` writes one"
     ))]

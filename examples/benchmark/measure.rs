@@ -1,17 +1,19 @@
-//! Times the library's training loop and its prediction, for `compare`.
+//! Times the library's training loop, its prediction and its loading of weights, for `compare`.
 //!
 //!     measure step ENCODER ROWS BATCH [--device NAME] [--precision NAME]
 //!     measure predict MODEL TEXTS [--device NAME]
+//!     measure load ENCODER [--device NAME]
 //!     measure device NAME
 //!
 //! `step` trains one epoch on ROWS, a file with one row a line (the label's number, then the ids), and prints the seconds
 //! from each step's end to the next one's, the first counted from the start, and the order in which the rows were taken.
 //! ENCODER is a folder in the Hugging Face layout; without `model.safetensors`, weights are drawn. `predict` tokenizes and
-//! answers TEXTS, a JSON list, and prints the seconds and the number of each text's label. `device` says whether a device
-//! can be had.
+//! answers TEXTS, a JSON list, and prints the seconds and the number of each text's label. `load` prints the seconds, the bytes
+//! of the weights on disk and in memory, and the most memory that the process ever held, in bytes (Linux's VmHWM; null
+//! elsewhere). `device` says whether a device can be had.
 //!
-//! Promise: one JSON line on stdout, and nothing of what is timed is the benchmark's own. Deliberately absent: medians, memory and comparisons, which
-//! are for the scripts beside this file.
+//! Promise: one JSON line on stdout, and nothing of what is timed is the benchmark's own. Deliberately absent: medians and
+//! comparisons, which are for the scripts beside this file.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -20,15 +22,16 @@ use std::time::Instant;
 
 use refit::device::{self, Chosen};
 use refit::learn::{
-    BatchSettings, Event, Judgement, LearnError, Length, Material, Objective, OptimizerSettings,
-    Predictions, Recipe, Rows, ScheduleName, ScheduleSettings, fit, predict, shuffled,
+    BatchSettings, CrossEntropy, EvaluateEvery, Event, Judgement, Keep, LearnError, Length,
+    Material, Objective, OptimizerSettings, Predictions, Recipe, Rows, ScheduleName,
+    ScheduleSettings, fit, predict, shuffled,
 };
 use refit::metrics::Metric;
-use refit::model::{self, Classifier, EncoderConfig, EncoderFiles, HeadSettings};
+use refit::model::{self, Classifier, EncoderConfig, EncoderFiles, HeadSettings, named_parameters};
 use refit::text::Tokenizer;
 use serde_json::json;
 
-const USAGE: &str = "usage: measure step ENCODER ROWS BATCH | predict MODEL TEXTS | device NAME, \
+const USAGE: &str = "usage: measure step ENCODER ROWS BATCH | predict MODEL TEXTS | load ENCODER | device NAME, \
                      then [--device NAME] [--precision NAME]";
 const LABELS: usize = 4;
 const SEED: u64 = 13;
@@ -49,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             step(encoder.as_ref(), rows.as_ref(), batch.parse()?, &device?)?
         }
         ["predict", model, texts] => answer(model.as_ref(), texts.as_ref(), &device?)?,
+        ["load", encoder] => load(encoder.as_ref(), &device?)?,
         ["device", name] => json!({ "device": device::choose(name)?.name }),
         _ => return Err(USAGE.into()),
     };
@@ -93,7 +97,7 @@ fn step(
     let material = Material {
         train: &rows,
         validation: None,
-        objective: &Objective::Label,
+        objective: &Objective::Label(CrossEntropy::default()),
         judge: &unasked,
         metric: Metric::Loss,
         label_names: &label_names,
@@ -110,9 +114,13 @@ fn step(
         optimizer: OptimizerSettings::default(),
         schedule: ScheduleSettings {
             name: ScheduleName::Constant,
-            warmup: 0.0,
+            warmup: Some(0.0),
+            ..ScheduleSettings::default()
         },
+        evaluate_every: EvaluateEvery::default(),
         early_stopping: None,
+        keep: Keep::default(),
+        ema: None,
         seed: SEED,
     };
     let mut seconds = Vec::new();
@@ -132,6 +140,42 @@ fn step(
     )?;
     let order = shuffled(rows.rows(), SEED, 1);
     Ok(json!({ "device": chosen.name, "seconds": seconds, "order": order }))
+}
+
+fn load(encoder: &Path, chosen: &Chosen) -> Result<serde_json::Value, Box<dyn Error>> {
+    let files = EncoderFiles::find(encoder).map_err(|mut errors| errors.remove(0))?;
+    let mut disk = 0;
+    for (name, path) in files.named() {
+        if !name.ends_with(".json") {
+            disk += std::fs::metadata(path)?.len();
+        }
+    }
+    let head = HeadSettings::default().over_texts(LABELS);
+    let begin = Instant::now();
+    let (classifier, _, report) = Classifier::pretrained(&files, &head, SEED, &chosen.device)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let memory: usize = named_parameters(&classifier)
+        .iter()
+        .map(|parameter| parameter.shape.iter().product::<usize>() * size_of::<f32>())
+        .sum();
+    Ok(json!({
+        "device": chosen.name,
+        "seconds": seconds,
+        "loaded": report.loaded,
+        "disk": disk,
+        "memory": memory,
+        "peak": most_resident(),
+    }))
+}
+
+/// The most bytes of memory that this process ever held.
+fn most_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 fn answer(

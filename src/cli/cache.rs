@@ -9,8 +9,8 @@ use jiff::{Span, Timestamp, Zoned};
 use serde_json::json;
 
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_here,
-    table, tell,
+    Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
+    store_here, table, tell,
 };
 use crate::artifact::Digest;
 use crate::run::judge::recorded;
@@ -206,13 +206,14 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
 fn used_by(specs: &[PathBuf], store: &Store) -> Result<BTreeSet<Digest>, Failure> {
     let mut used = BTreeSet::new();
     for spec in specs {
-        let (_, plan) = resolve(
-            &SpecArguments {
-                spec: spec.clone(),
-                set: Vec::new(),
-            },
-            false,
-        )?;
+        let spec = SpecArguments {
+            spec: spec.clone(),
+            set: Vec::new(),
+        };
+        let store_here = StoreArguments {
+            store: Some(store.root().to_owned()),
+        };
+        let Resolved { plan, .. } = resolve(&spec, &store_here, false)?;
         used.extend(recorded(&plan, store).map_err(Failure::failed)?);
     }
     Ok(used)

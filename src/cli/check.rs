@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Exit, SpecArguments, print_json, resolve, tell};
+use super::{Answer, Exit, Resolved, SpecArguments, StoreArguments, print_json, resolve, tell};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -15,7 +15,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
+    let Resolved { pipeline, plan, .. } =
+        resolve(&arguments.spec, &StoreArguments::default(), arguments.json)?;
     if arguments.json {
         print_json(&json!({ "problems": [] }));
     } else {
@@ -24,8 +25,16 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         } else {
             format!("{} stages", plan.steps.len())
         };
+        let unfetched = plan.remotes(&(0..plan.steps.len()).collect(), false);
+        let unfetched = match unfetched.is_empty() {
+            true => String::new(),
+            false => {
+                let names: Vec<String> = unfetched.iter().map(ToString::to_string).collect();
+                format!("; to be fetched: {}", names.join(", "))
+            }
+        };
         tell(&format!(
-            "{}: {stages}, no problem\n",
+            "{}: {stages}, no problem{unfetched}\n",
             pipeline.path.display()
         ));
     }

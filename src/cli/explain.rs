@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve, store_of_spec,
+    Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
+    store_of_spec,
 };
 use crate::fingerprint::{Change, Fingerprint, differences};
 use crate::outcome::Reason;
@@ -28,7 +29,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
+    let Resolved { pipeline, plan, .. } =
+        resolve(&arguments.spec, &arguments.store, arguments.json)?;
     let targets = [arguments.stage.clone()];
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];
@@ -81,7 +83,9 @@ fn current(
     if let Some(fingerprint) = &assessment.fingerprint {
         return Ok(Some(fingerprint.clone()));
     }
-    let Some(old) = old else { return Ok(None) };
+    let Some(old) = old.filter(|_| step.unfetched.is_empty()) else {
+        return Ok(None);
+    };
     let mut files = BTreeMap::new();
     for (role, path) in &step.files {
         files.insert(

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::{Answer, Exit, SpecArguments, print, resolve};
+use super::{Answer, Exit, Resolved, SpecArguments, StoreArguments, print, resolve};
 use crate::plan::Plan;
 
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ enum Format {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (_, plan) = resolve(&arguments.spec, false)?;
+    let Resolved { plan, .. } = resolve(&arguments.spec, &StoreArguments::default(), false)?;
     print(&match arguments.format {
         Format::Text => text(&plan),
         Format::Mermaid => mermaid(&plan),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, print, resolve, store_of_spec};
+use super::{
+    Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, resolve, store_of_spec,
+};
 use crate::run::judge::assess;
 use crate::store::ObjectState;
 
@@ -28,7 +30,7 @@ struct NoArtifact {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, plan) = resolve(&arguments.spec, false)?;
+    let Resolved { pipeline, plan, .. } = resolve(&arguments.spec, &arguments.store, false)?;
     let targets = [arguments.stage.clone()];
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];

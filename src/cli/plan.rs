@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json, resolve,
+    Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     store_of_spec, table,
 };
 use crate::run::judge::{Foreseen, assess};
@@ -26,7 +26,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
+    let Resolved { pipeline, plan, .. } =
+        resolve(&arguments.spec, &arguments.store, arguments.json)?;
     let (selected, forced) = plan
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;

@@ -5,11 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::fetch::Transfers;
 use super::{drawn, seconds, tell};
+use crate::hub;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
 use crate::run::{Observer, RunError};
@@ -20,17 +23,19 @@ use crate::store::StepRecord;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The terminal, or a file that stands in for one.
-pub(super) struct Terminal {
+pub(super) struct Terminal<'i> {
+    interrupted: &'i AtomicBool,
     bars: MultiProgress,
     drawn: bool,
     width: usize,
     warned: Mutex<BTreeSet<String>>,
 }
 
-impl Terminal {
-    pub(super) fn new(plan: &Plan) -> Self {
+impl<'i> Terminal<'i> {
+    pub(super) fn new(plan: &Plan, interrupted: &'i AtomicBool) -> Self {
         use std::io::IsTerminal;
         Terminal {
+            interrupted,
             bars: MultiProgress::new(),
             drawn: std::io::stderr().is_terminal(),
             width: plan
@@ -63,7 +68,7 @@ impl Terminal {
     }
 }
 
-impl Observer for Terminal {
+impl Observer for Terminal<'_> {
     fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
         self.stage_line("run", &step.name, &reason.to_string());
         Box::new(Voice {
@@ -102,6 +107,16 @@ impl Observer for Terminal {
         self.stage_line("placed", &step.name, &to.display().to_string());
     }
 
+    fn uploading<'a>(&'a self, step: &Step) -> Box<dyn hub::Progress + 'a> {
+        self.stage_line("upload", &step.name, "");
+        Box::new(Transfers::new(self.interrupted))
+    }
+
+    fn published(&self, step: &Step, address: Option<&str>) {
+        let text = address.unwrap_or("the hub had all of it");
+        self.stage_line("uploaded", &step.name, text);
+    }
+
     fn warned(&self, text: &str) {
         self.warn_once(text, &|| self.line(&format!(" warning  {text}")));
     }
@@ -109,7 +124,7 @@ impl Observer for Terminal {
 
 /// One stage's voice.
 struct Voice<'a> {
-    terminal: &'a Terminal,
+    terminal: &'a Terminal<'a>,
     stage: String,
     phase: Mutex<Phase>,
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::progress::Terminal;
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, print, print_json, resolve,
-    seconds, store_of_spec, tell,
+    Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, git_commit, print,
+    print_json, resolve, seconds, store_of_spec, tell,
 };
 use crate::outcome::Outcome;
 use crate::run::{Options, Provenance, run};
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
+    /// Ask anew what the revisions and addresses in the spec mean, and write that to refit.lock.
+    #[arg(long)]
+    update: bool,
     #[command(flatten)]
     store: StoreArguments,
     /// Print what happened as one JSON object.
@@ -50,17 +53,25 @@ fn device(text: &str) -> Result<String, String> {
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, plan) = resolve(&arguments.spec, arguments.json)?;
-    let (selected, forced) = plan
+    let resolved = resolve(&arguments.spec, &arguments.store, arguments.json)?;
+    let (selected, forced) = resolved
+        .plan
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;
-    let store = store_of_spec(&arguments.store, &pipeline)?;
-    let terminal = Terminal::new(&plan);
+    let store = store_of_spec(&arguments.store, &resolved.pipeline)?;
     if let Err(error) = ctrlc::set_handler(interrupt) {
-        terminal.line(&format!(
-            "warning: Ctrl-C will end the program at once: {error}"
+        tell(&format!(
+            "warning: Ctrl-C will end the program at once: {error}\n"
         ));
     }
+    let Resolved { pipeline, plan, .. } = fetch::everything(
+        resolved,
+        &selected,
+        arguments.update,
+        &INTERRUPTED,
+        arguments.json,
+    )?;
+    let terminal = Terminal::new(&plan, &INTERRUPTED);
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
     let device = arguments
         .device

@@ -4,8 +4,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 
 use super::cpu;
-use super::cpu::attention::Shape;
+use super::cpu::attention::{Bias, Shape};
 use super::cpu::random::Dropout;
+use super::distance::Distance;
 use super::dropout;
 use super::flex::{self, Fused, Numbers};
 use super::spans::Spans;
@@ -20,18 +21,41 @@ pub fn attention(
     heads: usize,
     dropout: Dropout,
 ) -> Tensor<2> {
-    if flex::fits(&query) {
-        let operation = Attention {
-            spans: spans.clone(),
-            heads,
-            dropout,
-        };
-        flex::apply(
-            operation,
-            [flex::input(query), flex::input(key), flex::input(value)],
-        )
-    } else {
-        composed(query, key, value, spans, heads, dropout)
+    attention_by_distance(query, key, value, &Distance::Ignored, spans, heads, dropout)
+}
+
+/// dropout(softmax(scores)) v for each text and head, with the scores of `distance`; otherwise as [`attention`].
+///
+/// # Panics
+/// When a tensor in `distance` has another shape than it says.
+pub fn attention_by_distance(
+    query: Tensor<2>,
+    key: Tensor<2>,
+    value: Tensor<2>,
+    distance: &Distance,
+    spans: &Spans,
+    heads: usize,
+    dropout: Dropout,
+) -> Tensor<2> {
+    distance.check(spans, heads);
+    let dropout = dropout.in_pieces(heads);
+    let operation = |window| Attention {
+        spans: spans.clone(),
+        heads,
+        window,
+        dropout,
+    };
+    match distance {
+        Distance::Ignored | Distance::Window(_) if flex::fits(&query) => {
+            let inputs = [query, key, value].map(flex::input);
+            flex::apply(operation(distance.window()), inputs)
+        }
+        Distance::Bias(bias) if flex::fits(&query) => {
+            let [query, key, value] = [query, key, value].map(flex::input);
+            let inputs = [query, key, value, flex::input(bias.clone())];
+            flex::apply(Biased(operation(None)), inputs)
+        }
+        _ => composed(query, key, value, distance, spans, heads, dropout),
     }
 }
 
@@ -47,10 +71,11 @@ pub fn attention_of_first(
     heads: usize,
     dropout: Dropout,
 ) -> Tensor<2> {
+    let dropout = dropout.in_pieces(heads);
     let [texts, width] = query.dims();
     let query = query.reshape([texts, heads, 1, width / heads]); // [texts, heads, 1, size]
     let [key, value] = [key, value].map(|rows| by_head(rows, spans, heads));
-    let weights = weights(query, key, spans); // [texts, heads, 1, length]
+    let weights = weights(query, key, &Distance::Ignored, spans); // [texts, heads, 1, length]
     let shape = weights.dims();
     let weights = weights.reshape([texts * heads, shape[3]]); // [texts * heads, length]
     let weights = dropout::dropout(weights, dropout).reshape(shape); // [texts, heads, 1, length]
@@ -66,20 +91,36 @@ pub fn attention_weights(
     spans: &Spans,
     heads: usize,
 ) -> Tensor<4> {
+    attention_weights_by_distance(query, key, &Distance::Ignored, spans, heads)
+}
+
+/// As [`attention_weights`], of [`attention_by_distance`].
+///
+/// # Panics
+/// As there.
+pub fn attention_weights_by_distance(
+    query: Tensor<2>,
+    key: Tensor<2>,
+    distance: &Distance,
+    spans: &Spans,
+    heads: usize,
+) -> Tensor<4> {
+    distance.check(spans, heads);
     let [query, key] = [query, key].map(|rows| by_head(rows, spans, heads));
-    weights(query, key, spans)
+    weights(query, key, distance, spans)
 }
 
 pub(super) fn composed(
     query: Tensor<2>,
     key: Tensor<2>,
     value: Tensor<2>,
+    distance: &Distance,
     spans: &Spans,
     heads: usize,
     dropout: Dropout,
 ) -> Tensor<2> {
     let [query, key, value] = [query, key, value].map(|rows| by_head(rows, spans, heads));
-    let weights = dropped(weights(query, key, spans), spans, dropout);
+    let weights = dropped(weights(query, key, distance, spans), spans, dropout);
     let context = weights.matmul(value); // [texts, heads, length, size]
     let [texts, heads, length, size] = context.dims();
     let context = context
@@ -97,20 +138,22 @@ fn by_head(rows: Tensor<2>, spans: &Spans, heads: usize) -> Tensor<4> {
         .swap_dims(1, 2) // [texts, heads, length, size]
 }
 
-/// softmax(q kᵀ / √size) over the keys that are no padding, `[texts, heads, queries, length]`.
-fn weights(query: Tensor<4>, key: Tensor<4>, spans: &Spans) -> Tensor<4> {
-    let [_, _, _, size] = query.dims();
-    let query = query / (size as f64).sqrt();
-    let scores = query.matmul(key.swap_dims(2, 3)); // [texts, heads, length, length]
-    if !spans.pads() {
-        return softmax(scores, 3);
-    }
+/// softmax of the scores over the keys that are seen and no padding, `[texts, heads, queries, length]`.
+fn weights(query: Tensor<4>, key: Tensor<4>, distance: &Distance, spans: &Spans) -> Tensor<4> {
+    let mut scores = distance.scores(query, key); // [texts, heads, queries, length]
     let shape = scores.dims();
-    let padding = spans
-        .padding(&scores.device())
-        .reshape([shape[0], 1, 1, shape[3]]) // [texts, 1, 1, length]
-        .expand(shape);
-    softmax(scores.mask_fill(padding, f32::MIN), 3)
+    if spans.pads() {
+        let padding = spans
+            .padding(&scores.device())
+            .reshape([shape[0], 1, 1, shape[3]]) // [texts, 1, 1, length]
+            .expand(shape);
+        scores = scores.mask_fill(padding, f32::MIN);
+    }
+    if let Some(beyond) = distance.beyond(shape[3], &scores.device()) {
+        let beyond = beyond.reshape([1, 1, shape[3], shape[3]]).expand(shape); // [texts, heads, length, length]
+        scores = scores.mask_fill(beyond, f32::MIN);
+    }
+    softmax(scores, 3)
 }
 
 /// The mask's row of a query is its row times heads plus the head, the column is the key's place in its text.
@@ -135,6 +178,7 @@ fn dropped(weights: Tensor<4>, spans: &Spans, dropout: Dropout) -> Tensor<4> {
 struct Attention {
     spans: Spans,
     heads: usize,
+    window: Option<usize>,
     dropout: Dropout,
 }
 
@@ -146,6 +190,7 @@ impl Attention {
             rows,
             heads: self.heads,
             size: width / self.heads,
+            window: self.window,
         }
     }
 }
@@ -157,7 +202,7 @@ impl Fused<3> for Attention {
     fn forward(&self, inputs: [Numbers; 3]) -> (Numbers, [Numbers; 5]) {
         let [query, key, value] = inputs;
         let shape = self.shape(&query);
-        let done = cpu::attention::forward([&query, &key, &value], shape, self.dropout);
+        let done = cpu::attention::forward([&query, &key, &value], None, shape, self.dropout);
         let log_sums = Numbers::new(done.log_sums, &[shape.rows, shape.heads]);
         let output = Numbers::new(done.output, &query.dims());
         (output.clone(), [query, key, value, output, log_sums])
@@ -173,11 +218,65 @@ impl Fused<3> for Attention {
         let shape = self.shape(&query);
         cpu::attention::back(
             [&query, &key, &value],
+            None,
             (&output, &log_sums),
             &gradient,
             shape,
             self.dropout,
         )
+        .by_inputs
         .map(|gradient| Some(Numbers::new(gradient, &query.dims())))
+    }
+}
+
+/// [`Attention`] with a bias by distance as the fourth input, `[heads, 2 * length - 1]`.
+#[derive(Debug, Clone)]
+struct Biased(Attention);
+
+impl Biased {
+    fn bias<'a>(&self, values: &'a Numbers) -> Option<Bias<'a>> {
+        Some(Bias {
+            values,
+            length: self.0.spans.length(),
+        })
+    }
+}
+
+impl Fused<4> for Biased {
+    /// The inputs, output, and the logarithms of the rows' sums.
+    type Saved = [Numbers; 6];
+
+    fn forward(&self, inputs: [Numbers; 4]) -> (Numbers, [Numbers; 6]) {
+        let [query, key, value, bias] = inputs;
+        let shape = self.0.shape(&query);
+        let inputs = [&query[..], &key, &value];
+        let done = cpu::attention::forward(inputs, self.bias(&bias), shape, self.0.dropout);
+        let log_sums = Numbers::new(done.log_sums, &[shape.rows, shape.heads]);
+        let output = Numbers::new(done.output, &query.dims());
+        (output.clone(), [query, key, value, bias, output, log_sums])
+    }
+
+    fn backward(
+        &self,
+        saved: [Numbers; 6],
+        gradient: Numbers,
+        _wanted: [bool; 4],
+    ) -> [Option<Numbers>; 4] {
+        let [query, key, value, bias, output, log_sums] = saved;
+        let back = cpu::attention::back(
+            [&query, &key, &value],
+            self.bias(&bias),
+            (&output, &log_sums),
+            &gradient,
+            self.0.shape(&query),
+            self.0.dropout,
+        );
+        let [by_query, by_key, by_value] = back.by_inputs;
+        [
+            Some(Numbers::new(by_query, &query.dims())),
+            Some(Numbers::new(by_key, &query.dims())),
+            Some(Numbers::new(by_value, &query.dims())),
+            Some(Numbers::new(back.by_bias, &bias.dims())),
+        ]
     }
 }

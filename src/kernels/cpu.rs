@@ -17,6 +17,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod memory;
 pub(crate) mod random;
+pub(crate) mod rotary;
 pub(crate) mod simd;
 pub(crate) mod small;
 pub(crate) mod sums;

@@ -1,6 +1,6 @@
 //! The start of an encoder: rows of three tables, summed, normalised and dropped out.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::cpu;
 use super::cpu::random::Dropout;
@@ -13,6 +13,17 @@ use super::layer_norm::{Norm, Saved, normalized};
 pub struct Lookup {
     pub table: Tensor<2>,
     pub entries: Tensor<1, Int>,
+}
+
+impl Lookup {
+    /// Zeros `[rows, hidden]`, for encoders that have fewer tables. Only one row of them lies in memory.
+    pub fn zeros(rows: usize, hidden: usize, device: &Device) -> Lookup {
+        let device = device.clone().without_autodiff();
+        Lookup {
+            table: Tensor::zeros([1, hidden], &device),
+            entries: Tensor::zeros([rows], &device),
+        }
+    }
 }
 
 /// dropout(LayerNorm(word + segment + position)), `[rows, hidden]`.

@@ -1,4 +1,4 @@
-//! The end of every block of an encoder: dropout, residual sum, LayerNorm.
+//! LayerNorm, alone and as the end of a block: dropout, residual sum, LayerNorm.
 
 use burn::tensor::Tensor;
 
@@ -48,6 +48,23 @@ pub(super) fn composed(
     dropout: Dropout,
 ) -> Tensor<2> {
     normalized(dropout::composed(input, dropout) + residual, norm)
+}
+
+/// LayerNorm(`input`), `[rows, hidden]`; source and variance as in [`dropout_add_layer_norm`].
+pub fn layer_norm(input: Tensor<2>, norm: Norm) -> Tensor<2> {
+    if flex::fits(&input) {
+        let operation = Alone {
+            epsilon: norm.epsilon as f32,
+        };
+        let inputs = [
+            flex::input(input),
+            flex::input(norm.gamma),
+            flex::input(norm.beta),
+        ];
+        flex::apply(operation, inputs)
+    } else {
+        normalized(input, norm)
+    }
 }
 
 /// LayerNorm of `[rows, hidden]`.
@@ -119,6 +136,53 @@ impl Fused<4> for AddNorm {
         [
             Some(by_input),
             Some(by_sum),
+            Some(Numbers::new(back.by_gamma, &shape[1..])),
+            Some(Numbers::new(back.by_beta, &shape[1..])),
+        ]
+    }
+}
+
+/// A LayerNorm that no residual enters.
+#[derive(Debug, Clone)]
+struct Alone {
+    epsilon: f32,
+}
+
+impl Fused<3> for Alone {
+    type Saved = Saved;
+
+    fn forward(&self, [input, gamma, beta]: [Numbers; 3]) -> (Numbers, Saved) {
+        let shape = input.dims();
+        let norm = cpu::layer_norm::Norm {
+            gamma: &gamma,
+            beta: &beta,
+            epsilon: self.epsilon,
+        };
+        let done = cpu::layer_norm::norm(input.into_vec(), norm);
+        let saved = Saved {
+            normal: Numbers::new(done.normal, &shape),
+            inverse_deviation: Numbers::new(done.inverse_deviation, &shape[..1]),
+            gamma,
+        };
+        (Numbers::new(done.output, &shape), saved)
+    }
+
+    fn backward(
+        &self,
+        saved: Saved,
+        gradient: Numbers,
+        _wanted: [bool; 3],
+    ) -> [Option<Numbers>; 3] {
+        let shape = gradient.dims();
+        let back = cpu::layer_norm::back(
+            gradient.into_vec(),
+            &saved.normal,
+            &saved.inverse_deviation,
+            &saved.gamma,
+            Dropout::NONE,
+        );
+        [
+            Some(Numbers::new(back.by_sum, &shape)),
             Some(Numbers::new(back.by_gamma, &shape[1..])),
             Some(Numbers::new(back.by_beta, &shape[1..])),
         ]

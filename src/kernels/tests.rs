@@ -360,8 +360,109 @@ fn attention_case(
         }),
         composed: Box::new(move |x| {
             let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
-            super::attention::composed(q, k, v, &composed_spans, heads, drop)
+            super::attention::composed(q, k, v, &Distance::Ignored, &composed_spans, heads, drop)
         }),
+    }
+}
+
+fn layer_norm_alone_case(random: &mut Random, rows: usize, columns: usize) -> Case {
+    Case {
+        name: format!("layer_norm {rows} × {columns}"),
+        inputs: vec![
+            random.matrix(rows, columns),
+            random.matrix(1, columns),
+            random.matrix(1, columns),
+        ],
+        flow: random.matrix(rows, columns),
+        fused: Box::new(|x| layer_norm(x[0].clone(), norm_of(&x[1], &x[2]))),
+        composed: Box::new(|x| super::layer_norm::normalized(x[0].clone(), norm_of(&x[1], &x[2]))),
+    }
+}
+
+/// Heads of twice `half` numbers.
+fn rotary_case(random: &mut Random, spans: &Spans, heads: usize, half: usize) -> Case {
+    let (rows, width) = (spans.rows(), heads * 2 * half);
+    let rotary = Rotary::new(spans, 2 * half, 100.0);
+    let other = rotary.clone();
+    Case {
+        name: format!("rotated {rows} rows, {heads} × {}", 2 * half),
+        inputs: vec![random.matrix(rows, width)],
+        flow: random.matrix(rows, width),
+        fused: Box::new(move |x| rotated(x[0].clone(), &rotary)),
+        composed: Box::new(move |x| super::rotary::composed(x[0].clone(), &other)),
+    }
+}
+
+/// What the scores of a case depend on; the tensors are further inputs.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Window(usize),
+    Bias,
+    Keys,
+    Queries,
+    KeysAndQueries,
+}
+
+impl By {
+    /// The shapes of its tensors.
+    fn shapes(self, spans: &Spans, heads: usize, size: usize) -> Vec<[usize; 2]> {
+        let distances = Distance::count(spans.length());
+        match self {
+            By::Window(_) => vec![],
+            By::Bias => vec![[heads, distances]],
+            By::Keys | By::Queries => vec![[distances, heads * size]],
+            By::KeysAndQueries => vec![[distances, heads * size]; 2],
+        }
+    }
+
+    fn distance(self, tensors: &[Tensor<2>]) -> Distance {
+        let vectors = |keys: Option<usize>, queries: Option<usize>| {
+            let [keys, queries] = [keys, queries].map(|which| which.map(|at| tensors[at].clone()));
+            Distance::Disentangled(Vectors { keys, queries })
+        };
+        match self {
+            By::Window(window) => Distance::Window(window),
+            By::Bias => Distance::Bias(tensors[0].clone()),
+            By::Keys => vectors(Some(0), None),
+            By::Queries => vectors(None, Some(0)),
+            By::KeysAndQueries => vectors(Some(0), Some(1)),
+        }
+    }
+}
+
+fn distance_case(
+    random: &mut Random,
+    spans: &Spans,
+    heads: usize,
+    size: usize,
+    by: By,
+    drop: Dropout,
+) -> Case {
+    let case = attention_case(random, spans, heads, size, drop);
+    let further = by.shapes(spans, heads, size);
+    let further = further
+        .into_iter()
+        .map(|[rows, columns]| random.matrix(rows, columns));
+    let inputs = case.inputs.into_iter().chain(further).collect();
+    let form = |compose: bool| -> Form {
+        let spans = spans.clone();
+        Box::new(move |x| {
+            let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
+            let distance = by.distance(&x[3..]);
+            let attend = if compose {
+                super::attention::composed
+            } else {
+                attention_by_distance
+            };
+            attend(q, k, v, &distance, &spans, heads, drop)
+        })
+    };
+    Case {
+        name: format!("{} by {by:?}", case.name),
+        inputs,
+        flow: case.flow,
+        fused: form(false),
+        composed: form(true),
     }
 }
 
@@ -375,5 +476,9 @@ fn one_of_each(random: &mut Random, drop: Dropout) -> Vec<Case> {
         layer_norm_case(random, 29, 33, drop),
         embedding_case(random, 29, 33, drop),
         attention_case(random, &spans, 3, 11, drop),
+        layer_norm_alone_case(random, 29, 33),
+        rotary_case(random, &spans, 3, 5),
+        distance_case(random, &spans, 3, 11, By::Window(4), drop),
+        distance_case(random, &spans, 3, 11, By::Bias, drop),
     ]
 }

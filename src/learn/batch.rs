@@ -13,6 +13,9 @@
 //! Deliberately absent: tensors prepared ahead. Rows are mapped from disk, a batch of ids is copied in microseconds, and a
 //! device may bind what is made to the thread that made it.
 
+mod settings;
+
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
@@ -20,8 +23,8 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+
+pub use settings::{BatchSettings, MicroSize, Padding};
 
 use super::LearnError;
 use crate::device;
@@ -184,47 +187,6 @@ impl Rows for Encoded {
     }
 }
 
-/// How many rows go through the model at once, and how they are put together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchSettings {
-    /// Rows in one training step. More rows make a smoother gradient and need more memory; the last batch of an epoch may
-    /// be smaller.
-    #[schemars(range(min = 1, max = 65536))]
-    pub size: u32,
-    /// Rows of full length at once when validating; of shorter rows as many as have the same number of tokens. It changes
-    /// speed and memory, not results (beyond the rounding of floats).
-    #[schemars(range(min = 1, max = 65536))]
-    pub evaluation_size: u32,
-    /// To which length the rows of a training batch are padded.
-    pub padding: Padding,
-    /// Put rows of similar length into the same batch (in a seeded, partly random order), so that little time goes into
-    /// padding; on a CPU, where nothing is padded, it only changes the order. Without it, rows are shuffled plainly.
-    pub group_by_length: bool,
-}
-
-impl Default for BatchSettings {
-    fn default() -> Self {
-        BatchSettings {
-            size: 32,
-            evaluation_size: 64,
-            padding: Padding::Longest,
-            group_by_length: true,
-        }
-    }
-}
-
-/// To which length the rows of a batch are padded. On a CPU nothing is: results are the same, and come sooner.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Padding {
-    /// The longest row of the batch, rounded up to a multiple of 16: fastest.
-    #[default]
-    Longest,
-    /// The tokenize stage's `max_length`, always: every batch has one shape, which suits kernels that are tuned for each shape.
-    MaxLength,
-}
-
 /// The batches of one epoch, as row numbers.
 pub(super) fn epoch(
     rows: &dyn Rows,
@@ -378,13 +340,61 @@ impl Laid {
     }
 }
 
+/// Rows that go through the model at once, ready on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    /// Which of the batch's rows.
+    pub(super) rows: Range<usize>,
+    pub(super) laid: Laid,
+    /// Rows of tokens, padding among them, that come before in the batch.
+    pub(super) tokens_before: usize,
+}
+
+/// How batches are cut and laid out.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) layout: Layout,
+    pub(super) pad_id: u32,
+    pub(super) max_length: usize,
+}
+
+impl Cut {
+    /// The rows `chosen` in parts of `at_once` rows, the last one smaller where it does not come out even. Every part has
+    /// the shape that it has within the whole.
+    pub(super) fn parts(self, rows: &dyn Rows, chosen: &[usize], at_once: usize) -> Vec<Part> {
+        let at_once = at_once.max(1);
+        let layout = match self.layout {
+            Layout::Padded { to: None } if chosen.len() > at_once => {
+                let lengths = chosen.iter().map(|&row| rows.length(row).max(1));
+                let to = self.layout.spans(lengths, self.max_length).stride();
+                Layout::Padded { to }
+            }
+            layout => layout,
+        };
+        let mut tokens_before = 0;
+        let mut parts = Vec::new();
+        for (number, chosen) in chosen.chunks(at_once).enumerate() {
+            let laid = Laid::out(rows, chosen, layout, self.pad_id, self.max_length);
+            let first = number * at_once;
+            let tokens = laid.spans.rows();
+            parts.push(Part {
+                rows: first..first + chosen.len(),
+                laid,
+                tokens_before,
+            });
+            tokens_before += tokens;
+        }
+        parts
+    }
+}
+
 /// A training batch, ready on the host.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// Counted from 1.
     pub(super) epoch: u64,
     pub(super) rows: Vec<usize>,
-    pub(super) laid: Laid,
+    pub(super) parts: Vec<Part>,
     pub(super) ends_epoch: bool,
 }
 
@@ -397,7 +407,7 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     rows: &'rows dyn Rows,
     settings: &'rows BatchSettings,
     seed: u64,
-    lay_out: impl Fn(&[usize]) -> Laid + Send + 'scope,
+    lay_out: impl Fn(&[usize]) -> Vec<Part> + Send + 'scope,
 ) -> Result<Receiver<Prepared>, LearnError> {
     let (sender, receiver) = sync_channel(2);
     let work = move || {
@@ -407,12 +417,12 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
                 return;
             };
             for (number, rows) in batches.into_iter().enumerate() {
-                let laid = lay_out(&rows);
+                let parts = lay_out(&rows);
                 let ends_epoch = number == last;
                 let prepared = Prepared {
                     epoch,
                     rows,
-                    laid,
+                    parts,
                     ends_epoch,
                 };
                 if sender.send(prepared).is_err() {
@@ -432,164 +442,4 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Rows in memory: ids and label.
-    pub(in crate::learn) struct Listed(pub(in crate::learn) Vec<(Vec<u32>, Option<u32>)>);
-
-    impl Rows for Listed {
-        fn rows(&self) -> usize {
-            self.0.len()
-        }
-
-        fn ids(&self, row: usize) -> &[u32] {
-            &self.0[row].0
-        }
-
-        fn type_ids(&self, row: usize) -> &[u8] {
-            static ZEROS: [u8; 64] = [0; 64];
-            &ZEROS[..self.0[row].0.len()]
-        }
-
-        fn label(&self, row: usize) -> Option<u32> {
-            self.0[row].1
-        }
-
-        fn id(&self, row: usize) -> u64 {
-            row as u64
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn grouping_is_a_permutation_sorted_within_mega_batches_with_the_longest_row_first(
-            lengths in prop::collection::vec(1_usize..40, 1..600),
-            batch_size in 1_usize..17,
-            seed: u64,
-        ) {
-            let order = length_grouped(&lengths, batch_size, seed, 0);
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            prop_assert_eq!(sorted, (0..lengths.len()).collect::<Vec<_>>());
-            prop_assert_eq!(Some(&lengths[order[0]]), lengths.iter().max());
-            for mega in order.chunks(mega_batch(lengths.len(), batch_size)) {
-                // The first place of two mega-batches was swapped, so order holds from the second on.
-                prop_assert!(mega[1..].is_sorted_by(|&a, &b| lengths[a] >= lengths[b]));
-            }
-        }
-
-        #[test]
-        fn a_shuffle_is_a_permutation(rows in 0_usize..500, seed: u64, epoch in 0_u64..5) {
-            let mut order = shuffled(rows, seed, epoch);
-            order.sort_unstable();
-            prop_assert_eq!(order, (0..rows).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_mega_batch_is_as_large_as_in_transformers() {
-        assert_eq!(mega_batch(10_000, 16), 16 * 50);
-        assert_eq!(mega_batch(1_000, 32), 32 * 7);
-        assert_eq!(mega_batch(10, 32), 32);
-    }
-
-    #[test]
-    fn a_changed_seed_or_epoch_changes_the_order() {
-        let lengths: Vec<usize> = (0..200).map(|row| row % 7 + 1).collect();
-        let plain = |seed, epoch| shuffled(200, seed, epoch);
-        let grouped = |seed, epoch| length_grouped(&lengths, 8, seed, epoch);
-        let orders: [&dyn Fn(u64, u64) -> Vec<usize>; 2] = [&plain, &grouped];
-        for order in orders {
-            assert_eq!(order(1, 1), order(1, 1));
-            assert_ne!(order(1, 1), order(2, 1));
-            assert_ne!(order(1, 1), order(1, 2));
-        }
-    }
-
-    #[test]
-    fn every_row_is_in_exactly_one_batch_and_the_last_partial_batch_is_kept() {
-        let rows = Listed((0..10).map(|row| (vec![1; row % 3 + 1], Some(0))).collect());
-        for group_by_length in [false, true] {
-            let settings = BatchSettings {
-                size: 4,
-                group_by_length,
-                ..BatchSettings::default()
-            };
-            let batches = epoch(&rows, &settings, 13, 1);
-            assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
-            let mut all: Vec<usize> = batches.concat();
-            all.sort_unstable();
-            assert_eq!(all, (0..10).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn rows_follow_each_other_without_padding_or_are_padded_to_few_lengths() {
-        let rows = Listed(vec![(vec![5, 6, 7], None), (vec![8], None)]);
-        let laid = |layout, max_length| Laid::out(&rows, &[1, 0], layout, 9, max_length);
-        assert_eq!(laid(Layout::Packed, 64).ids, [8, 5, 6, 7]);
-        let padded = laid(Layout::Padded { to: None }, 64);
-        assert_eq!(padded.spans.stride(), Some(ROUND));
-        assert_eq!(padded.ids[..3], [8, 9, 9]);
-        assert_eq!(padded.ids[ROUND..ROUND + 4], [5, 6, 7, 9]);
-        let narrow = laid(Layout::Padded { to: None }, 4);
-        assert_eq!(
-            narrow.spans.stride(),
-            Some(4),
-            "no longer than a row may be"
-        );
-        let fixed = laid(Layout::Padded { to: Some(5) }, 64);
-        assert_eq!(fixed.ids, [8, 9, 9, 9, 9, 5, 6, 7, 9, 9]);
-    }
-
-    #[test]
-    fn a_row_without_a_token_gets_one_of_padding() {
-        let rows = Listed(vec![(vec![], None), (vec![8], None)]);
-        for chosen in [[0, 1], [1, 0]] {
-            let laid = Laid::out(&rows, &chosen, Layout::Packed, 9, 64);
-            assert_eq!(laid.spans.texts(), [0..1, 1..2]);
-            assert_eq!(laid.ids, if chosen[0] == 0 { [9, 8] } else { [8, 9] });
-        }
-    }
-
-    #[test]
-    fn as_many_rows_fit_as_have_the_tokens_with_their_padding() {
-        assert_eq!(Layout::Packed.fitting(1000, 30), 33);
-        assert_eq!(Layout::Packed.fitting(usize::MAX, 64), CACHED / 64);
-        assert_eq!(Layout::Packed.fitting(10, 30), 1);
-        let padded = Layout::Padded { to: None };
-        assert_eq!(padded.fitting(1000, 3), 32, "62 rows of 16, rounded down");
-        assert_eq!(padded.fitting(10, 30), 1);
-    }
-
-    #[test]
-    fn a_cpu_packs() {
-        let layout = Layout::on(&Device::flex().autodiff(), Padding::MaxLength, 64);
-        assert_eq!(layout, Layout::Packed);
-    }
-
-    #[test]
-    fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
-        let rows = Listed((0..10).map(|row| (vec![1; row % 3 + 1], Some(0))).collect());
-        let settings = BatchSettings {
-            size: 4,
-            ..BatchSettings::default()
-        };
-        let lay_out = |chosen: &[usize]| Laid::out(&rows, chosen, Layout::Packed, 0, 8);
-        std::thread::scope(|scope| {
-            let batches = ahead(scope, &rows, &settings, 13, lay_out).unwrap();
-            for number in 1..=3 {
-                let wanted = epoch(&rows, &settings, 13, number);
-                for (index, chosen) in wanted.iter().enumerate() {
-                    let found = batches.recv().unwrap();
-                    assert_eq!((found.epoch, &found.rows), (number, chosen));
-                    assert_eq!(found.laid, lay_out(chosen));
-                    assert_eq!(found.ends_epoch, index + 1 == wanted.len());
-                }
-            }
-        });
-    }
-}
+pub(super) mod tests;

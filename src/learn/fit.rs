@@ -1,8 +1,11 @@
 //! The training loop.
 //!
-//! Order, forward, loss, backward, clip, step; after each epoch (and after the last step) the validation rows are asked,
-//! and the weights that answer best so far are kept. Without validation rows the last weights are kept. Memory: the weights
-//! that are kept cost a second copy.
+//! Order, forward, loss, backward, clip, step; after each epoch, or as often as the recipe says, and after the last step the
+//! validation rows are asked, and the weights that answer best so far are kept. Without validation rows the last weights are
+//! kept. Memory: the weights that are kept cost a second copy, an average of weights a third.
+//!
+//! How a batch that is too large for the device goes through in parts is in `accumulate`, the average of weights in `average`,
+//! what a recipe says in `settings`.
 //!
 //! Batches are prepared ahead on another thread. Loss and gradient norm are brought to the host at once on a CPU, and every
 //! [`TOGETHER`] steps elsewhere, because asking a device for a number waits until it has done all that came before.
@@ -12,23 +15,30 @@
 //!
 //! Deliberately absent: files, bars, clocks. What happens is told through [`Event`]s.
 
+mod accumulate;
+mod average;
+mod settings;
+
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::batch::{self, BatchSettings, Laid, Layout, Prepared, Rows};
-use super::gradients::{Clip, Gradients, read};
-use super::optimizer::{AdamW, OptimizerSettings};
-use super::schedule::{Schedule, ScheduleSettings};
+pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Recipe};
+
+use self::accumulate::Accumulation;
+use self::average::Average;
+use super::batch::{self, Cut, Layout, Prepared, Rows};
+use super::gradients::{Clip, read};
+use super::optimizer::Optimizer;
+use super::schedule::Schedule;
 use super::{LearnError, Objective, Predictions, predict};
 use crate::device;
 use crate::metrics::Metric;
-use crate::model::{Classifier, Mode};
+use crate::model::Classifier;
 
 /// Steps whose losses are read together from a device that computes beside the host.
 const TOGETHER: usize = 10;
@@ -58,55 +68,6 @@ pub struct Judgement {
     pub thresholds: Option<Vec<f64>>,
 }
 
-/// How to learn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recipe {
-    pub length: Length,
-    pub batch: BatchSettings,
-    pub optimizer: OptimizerSettings,
-    pub schedule: ScheduleSettings,
-    pub early_stopping: Option<EarlyStopping>,
-    pub seed: u64,
-}
-
-/// How long to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// So many passes over the training rows.
-    Epochs(u64),
-    /// So many optimizer steps, over as many epochs as that takes.
-    Steps(u64),
-}
-
-impl Length {
-    /// The number of optimizer steps for `rows` training rows in batches of `batch_size`.
-    pub fn steps(self, rows: usize, batch_size: u32) -> u64 {
-        match self {
-            Length::Epochs(epochs) => {
-                epochs.saturating_mul(rows.div_ceil(batch_size.max(1) as usize) as u64)
-            }
-            Length::Steps(steps) => steps,
-        }
-    }
-}
-
-/// When to stop before the end, and by which score the best weights are kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EarlyStopping {
-    /// The validation score to watch. It also decides which epoch's weights are kept. Left out, as without
-    /// `early_stopping`: the one that is usual for the task, such as accuracy for classification.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metric: Option<Metric>,
-    /// Training stops after so many epochs in a row without a better score.
-    #[schemars(range(min = 1))]
-    pub patience: u32,
-    /// By how much a score must improve on the best one to count as better here. Weights are kept for any improvement.
-    #[serde(default)]
-    #[schemars(range(min = 0.0))]
-    pub minimum_gain: f64,
-}
-
 /// Something that the loop tells; the answer says whether to go on.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -116,6 +77,8 @@ pub enum Event<'a> {
     Rows(usize),
     /// All validation rows were answered and scored.
     Validation(&'a ValidationRecord),
+    /// The device ran out of memory, and from now on so many rows go through it at once.
+    Halved(usize),
 }
 
 /// One optimizer step, as it stands in the metrics log.
@@ -132,7 +95,7 @@ pub struct StepRecord {
     pub gradient_norm: f32,
 }
 
-/// The validation scores after an epoch, as they stand in the metrics log.
+/// The validation scores after an epoch or a step, as they stand in the metrics log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ValidationRecord {
     pub step: u64,
@@ -176,16 +139,19 @@ pub fn fit(
     let pace = Pace {
         layout: Layout::on(device, recipe.batch.padding, material.max_length),
         together: if device::is_cpu(device) { 1 } else { TOGETHER },
+        fits: None,
     };
     fit_at(pace, model, material, recipe, device, on)
 }
 
 /// What suits a device.
 #[derive(Clone, Copy)]
-struct Pace {
+struct Pace<'a> {
     layout: Layout,
     /// Steps whose losses are read at once.
     together: usize,
+    /// Whether a part of so many rows fits into the memory; `None` asks the device alone.
+    fits: Option<&'a dyn Fn(usize) -> bool>,
 }
 
 fn fit_at(
@@ -197,30 +163,26 @@ fn fit_at(
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
     check(&model, material)?;
-    let Material {
-        train,
-        pad_id,
-        max_length,
-        ..
-    } = *material;
-    let lay_out = move |chosen: &[usize]| Laid::out(train, chosen, pace.layout, pad_id, max_length);
+    let train = material.train;
+    let cut = Cut {
+        layout: pace.layout,
+        pad_id: material.pad_id,
+        max_length: material.max_length,
+    };
+    let at_once = recipe.batch.at_once();
+    let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
     std::thread::scope(|scope| {
         let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, lay_out)?;
-        follow(
-            model,
-            (&batches, pace.together),
-            material,
-            recipe,
-            device,
-            on,
-        )
+        let accumulation = Accumulation::new(cut, pace, material, recipe, device);
+        follow(model, &batches, accumulation, material, recipe, device, on)
     })
 }
 
 /// The loop itself, over batches.
 fn follow(
     model: Classifier,
-    (batches, together): (&Receiver<Prepared>, usize),
+    batches: &Receiver<Prepared>,
+    mut accumulation: Accumulation,
     material: &Material,
     recipe: &Recipe,
     device: &Device,
@@ -229,8 +191,9 @@ fn follow(
     let total = recipe
         .length
         .steps(material.train.rows(), recipe.batch.size);
-    let schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
-    let mut optimizer = AdamW::new(&recipe.optimizer);
+    let mut schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
+    let mut optimizer = Optimizer::new(&recipe.optimizer, &model)?;
+    let mut average = recipe.ema.map(Average::new);
     let metric = recipe
         .early_stopping
         .as_ref()
@@ -238,8 +201,9 @@ fn follow(
         .unwrap_or(material.metric);
 
     let mut model = model.train();
-    let mut best: Option<Fitted> = None;
-    let (mut step, mut epoch, mut epochs_without_gain) = (0, 0, 0);
+    let mut kept: Option<Fitted> = None;
+    let mut best: Option<f64> = None;
+    let (mut step, mut epoch, mut without_gain) = (0, 0, 0);
     let mut stopped_early = false;
     let mut unread = Vec::new();
 
@@ -249,46 +213,35 @@ fn follow(
         };
         epoch = batch.epoch;
         let learning_rate = schedule.rate(step);
-        let mode = Mode::Train {
-            seed: recipe.seed,
-            step,
-        };
-
-        let laid = batch.laid.on(device);
-        let answers = model.forward(&laid, &mode); // [texts, outputs] or [tokens, outputs]
-        let loss =
-            material
-                .objective
-                .loss(&model, answers, material.train, &batch.rows, &laid.spans); // [1]
-        let gradients = Gradients::of(&loss, &model);
+        let ends_epoch = batch.ends_epoch;
+        let (loss, gradients) = accumulation.gradients(&model, batch, step, on)?;
         let clip = gradients.clip(recipe.optimizer.max_grad_norm);
         let share = clip.as_ref().and_then(|clip| clip.share.clone());
         model = optimizer.step(model, gradients, share, learning_rate);
+        if let Some(average) = &mut average {
+            average.add(&model);
+        }
 
         step += 1;
         unread.push(Unread {
             step,
             epoch,
             learning_rate,
-            loss: loss.inner(),
+            loss,
             clip,
         });
-        let pauses = batch.ends_epoch || step == total;
-        if unread.len() >= together || pauses {
+        let evaluates = step == total || recipe.evaluate_every.is_due(step, epoch, ends_epoch);
+        if unread.len() >= accumulation.together() || evaluates || ends_epoch {
             let (records, end) = read_all(&mut unread)?;
             for record in records {
                 tell(on, Event::Step(&record))?;
             }
             end?;
         }
-        if !pauses {
-            continue;
-        }
-
-        let Some(rows) = material.validation else {
+        let (true, Some(rows)) = (evaluates, material.validation) else {
             continue;
         };
-        let candidate = model.valid();
+        let candidate = weights_to_judge(&model, average.as_ref());
         let tokens = (recipe.batch.evaluation_size as usize).saturating_mul(material.max_length);
         let answers = predict(
             &candidate,
@@ -307,20 +260,20 @@ fn follow(
         tell(on, Event::Validation(&record))?;
 
         let score = score(&record.validation, metric);
-        let before = best
-            .as_ref()
-            .and_then(|best| best.scores.as_ref())
-            .map(|scores| self::score(scores, metric));
-        let better = before.is_none_or(|before| metric.improves(score, before));
+        schedule.observe(score, metric);
+        let better = best.is_none_or(|best| metric.improves(score, best));
         if let Some(stopping) = &recipe.early_stopping {
-            let gained = better
-                && before.is_none_or(|before| (score - before).abs() > stopping.minimum_gain);
-            epochs_without_gain = if gained { 0 } else { epochs_without_gain + 1 };
-            stopped_early = epochs_without_gain >= stopping.patience && step < total;
+            let gained =
+                better && best.is_none_or(|best| (score - best).abs() > stopping.minimum_gain);
+            without_gain = if gained { 0 } else { without_gain + 1 };
+            stopped_early = without_gain >= stopping.patience && step < total;
         }
         if better {
+            best = Some(score);
+        }
+        if better || recipe.keep == Keep::Last {
             let scores = Some(record.validation);
-            best = Some(Fitted {
+            kept = Some(Fitted {
                 model: candidate,
                 best_epoch: epoch,
                 best_step: step,
@@ -332,14 +285,14 @@ fn follow(
         }
     }
 
-    Ok(match best {
-        Some(best) => Fitted {
+    Ok(match kept {
+        Some(kept) => Fitted {
             steps: step,
             stopped_early,
-            ..best
+            ..kept
         },
         None => Fitted {
-            model: model.valid(),
+            model: weights_to_judge(&model, average.as_ref()),
             best_epoch: epoch,
             best_step: step,
             scores: None,
@@ -348,6 +301,15 @@ fn follow(
             stopped_early,
         },
     })
+}
+
+/// The model without autodiff, with the average of its weights where there is one.
+fn weights_to_judge(model: &Classifier, average: Option<&Average>) -> Classifier {
+    let plain = model.valid();
+    match average {
+        Some(average) => average.put_into(plain),
+        None => plain,
+    }
 }
 
 /// Whether the material can be learned from by this model, before anything is computed.
@@ -368,7 +330,7 @@ fn check(model: &Classifier, material: &Material) -> Result<(), LearnError> {
         }
         objective.check(rows, split, model.outputs())?;
     }
-    if *objective == Objective::Label
+    if matches!(objective, Objective::Label(_))
         && let Some(first) = train.label(0)
         && (1..train.rows()).all(|row| train.label(row) == Some(first))
     {

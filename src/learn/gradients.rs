@@ -2,7 +2,8 @@
 //!
 //! Promise: nothing here waits for the device. The norm stays a tensor until somebody reads it.
 //!
-//! Deliberately absent: an accumulation over several batches.
+//! Deliberately absent: means over several batches. Losses that are shares of one whole have gradients that simply
+//! [add up](Gradients::add).
 
 use std::collections::BTreeMap;
 
@@ -13,18 +14,11 @@ use super::LearnError;
 use crate::kernels;
 use crate::model::{self, Classifier, VisitParameters};
 
-/// The derivative of a loss by each parameter that it depends on, free of autodiff.
+/// The derivative of a loss by each parameter that it depends on, free of autodiff: row-major, in the shape's order of the
+/// parameter, `[elements]`.
 #[derive(Debug, Default)]
 pub struct Gradients {
-    by_name: BTreeMap<String, Gradient>,
-}
-
-#[derive(Debug)]
-struct Gradient {
-    /// Row-major, in the shape's order of the parameter: `[elements]`.
-    flat: Tensor<1>,
-    /// The sum of its squares: `[1]`.
-    squares: Tensor<1>,
+    by_name: BTreeMap<String, Tensor<1>>,
 }
 
 impl Gradients {
@@ -53,23 +47,36 @@ impl Gradients {
     pub(super) fn insert<const D: usize>(&mut self, name: &str, gradient: Tensor<D>) {
         let elements = gradient.shape().num_elements();
         let flat = gradient.reshape([elements]); // [elements]
-        let squares = kernels::sum_of_squares(flat.clone());
+        self.by_name.insert(name.to_owned(), flat);
+    }
+
+    /// Adds the gradients of another loss by the same parameters.
+    pub fn add(&mut self, others: Gradients) {
+        for (name, gradient) in others.by_name {
+            let sum = match self.by_name.remove(&name) {
+                Some(own) => own + gradient,
+                None => gradient,
+            };
+            self.by_name.insert(name, sum);
+        }
+    }
+
+    /// The sum of each parameter's squares, `[1]` each.
+    fn squares(&self) -> Vec<Tensor<1>> {
         self.by_name
-            .insert(name.to_owned(), Gradient { flat, squares });
+            .values()
+            .map(|gradient| kernels::sum_of_squares(gradient.clone()))
+            .collect()
     }
 
     /// Takes out the gradient of one parameter, as `[elements]`.
     pub(super) fn remove(&mut self, name: &str) -> Option<Tensor<1>> {
-        self.by_name.remove(name).map(|gradient| gradient.flat)
+        self.by_name.remove(name)
     }
 
     /// The L2 norm of all of them together, `[1]`; `None` when there are none.
     fn norm(&self) -> Option<Tensor<1>> {
-        let squares: Vec<Tensor<1>> = self
-            .by_name
-            .values()
-            .map(|gradient| gradient.squares.clone())
-            .collect();
+        let squares = self.squares();
         (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt()) // [parameters] → [1]
     }
 
@@ -78,11 +85,7 @@ impl Gradients {
     /// # Errors
     /// [`LearnError::Device`] when the device fails.
     pub fn norms(&self) -> Result<BTreeMap<String, f32>, LearnError> {
-        let squares: Vec<Tensor<1>> = self
-            .by_name
-            .values()
-            .map(|gradient| gradient.squares.clone())
-            .collect();
+        let squares = self.squares();
         if squares.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -190,6 +193,26 @@ mod tests {
         let (norm, weight, _) = clipped([[3.0, 0.0, 0.0], [4.0, 0.0, 0.0]], [0.0; 3], 0.0);
         assert_eq!(norm, 5.0);
         assert_eq!(weight, [3.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn gradients_add_up_by_name() {
+        let device = Device::flex();
+        let of = |pairs: &[(&str, f32)]| {
+            let mut gradients = Gradients::default();
+            for &(name, value) in pairs {
+                gradients.insert(name, Tensor::<1>::from_data([value, 0.0], &device));
+            }
+            gradients
+        };
+        let mut sum = of(&[("a", 1.0), ("b", 2.0)]);
+        sum.add(of(&[("b", 3.0), ("c", -4.0)]));
+        let norms = sum.norms().unwrap();
+        let wanted = [("a", 1.0), ("b", 5.0), ("c", 4.0)];
+        assert_eq!(
+            norms,
+            wanted.map(|(name, norm)| (name.to_owned(), norm)).into()
+        );
     }
 
     #[test]

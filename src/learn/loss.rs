@@ -1,12 +1,22 @@
 //! How wrong the answers are: one number that gradients can follow.
 //!
-//! Each is a mean, so that the size of a batch does not change its scale, and each is PyTorch's where PyTorch has it.
+//! Each is a mean, so that the size of a batch does not change its scale, and each is PyTorch's where PyTorch has it. A mean
+//! is a sum over a count (or over weights), and the sums are here by themselves, so that the parts of a batch can be divided by
+//! the count of the whole.
+//!
+//! `classes` judges answers that exclude each other, `labels` those that do not.
 //!
 //! Deliberately absent: which rows are compared with what ([`Objective`](super::Objective)), and the predictions' own
 //! scores, which are in `metrics`.
 
-use burn::tensor::activation::{log_sigmoid, log_softmax};
+mod classes;
+mod labels;
+
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
+
+pub use classes::CrossEntropy;
+pub use labels::{BinaryCrossEntropy, Focal};
 
 use crate::kernels::Spans;
 use crate::model::Crf;
@@ -16,8 +26,9 @@ use crate::model::Crf;
 /// Source: `torch.nn.functional.cross_entropy` with `reduction="mean"`.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let [batch] = targets.dims();
-    let chances = log_softmax(logits, 1); // [batch, labels]
-    chances.gather(1, targets.reshape([batch, 1])).mean().neg() // [batch, 1] → [1]
+    CrossEntropy::default()
+        .sum(logits, targets)
+        .div_scalar(batch as f64)
 }
 
 /// The mean over texts and labels of how wrong each yes or no is: `logits [texts, labels]`, `wanted [texts, labels]` (1 for
@@ -29,21 +40,23 @@ pub fn binary_cross_entropy(
     wanted: Tensor<2>,
     positive_weights: Option<Tensor<1>>,
 ) -> Tensor<1> {
-    let chances = log_sigmoid(logits.clone()); // [texts, labels]
-    let chances = match positive_weights {
-        None => chances,
-        Some(weights) => chances * ((weights - 1.0).unsqueeze::<2>() * wanted.clone() + 1.0),
-    };
-    // log(1 - σ(x)) is log σ(x) - x.
-    let no = wanted.neg() + 1.0; // [texts, labels]
-    (no * logits - chances).mean()
+    let count = logits.shape().num_elements();
+    labels::binary(logits, wanted, positive_weights)
+        .sum()
+        .div_scalar(count as f64)
 }
 
 /// The mean of the squared differences over texts and targets: `answers [texts, targets]`, `wanted [texts, targets]` → `[1]`.
 ///
 /// Source: `torch.nn.MSELoss`.
 pub fn squared_error(answers: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
-    (answers - wanted).square().mean()
+    let count = answers.shape().num_elements();
+    sum_of_squared_errors(answers, wanted).div_scalar(count as f64)
+}
+
+/// The numerator of [`squared_error`], whose denominator is the number of texts times that of targets.
+pub(super) fn sum_of_squared_errors(answers: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
+    (answers - wanted).square().sum()
 }
 
 /// The mean over texts of the cross entropies of start and end, halved: `logits [rows, 2]`, whose rows belong to texts as
@@ -55,6 +68,15 @@ pub fn squared_error(answers: Tensor<2>, wanted: Tensor<2>) -> Tensor<1> {
 /// # Panics
 /// When there are not as many answers as texts.
 pub fn span_cross_entropy(logits: Tensor<2>, spans: &Spans, answers: &[(u32, u32)]) -> Tensor<1> {
+    sum_of_span_cross_entropies(logits, spans, answers).div_scalar(2.0 * answers.len() as f64)
+}
+
+/// The numerator of [`span_cross_entropy`], whose denominator is twice the number of texts.
+pub(super) fn sum_of_span_cross_entropies(
+    logits: Tensor<2>,
+    spans: &Spans,
+    answers: &[(u32, u32)],
+) -> Tensor<1> {
     let texts = spans.texts().len();
     assert_eq!(texts, answers.len());
     let device = logits.device().without_autodiff();
@@ -69,7 +91,7 @@ pub fn span_cross_entropy(logits: Tensor<2>, spans: &Spans, answers: &[(u32, u32
         .flat_map(|&(start, end)| [start as i32, end as i32])
         .collect();
     let places = Tensor::<3, Int>::from_data(TensorData::new(places, [texts, 1, 2]), &device);
-    chances.gather(1, places).mean().neg() // [texts, 1, 2] → [1]
+    chances.gather(1, places).sum().neg() // [texts, 1, 2] → [1]
 }
 
 const PADDING: f32 = -1e9;
@@ -79,10 +101,12 @@ const PADDING: f32 = -1e9;
 /// → `[1]`.
 pub fn crf_loss(crf: &Crf, emissions: Tensor<3>, labels: &[Vec<u32>]) -> Tensor<1> {
     let words: usize = labels.iter().map(Vec::len).sum();
-    crf.log_likelihood(emissions, labels)
-        .sum()
-        .div_scalar(words as f64)
-        .neg()
+    sum_of_crf_losses(crf, emissions, labels).div_scalar(words as f64)
+}
+
+/// The numerator of [`crf_loss`], whose denominator is the number of words.
+pub(super) fn sum_of_crf_losses(crf: &Crf, emissions: Tensor<3>, labels: &[Vec<u32>]) -> Tensor<1> {
+    crf.log_likelihood(emissions, labels).sum().neg()
 }
 
 #[cfg(test)]
@@ -228,5 +252,112 @@ mod tests {
         let (of_a, of_b) = gradient.split_at(6);
         let gradient = [of_a, &[0.0; 2], of_b, &[0.0; 4]].concat();
         assert_close(padded, 1.649_474_6, &gradient);
+    }
+
+    /// What a loss is made of, and what PyTorch 2.15 makes of it.
+    #[derive(serde::Deserialize)]
+    struct Case {
+        kind: String,
+        settings: Settings,
+        loss: f32,
+        gradient: Vec<f32>,
+    }
+
+    #[derive(Debug, Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Settings {
+        class_weights: Option<Vec<f32>>,
+        label_smoothing: f64,
+        focal: Option<f64>,
+        positive_weights: Option<Vec<f32>>,
+        gamma: Option<f64>,
+        alpha: Option<f64>,
+    }
+
+    const LOGITS: [[f32; 3]; 5] = [
+        [2.0, -1.0, 0.5],
+        [0.25, 0.75, -0.5],
+        [-3.0, 1.5, 6.0],
+        [0.0, 0.0, 0.0],
+        [30.0, -30.0, 4.0],
+    ];
+    const CLASSES: [u32; 5] = [0, 2, 1, 1, 0];
+    const LABELS: [[f32; 3]; 5] = [
+        [1.0, 0.0, 1.0],
+        [0.0, 1.0, 1.0],
+        [0.0, 0.0, 0.0],
+        [1.0, 1.0, 0.0],
+        [0.0, 1.0, 0.0],
+    ];
+
+    #[test]
+    fn every_loss_its_gradient_and_its_twin_on_the_host_are_those_of_torch() {
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/fixtures/losses_torch.json")).unwrap();
+        assert_eq!(cases.len(), 12);
+        for case in cases {
+            let device = Device::flex();
+            let (found, on_host) = if case.kind == "classes" {
+                let loss = CrossEntropy {
+                    class_weights: case.settings.class_weights.clone(),
+                    label_smoothing: case.settings.label_smoothing,
+                    focal: case.settings.focal,
+                };
+                let weight: f64 = CLASSES.iter().map(|&label| loss.weight(label)).sum();
+                let rows = LOGITS.iter().zip(CLASSES);
+                let sum: f64 = rows.map(|(logits, label)| loss.of_row(logits, label)).sum();
+                let targets = CLASSES.map(|label| label as i32);
+                let found = both(LOGITS, |logits| {
+                    let targets = Tensor::from_data(targets, &device);
+                    loss.sum(logits, targets).div_scalar(weight)
+                });
+                (found, sum / weight)
+            } else {
+                let loss = BinaryCrossEntropy {
+                    positive_weights: case.settings.positive_weights.clone(),
+                    focal: case.settings.gamma.map(|gamma| Focal {
+                        gamma,
+                        alpha: case.settings.alpha,
+                    }),
+                };
+                let answers = LOGITS.iter().zip(&LABELS).flat_map(|(logits, wanted)| {
+                    logits
+                        .iter()
+                        .zip(wanted)
+                        .enumerate()
+                        .map(|(label, (&logit, &wanted))| {
+                            loss.of_answer(label, logit, wanted == 1.0)
+                        })
+                });
+                let sum: f64 = answers.sum();
+                let found = both(LOGITS, |logits| {
+                    let wanted = Tensor::from_data(LABELS, &device);
+                    loss.sum(logits, wanted).div_scalar(15.0)
+                });
+                (found, sum / 15.0)
+            };
+            let wanted = f64::from(case.loss);
+            assert!(
+                (on_host - wanted).abs() < 1e-6 * wanted.abs().max(1.0),
+                "{:?}: {on_host} is not {wanted}",
+                case.settings
+            );
+            assert_close(found, case.loss, &case.gradient);
+        }
+    }
+
+    #[test]
+    fn a_focal_loss_of_what_is_sure_is_finite_with_a_finite_gradient() {
+        for gamma in [0.0, 0.5, 2.0] {
+            let loss = CrossEntropy {
+                focal: Some(gamma),
+                ..CrossEntropy::default()
+            };
+            let (value, gradient) = both([[500.0, -500.0], [-500.0, 500.0]], |logits| {
+                loss.sum(logits, Tensor::from_data([0, 0], &Device::flex()))
+            });
+            assert!((value - 1000.0).abs() < 1e-3, "{value}");
+            assert!(gradient.iter().all(|x| x.is_finite()), "{gradient:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An objective checks rows before anything is computed, gives the loss of a batch for the gradients to follow, and the
 //! loss of a whole split from what [`predict`](super::predict) brought to the host. The two are the same numbers: the
-//! first in tensors on any device and for any layout of a batch, the second in double precision.
+//! first in tensors on any device, for any layout of a batch and in any parts of it, the second in double precision.
 //!
 //! Deliberately absent: scores and decoding, which differ from task to task and are not followed by gradients.
 
@@ -10,7 +10,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::batch::Rows;
 use super::loss::{
-    binary_cross_entropy, crf_loss, cross_entropy, span_cross_entropy, squared_error,
+    BinaryCrossEntropy, CrossEntropy, sum_of_crf_losses, sum_of_span_cross_entropies,
+    sum_of_squared_errors,
 };
 use super::predict::log_sum_exp;
 use super::{LearnError, Predictions};
@@ -21,20 +22,17 @@ use crate::text::NONE;
 /// What answers are compared with. The first, second and last are for a head over texts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Objective {
-    /// The row's one label, by [`cross_entropy`].
-    Label,
-    /// The row's set of labels, each yes or no, by [`binary_cross_entropy`].
-    Labels {
-        /// By how much a missed label counts more than one too many, for each label.
-        positive_weights: Option<Vec<f32>>,
-    },
-    /// The tag of each word that the row owns, at the word's first token: by [`cross_entropy`], the mean over the batch's
-    /// words, or where the head has a CRF by [`crf_loss`]. A row's words are one sequence for it, also where the row is a
-    /// window of a longer text; a row without words counts for nothing.
-    Tags,
-    /// The first and last token of the answer, by [`span_cross_entropy`].
+    /// The row's one label.
+    Label(CrossEntropy),
+    /// The row's set of labels, each yes or no.
+    Labels(BinaryCrossEntropy),
+    /// The tag of each word that the row owns, at the word's first token: the mean over the batch's words, or where the head
+    /// has a CRF by [`crf_loss`](super::crf_loss), to which the cross entropy's settings mean nothing. A row's words are one
+    /// sequence for it, also where the row is a window of a longer text; a row without words counts for nothing.
+    Tags(CrossEntropy),
+    /// The first and last token of the answer, by [`span_cross_entropy`](super::span_cross_entropy).
     Answer,
-    /// The row's numbers, by [`squared_error`].
+    /// The row's numbers, by [`squared_error`](super::squared_error).
     Targets,
 }
 
@@ -43,14 +41,17 @@ impl Objective {
     ///
     /// # Errors
     /// The first row that lacks what is compared, or has a label, target or place that does not fit; a split without a
-    /// single tag; positive weights that are not one for each label.
+    /// single tag; weights that are not one for each label.
     pub fn check(&self, rows: &dyn Rows, split: &str, outputs: usize) -> Result<(), LearnError> {
-        if let Objective::Labels {
-            positive_weights: Some(weights),
-        } = self
+        let weights = match self {
+            Objective::Label(loss) | Objective::Tags(loss) => loss.class_weights.as_ref(),
+            Objective::Labels(loss) => loss.positive_weights.as_ref(),
+            Objective::Answer | Objective::Targets => None,
+        };
+        if let Some(weights) = weights
             && weights.len() != outputs
         {
-            return Err(LearnError::PositiveWeights {
+            return Err(LearnError::LabelWeights {
                 found: weights.len(),
                 labels: outputs,
             });
@@ -58,18 +59,18 @@ impl Objective {
         let mut tagged = false;
         for row in 0..rows.rows() {
             match self {
-                Objective::Label => {
+                Objective::Label(_) => {
                     let label = rows.label(row).ok_or_else(|| LearnError::NoLabel {
                         split: split.to_owned(),
                         row: rows.id(row),
                     })?;
                     in_range(rows, row, split, &[label], outputs)?;
                 }
-                Objective::Labels { .. } => {
+                Objective::Labels(_) => {
                     let labels = required(rows.labels(row), rows, row, split, "labels", "labels")?;
                     in_range(rows, row, split, labels, outputs)?;
                 }
-                Objective::Tags => {
+                Objective::Tags(_) => {
                     let tags = required(rows.tags(row), rows, row, split, "tags", "tags")?;
                     for &tag in tags.iter().filter(|&&tag| tag != NONE) {
                         tagged = true;
@@ -113,7 +114,7 @@ impl Objective {
                 }
             }
         }
-        if *self == Objective::Tags && rows.rows() > 0 && !tagged {
+        if matches!(self, Objective::Tags(_)) && rows.rows() > 0 && !tagged {
             return Err(LearnError::NoTags {
                 split: split.to_owned(),
             });
@@ -127,8 +128,8 @@ impl Objective {
     /// [`LearnError::OtherHead`] when it does not.
     pub(super) fn check_head(&self, head: &Head) -> Result<(), LearnError> {
         let wanted = match self {
-            Objective::Label | Objective::Labels { .. } | Objective::Targets => "whole texts",
-            Objective::Tags => "tokens",
+            Objective::Label(_) | Objective::Labels(_) | Objective::Targets => "whole texts",
+            Objective::Tags(_) => "tokens",
             Objective::Answer => "start and end of an answer",
         };
         let found = match head.reads() {
@@ -153,17 +154,51 @@ impl Objective {
         chosen: &[usize],
         spans: &Spans,
     ) -> Tensor<1> {
+        let weight = self.weight(rows, chosen, model.outputs());
+        self.share(model, answers, rows, chosen, spans, weight)
+    }
+
+    /// What the rows `chosen` weigh together in a mean, for a head with `outputs` numbers: the number of words or of answers,
+    /// or the sum of their labels' weights. 0 where there is nothing to compare.
+    pub fn weight(&self, rows: &dyn Rows, chosen: &[usize], outputs: usize) -> f64 {
+        let of_tags = |loss: &CrossEntropy, row: usize| -> f64 {
+            let tags = rows.tags(row).unwrap_or_default();
+            let tagged = tags.iter().filter(|&&tag| tag != NONE);
+            tagged.map(|&tag| loss.weight(tag)).sum()
+        };
+        match self {
+            Objective::Label(loss) => chosen
+                .iter()
+                .map(|&row| loss.weight(rows.label(row).unwrap_or_default()))
+                .sum(),
+            Objective::Labels(_) | Objective::Targets => (chosen.len() * outputs) as f64,
+            Objective::Tags(loss) => chosen.iter().map(|&row| of_tags(loss, row)).sum(),
+            Objective::Answer => 2.0 * chosen.len() as f64,
+        }
+    }
+
+    /// What the rows `chosen` add to the loss of a batch that they are part of and that has this [`weight`](Self::weight),
+    /// `[1]`: the losses of its parts are summands, and so are their gradients. The rest is as for [`loss`](Self::loss).
+    pub fn share(
+        &self,
+        model: &Classifier,
+        answers: Tensor<2>,
+        rows: &dyn Rows,
+        chosen: &[usize],
+        spans: &Spans,
+        weight: f64,
+    ) -> Tensor<1> {
         let device = answers.device().without_autodiff();
         let [_, outputs] = answers.dims();
-        match self {
-            Objective::Label => {
+        let sum = match self {
+            Objective::Label(loss) => {
                 let labels = chosen
                     .iter()
                     .map(|&row| rows.label(row).unwrap_or_default());
                 let labels: Vec<i32> = labels.map(|label| label as i32).collect();
-                cross_entropy(answers, Tensor::from_data(labels.as_slice(), &device))
+                loss.sum(answers, Tensor::from_data(labels.as_slice(), &device))
             }
-            Objective::Labels { positive_weights } => {
+            Objective::Labels(loss) => {
                 let mut wanted = vec![0.0_f32; chosen.len() * outputs];
                 for (&row, wanted) in chosen.iter().zip(wanted.chunks_mut(outputs)) {
                     for &label in rows.labels(row).unwrap_or_default() {
@@ -171,12 +206,9 @@ impl Objective {
                     }
                 }
                 let wanted = TensorData::new(wanted, [chosen.len(), outputs]);
-                let weights = positive_weights
-                    .as_ref()
-                    .map(|weights| Tensor::from_data(weights.as_slice(), &device));
-                binary_cross_entropy(answers, Tensor::from_data(wanted, &device), weights)
+                loss.sum(answers, Tensor::from_data(wanted, &device))
             }
-            Objective::Tags => {
+            Objective::Tags(loss) => {
                 let (places, tags): (Vec<Vec<i32>>, Vec<Vec<u32>>) = chosen
                     .iter()
                     .zip(spans.texts())
@@ -194,7 +226,7 @@ impl Objective {
                         let places =
                             Tensor::<1, Int>::from_data(places.concat().as_slice(), &device);
                         let of_words = answers.select(0, places); // [words, labels]
-                        cross_entropy(of_words, Tensor::from_data(labels.as_slice(), &device))
+                        loss.sum(of_words, Tensor::from_data(labels.as_slice(), &device))
                     }
                     Some(crf) => {
                         let longest = places.iter().map(Vec::len).max().unwrap_or_default();
@@ -211,14 +243,14 @@ impl Objective {
                         let emissions = answers
                             .select(0, padded) // [texts * words, labels]
                             .reshape([places.len(), longest, outputs]); // [texts, words, labels]
-                        crf_loss(crf, emissions, &tags)
+                        sum_of_crf_losses(crf, emissions, &tags)
                     }
                 }
             }
             Objective::Answer => {
                 let answer = |&row: &usize| rows.answer(row).unwrap_or_default();
                 let wanted: Vec<(u32, u32)> = chosen.iter().map(answer).collect();
-                span_cross_entropy(answers, spans, &wanted)
+                sum_of_span_cross_entropies(answers, spans, &wanted)
             }
             Objective::Targets => {
                 let wanted: Vec<f32> = chosen
@@ -227,9 +259,10 @@ impl Objective {
                     .map(|&target| target as f32)
                     .collect();
                 let wanted = TensorData::new(wanted, [chosen.len(), outputs]);
-                squared_error(answers, Tensor::from_data(wanted, &device))
+                sum_of_squared_errors(answers, Tensor::from_data(wanted, &device))
             }
-        }
+        };
+        sum.div_scalar(weight)
     }
 
     /// The loss of all `rows`, in double precision, from what was `predicted` for them: what [`loss`](Self::loss) is for a
@@ -242,33 +275,29 @@ impl Objective {
     ) -> f64 {
         let answers = || predicted.logits.iter().enumerate();
         let parts: Vec<Part> = match self {
-            Objective::Label => {
-                let label = |row| rows.label(row).unwrap_or(NONE);
-                let labels: Vec<u32> = (0..predicted.logits.len()).map(label).collect();
-                return predicted.loss(&labels);
-            }
-            Objective::Labels { positive_weights } => answers()
+            Objective::Label(loss) => answers()
                 .map(|(row, logits)| {
-                    let labels = rows.labels(row).unwrap_or_default();
-                    let of_label = |(label, &logit): (usize, &f32)| {
-                        let weight = match positive_weights {
-                            Some(weights) => weights.get(label).map_or(1.0, |&w| f64::from(w)),
-                            None => 1.0,
-                        };
-                        let logit = f64::from(logit);
-                        match labels.contains(&(label as u32)) {
-                            true => weight * softplus(-logit),
-                            false => softplus(logit),
-                        }
-                    };
+                    let label = rows.label(row).unwrap_or(NONE);
                     Part {
-                        sum: logits.iter().enumerate().map(of_label).sum(),
-                        count: logits.len(),
+                        sum: loss.of_row(logits, label),
+                        weight: loss.weight(label),
                     }
                 })
                 .collect(),
-            Objective::Tags => answers()
-                .map(|(row, logits)| of_words(rows, row, logits, crf))
+            Objective::Labels(loss) => answers()
+                .map(|(row, logits)| {
+                    let labels = rows.labels(row).unwrap_or_default();
+                    let of_label = |(label, &logit): (usize, &f32)| {
+                        loss.of_answer(label, logit, labels.contains(&(label as u32)))
+                    };
+                    Part {
+                        sum: logits.iter().enumerate().map(of_label).sum(),
+                        weight: logits.len() as f64,
+                    }
+                })
+                .collect(),
+            Objective::Tags(loss) => answers()
+                .map(|(row, logits)| of_words(loss, rows, row, logits, crf))
                 .collect(),
             Objective::Answer => answers()
                 .map(|(row, logits)| {
@@ -280,7 +309,7 @@ impl Objective {
                     };
                     Part {
                         sum: (of_place(0, start) + of_place(1, end)) / 2.0,
-                        count: 1,
+                        weight: 1.0,
                     }
                 })
                 .collect(),
@@ -293,23 +322,23 @@ impl Objective {
                         .map(|(&answer, target)| (f64::from(answer) - target).powi(2));
                     Part {
                         sum: squares.sum(),
-                        count: logits.len(),
+                        weight: logits.len() as f64,
                     }
                 })
                 .collect(),
         };
-        let count: usize = parts.iter().map(|part| part.count).sum();
-        match count {
-            0 => 0.0,
-            count => parts.iter().map(|part| part.sum).sum::<f64>() / count as f64,
+        let weight: f64 = parts.iter().map(|part| part.weight).sum();
+        if weight == 0.0 {
+            return 0.0;
         }
+        parts.iter().map(|part| part.sum).sum::<f64>() / weight
     }
 }
 
 /// What one row adds to a mean.
 struct Part {
     sum: f64,
-    count: usize,
+    weight: f64,
 }
 
 fn required<T>(
@@ -356,7 +385,13 @@ fn tagged(rows: &dyn Rows, row: usize, start: usize) -> (Vec<i32>, Vec<u32>) {
 }
 
 /// The loss of a row's words, whose numbers stand in `logits` one word after the other.
-fn of_words(rows: &dyn Rows, row: usize, logits: &[f32], crf: Option<&CrfValues>) -> Part {
+fn of_words(
+    loss: &CrossEntropy,
+    rows: &dyn Rows,
+    row: usize,
+    logits: &[f32],
+    crf: Option<&CrfValues>,
+) -> Part {
     let words = rows.words(row).unwrap_or_default();
     let tags = rows.tags(row).unwrap_or_default();
     let owned = words.iter().filter(|&&word| word != NONE).count();
@@ -370,29 +405,21 @@ fn of_words(rows: &dyn Rows, row: usize, logits: &[f32], crf: Option<&CrfValues>
         .filter(|&((_, &tag), _)| tag != NONE)
         .map(|((_, &tag), logits)| (logits, tag))
         .unzip();
-    let sum = match crf {
-        Some(crf) => -crf.log_likelihood(&of_tagged.concat(), &tags),
-        None => of_tagged
-            .iter()
-            .zip(&tags)
-            .map(|(logits, &tag)| {
-                let own = logits
-                    .get(tag as usize)
-                    .map_or(f64::NEG_INFINITY, |&logit| f64::from(logit));
-                log_sum_exp(logits) - own
-            })
-            .sum(),
-    };
-    Part {
-        sum,
-        count: tags.len(),
+    match crf {
+        Some(crf) => Part {
+            sum: -crf.log_likelihood(&of_tagged.concat(), &tags),
+            weight: tags.len() as f64,
+        },
+        None => Part {
+            sum: of_tagged
+                .iter()
+                .zip(&tags)
+                .map(|(logits, &tag)| loss.of_row(logits, tag))
+                .sum(),
+            weight: tags.iter().map(|&tag| loss.weight(tag)).sum(),
+        },
     }
 }
 
-/// log(1 + eˣ), without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::config::EncoderConfig;
 use super::head::{HeadKind, Pooling};
 use super::weights::{self, Rest};
-use super::{Classifier, ModelError, Task};
+use super::{Checkpoint, Classifier, ModelError, Task};
 
 /// What a model was made for and how: `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ pub fn save(
         std::fs::write(&path, bytes).map_err(|source| ModelError::Write { path, source })
     };
     let json = |value: serde_json::Value| format!("{value:#}\n");
-    write("model.safetensors", &weights::serialise(classifier)?)?;
+    weights::write(classifier, &folder.join("model.safetensors"))?;
     write(
         "config.json",
         json(config.for_task(info.task, info.names(), info.head_dropout)).as_bytes(),
@@ -139,6 +139,7 @@ pub fn open(
     let info = ModelInfo::read(folder)?;
     let config = EncoderConfig::read(&folder.join("config.json"))?;
     let unset = Classifier::unset(&config, &info.head(), device)?;
-    let (classifier, _) = weights::load(unset, &folder.join("model.safetensors"), Rest::None)?;
+    let checkpoint = Checkpoint::safetensors(&folder.join("model.safetensors"))?;
+    let (classifier, _) = weights::load(unset, &checkpoint, Rest::None)?;
     Ok((classifier, config, info))
 }

@@ -1,8 +1,12 @@
-//! BERT (Devlin et al., arXiv:1810.04805), in the order of `transformers/models/bert/modeling_bert.py`.
+//! BERT (Devlin et al., arXiv:1810.04805), in the order of `transformers/models/bert/modeling_bert.py`, and the families
+//! that compute the same with small differences.
+//!
+//! These differences are all in the [`EncoderConfig`]: whether there are segments, where positions begin, whether narrow
+//! embeddings are projected to the hidden width (ELECTRA, ALBERT), and which layers are shared (ALBERT).
 //!
 //! Each struct mirrors the reference's module, and so do the names of its fields: the way from a field's path to the
-//! tensor's name in a checkpoint is a few substitutions, all in `parameters`. The modules hold weights; what they
-//! compute is in `kernels`.
+//! tensor's name in a checkpoint is a few substitutions, all in `names`. The modules hold weights; what they compute is in
+//! `kernels`.
 //!
 //! Hidden states are `[tokens, hidden]` throughout: every token of every text is a row, and the batch's [`Spans`] say
 //! which rows are whose. Only attention looks at them here.
@@ -10,14 +14,15 @@
 //! Promises the reference's numbers in float32 to rounding. Deliberately absent: decoders, cross-attention, caches of keys
 //! and values, relative positions.
 
-use burn::module::{Module, Param};
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
+use burn::module::Module;
+use burn::nn::{Embedding, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::config::{Activation, EncoderConfig};
 use super::dropout::{Mode, Site};
-use crate::kernels::{self, Lookup, Norm, Spans};
+use super::layers::{Intermediate, LayerNorm, Output, apply, linear, lookup, table};
+use crate::kernels::{self, Lookup, Spans};
 
 /// Texts as the encoder reads them. The tensors are `[tokens]`, on the device of the model.
 #[derive(Debug, Clone)]
@@ -59,7 +64,9 @@ impl Batch {
 #[derive(Module, Debug)]
 pub struct Bert {
     pub(super) embeddings: Embeddings,
-    pub(super) encoder: Encoder,
+    /// From the width of the embeddings to that of the hidden states, where they differ.
+    embeddings_project: Option<Linear>,
+    encoder: Layers,
     pub(super) pooler: Option<Pooler>,
 }
 
@@ -68,13 +75,17 @@ impl Bert {
     pub(super) fn unset(config: &EncoderConfig, with_pooler: bool, device: &Device) -> Bert {
         Bert {
             embeddings: Embeddings::unset(config, device),
-            encoder: Encoder {
-                layer: (0..config.num_hidden_layers)
+            embeddings_project: config
+                .projects
+                .then(|| linear(config.embedding_size, config.hidden_size, true, device)),
+            encoder: Layers {
+                layer: (0..config.layers.held())
                     .map(|_| Layer::unset(config, device))
                     .collect(),
+                order: config.layers.order(),
             },
             pooler: with_pooler.then(|| Pooler {
-                dense: linear(config.hidden_size, config.hidden_size, device),
+                dense: linear(config.hidden_size, config.hidden_size, true, device),
             }),
         }
     }
@@ -85,23 +96,24 @@ impl Bert {
 
     /// The last hidden state, `[tokens, hidden]`; of no meaning at padding.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        self.below(self.encoder.layer.len(), batch, mode)
+        self.below(self.encoder.order.len(), batch, mode)
     }
 
     /// The last hidden state of each text's first token, `[texts, hidden]`. Of the last block, only what these tokens need
     /// is computed: keys and values of all tokens, everything else of the first ones.
     pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let Some((last, below)) = self.encoder.layer.split_last() else {
+        let below = self.encoder.order.len().saturating_sub(1);
+        let Some(last) = self.encoder.at(below) else {
             return first(self.forward(batch, mode), &batch.spans);
         };
-        let hidden = self.below(below.len(), batch, mode);
-        last.forward_first(hidden, &batch.spans, mode, below.len())
+        let hidden = self.below(below, batch, mode);
+        last.forward_first(hidden, &batch.spans, mode, below)
     }
 
     /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
     /// there is no such layer.
     pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
-        let attention = &self.encoder.layer.get(layer)?.attention.self_attention;
+        let attention = &self.encoder.at(layer)?.attention.self_attention;
         let hidden = self.below(layer, batch, &Mode::Evaluate);
         let [query, key, _] = attention.project(hidden);
         Some(kernels::attention_weights(
@@ -114,10 +126,13 @@ impl Bert {
 
     /// What the first `layers` layers give, `[tokens, hidden]`.
     fn below(&self, layers: usize, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let embedded = self.embeddings.forward(batch, mode);
-        self.encoder.layer[..layers]
-            .iter()
-            .enumerate()
+        let embedded = self.embeddings.forward(batch, mode); // [tokens, embedding]
+        let embedded = match &self.embeddings_project {
+            Some(project) => apply(project, embedded), // [tokens, hidden]
+            None => embedded,
+        };
+        (0..layers)
+            .filter_map(|number| Some((number, self.encoder.at(number)?)))
             .fold(embedded, |hidden, (number, layer)| {
                 layer.forward(hidden, &batch.spans, mode, number)
             })
@@ -129,42 +144,80 @@ impl Bert {
 pub(super) struct Embeddings {
     word_embeddings: Embedding,
     position_embeddings: Embedding,
-    token_type_embeddings: Embedding,
+    /// Absent in families that do not tell the two texts of a pair apart.
+    token_type_embeddings: Option<Embedding>,
     layer_norm: LayerNorm,
     dropout: f64,
+    /// The row of the first token's position.
+    first_position: usize,
 }
 
 impl Embeddings {
     fn unset(config: &EncoderConfig, device: &Device) -> Embeddings {
-        let table = |rows| EmbeddingConfig::new(rows, config.hidden_size).init(device);
+        let table = |rows| table(rows, config.embedding_size, device);
         Embeddings {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
-            token_type_embeddings: table(config.type_vocab_size),
-            layer_norm: LayerNorm::unset(config, device),
+            token_type_embeddings: (config.type_vocab_size > 0)
+                .then(|| table(config.type_vocab_size)),
+            layer_norm: LayerNorm::unset(
+                config.embedding_size,
+                config.layer_norm_eps,
+                true,
+                device,
+            ),
             dropout: config.hidden_dropout_prob,
+            first_position: config.first_position,
         }
     }
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let lookup = |embedding: &Embedding, entries: &Tensor<1, Int>| Lookup {
-            table: embedding.weight.val(),
-            entries: entries.clone(),
+        let positions = match self.first_position {
+            0 => batch.positions.clone(),
+            first => batch.positions.clone() + first as i32,
         };
         kernels::embedding_layer_norm_dropout(
-            lookup(&self.word_embeddings, &batch.ids),
-            lookup(&self.position_embeddings, &batch.positions),
-            lookup(&self.token_type_embeddings, &batch.type_ids),
+            lookup(&self.word_embeddings, batch.ids.clone()),
+            lookup(&self.position_embeddings, positions),
+            self.segments(batch),
             self.layer_norm.norm(),
             mode.dropout(self.dropout, Site::Embeddings),
         )
+    }
+
+    /// The segments of the batch. Where the family knows no two of them, a pair's second text is in the first's.
+    fn segments(&self, batch: &Batch) -> Lookup {
+        let words = &self.word_embeddings.weight;
+        let Some(segments) = &self.token_type_embeddings else {
+            let width = words.lazy_shape().last().copied().unwrap_or_default();
+            return Lookup {
+                table: Tensor::zeros([1, width], &words.val().device()),
+                entries: batch.type_ids.zeros_like(),
+            };
+        };
+        let table = segments.weight.val();
+        let entries = match table.dims() {
+            [1, _] => batch.type_ids.zeros_like(),
+            _ => batch.type_ids.clone(),
+        };
+        Lookup { table, entries }
     }
 }
 
 /// The blocks, one after the other: `BertEncoder`.
 #[derive(Module, Debug)]
-pub(super) struct Encoder {
+struct Layers {
     layer: Vec<Layer>,
+    /// Which of them computes each layer: one may compute several.
+    #[module(skip)]
+    order: Vec<usize>,
+}
+
+impl Layers {
+    /// What computes the layer of that number; `None` when there is no such layer.
+    fn at(&self, number: usize) -> Option<&Layer> {
+        self.layer.get(*self.order.get(number)?)
+    }
 }
 
 /// One block: `BertLayer`.
@@ -177,16 +230,17 @@ struct Layer {
 
 impl Layer {
     fn unset(config: &EncoderConfig, device: &Device) -> Layer {
+        let (width, wide) = (config.hidden_size, config.intermediate_size);
+        let output = |inputs, dropout| {
+            Output::unset([inputs, width], config.layer_norm_eps, dropout, device)
+        };
         Layer {
             attention: Attention {
                 self_attention: SelfAttention::unset(config, device),
-                output: Output::unset(config.hidden_size, config, device),
+                output: output(width, config.hidden_dropout_prob),
             },
-            intermediate: Intermediate {
-                dense: linear(config.hidden_size, config.intermediate_size, device),
-                activation: config.hidden_act,
-            },
-            output: Output::unset(config.intermediate_size, config, device),
+            intermediate: Intermediate::unset(width, wide, config.hidden_act, device),
+            output: output(wide, config.output_dropout),
         }
     }
 
@@ -206,6 +260,7 @@ impl Layer {
         mode: &Mode,
         number: usize,
     ) -> Tensor<2> {
+        let mode = &mode.of_texts();
         let firsts = first(hidden.clone(), spans);
         let attention = &self.attention.self_attention;
         let context = attention.forward_first(firsts.clone(), hidden, spans, mode, number);
@@ -249,7 +304,7 @@ struct SelfAttention {
 
 impl SelfAttention {
     fn unset(config: &EncoderConfig, device: &Device) -> SelfAttention {
-        let square = || linear(config.hidden_size, config.hidden_size, device);
+        let square = || linear(config.hidden_size, config.hidden_size, true, device);
         SelfAttention {
             query: square(),
             key: square(),
@@ -287,75 +342,6 @@ impl SelfAttention {
     }
 }
 
-/// The dense layer that widens, and its activation: `BertIntermediate`.
-#[derive(Module, Debug)]
-struct Intermediate {
-    dense: Linear,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl Intermediate {
-    fn forward(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let wide = apply(&self.dense, hidden); // [tokens, intermediate]
-        match self.activation {
-            Activation::Gelu => kernels::gelu(wide),
-            Activation::GeluNew => gelu_new(wide),
-            Activation::Relu => relu(wide),
-        }
-    }
-}
-
-/// Dense, dropout, residual, LayerNorm: `BertSelfOutput` and `BertOutput`.
-#[derive(Module, Debug)]
-struct Output {
-    dense: Linear,
-    layer_norm: LayerNorm,
-    dropout: f64,
-}
-
-impl Output {
-    fn unset(inputs: usize, config: &EncoderConfig, device: &Device) -> Output {
-        Output {
-            dense: linear(inputs, config.hidden_size, device),
-            layer_norm: LayerNorm::unset(config, device),
-            dropout: config.hidden_dropout_prob,
-        }
-    }
-
-    fn forward(&self, input: Tensor<2>, residual: Tensor<2>, mode: &Mode, site: Site) -> Tensor<2> {
-        let dense = apply(&self.dense, input); // [tokens, hidden]
-        let dropout = mode.dropout(self.dropout, site);
-        kernels::dropout_add_layer_norm(dense, residual, self.layer_norm.norm(), dropout)
-    }
-}
-
-/// Scale and shift over the hidden dimension, `[hidden]` each.
-#[derive(Module, Debug)]
-struct LayerNorm {
-    gamma: Param<Tensor<1>>,
-    beta: Param<Tensor<1>>,
-    epsilon: f64,
-}
-
-impl LayerNorm {
-    fn unset(config: &EncoderConfig, device: &Device) -> LayerNorm {
-        LayerNorm {
-            gamma: Initializer::Ones.init([config.hidden_size], device),
-            beta: Initializer::Zeros.init([config.hidden_size], device),
-            epsilon: config.layer_norm_eps,
-        }
-    }
-
-    fn norm(&self) -> Norm {
-        Norm {
-            gamma: self.gamma.val(),
-            beta: self.beta.val(),
-            epsilon: self.epsilon,
-        }
-    }
-}
-
 /// tanh of a dense layer over the first token: `BertPooler`.
 #[derive(Module, Debug)]
 pub(super) struct Pooler {
@@ -377,22 +363,21 @@ pub(super) fn first(hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
     hidden.select(0, starts)
 }
 
+impl Activation {
+    /// Of each number.
+    pub(super) fn of(self, input: Tensor<2>) -> Tensor<2> {
+        match self {
+            Activation::Gelu => kernels::gelu(input),
+            Activation::GeluNew => gelu_new(input),
+            Activation::Relu => relu(input),
+            Activation::Tanh => input.tanh(),
+        }
+    }
+}
+
 /// The tanh approximation, with x³ as a product: a power of a negative number need not be defined on every device.
 fn gelu_new(input: Tensor<2>) -> Tensor<2> {
     let cube = input.clone() * input.clone() * input.clone();
     let inner = (input.clone() + cube * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
     input * 0.5 * (inner.tanh() + 1.0)
-}
-
-pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
-    LinearConfig::new(inputs, outputs).init(device)
-}
-
-/// `[rows, inputs]` → `[rows, outputs]`.
-pub(super) fn apply(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
-    let bias = layer
-        .bias
-        .as_ref()
-        .expect("every linear layer here has a bias");
-    kernels::linear(input, layer.weight.val(), bias.val())
 }

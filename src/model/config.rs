@@ -1,54 +1,154 @@
-//! The shape of an encoder: Hugging Face's `config.json` for BERT, and the sizes of one built from scratch.
+//! The shape of an encoder: Hugging Face's `config.json` of any family, and the sizes of one built from scratch.
 //!
-//! Only what this program computes with is kept; other fields of a `config.json` are ignored, and what would change the
-//! computation in a way that is not implemented (another model type, relative positions, a decoder) is refused.
+//! What this program computes with has a field; the rest is kept only to be written again. What would change the
+//! computation in a way that is not implemented (another model type, relative positions, a decoder) is refused. How a
+//! family's file reads is in `family`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::deberta::DebertaConfig;
+use super::family::Family;
+use super::modern_bert::ModernBertConfig;
+use super::mpnet::MpNetConfig;
 use super::{ModelError, Task};
 
-/// The fields of a BERT `config.json` that decide what is computed.
+/// What of a `config.json` decides what is computed, by BERT's names.
 ///
-/// Reference: `transformers/models/bert/configuration_bert.py`, whose defaults these are. The sizes have none here: a
-/// file without them is broken more often than meant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Reference: `transformers/models/bert/configuration_bert.py`, and the files of the other families beside it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
-    pub model_type: String,
+    pub family: Family,
     /// Rows of the word embeddings.
     pub vocab_size: usize,
+    /// The width of the embeddings.
+    pub embedding_size: usize,
+    /// Whether a linear layer makes hidden states of the embeddings.
+    pub projects: bool,
     pub hidden_size: usize,
-    pub num_hidden_layers: usize,
+    pub layers: Sharing,
     pub num_attention_heads: usize,
     /// The width between the two dense layers of a block.
     pub intermediate_size: usize,
-    #[serde(default)]
     pub hidden_act: Activation,
-    #[serde(default = "tenth")]
     pub hidden_dropout_prob: f64,
-    #[serde(default = "tenth")]
+    /// The dropout after the second dense layer of a block.
+    pub output_dropout: f64,
     pub attention_probs_dropout_prob: f64,
     /// The dropout before the head; `None` means `hidden_dropout_prob`.
-    #[serde(default)]
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings: the longest text in tokens.
+    /// The dropout before a head over tokens, where it is not the one over texts.
+    pub token_dropout: Option<f64>,
+    /// The dropout before a head that finds answers.
+    pub answer_dropout: f64,
+    /// Rows of the position embeddings.
     pub max_position_embeddings: usize,
-    #[serde(default = "two")]
+    /// The row of a text's first token among them.
+    pub first_position: usize,
+    /// How many segments are told apart; 0 where there are no embeddings for them.
     pub type_vocab_size: usize,
     /// The standard deviation of new weights.
-    #[serde(default = "fiftieth")]
     pub initializer_range: f64,
-    #[serde(default = "tiny")]
     pub layer_norm_eps: f64,
-    #[serde(default = "zero")]
     pub pad_token_id: Option<u32>,
-    #[serde(default)]
-    pub position_embedding_type: PositionEmbedding,
-    #[serde(default)]
     pub is_decoder: bool,
+    /// What only one way of computing has fields for.
+    pub own: Own,
+    /// The dense layer that the head over texts of transformers' own class begins with; none where it reads the pooler.
+    pub dense: Option<DenseHead>,
+    /// The whole file, from which that of a trained model is made; of BERT, whose file has only the fields here, nothing.
+    pub(super) read: Map<String, Value>,
+}
+
+/// The whole configuration of an encoder that is not computed as BERT is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Own {
+    /// Its fields are those of [`EncoderConfig`].
+    Bert,
+    MpNet(Box<MpNetConfig>),
+    Deberta(Box<DebertaConfig>),
+    ModernBert(Box<ModernBertConfig>),
+}
+
+/// What a head with a dense layer computes before the linear layer that answers: dropout, the dense layer, an activation,
+/// LayerNorm where there is one, and dropout again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DenseHead {
+    /// Whether it reads the mean over a text's tokens instead of the first token.
+    pub reads_mean: bool,
+    /// Whether heads over tokens have it as well.
+    pub over_tokens: bool,
+    pub before: Before,
+    pub bias: bool,
+    pub activation: Activation,
+    pub norm: Option<HeadNorm>,
+}
+
+/// The dropout before the dense layer of a head.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Before {
+    None,
+    /// The same as before the layer that answers.
+    Same,
+    Other(f64),
+}
+
+/// The LayerNorm of a head.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadNorm {
+    pub epsilon: f64,
+    pub shifts: bool,
+}
+
+impl DenseHead {
+    /// The first token through the dense layer and the activation, and no more.
+    pub(super) fn of(activation: Activation) -> DenseHead {
+        DenseHead {
+            reads_mean: false,
+            over_tokens: false,
+            before: Before::None,
+            bias: true,
+            activation,
+            norm: None,
+        }
+    }
+}
+
+/// Which layers have their weights in common: `layers` of them in equal runs, a run for each of `groups`, whose `inner`
+/// blocks compute each of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    pub layers: usize,
+    pub groups: usize,
+    pub inner: usize,
+}
+
+impl Sharing {
+    /// Every layer has its own weights.
+    pub fn none(layers: usize) -> Sharing {
+        Sharing {
+            layers,
+            groups: layers,
+            inner: 1,
+        }
+    }
+
+    /// The blocks that have weights of their own.
+    pub(super) fn held(self) -> usize {
+        self.groups * self.inner
+    }
+
+    /// The blocks in the order in which they compute. Source: `AlbertTransformer`, whose division this is.
+    pub(super) fn order(self) -> Vec<usize> {
+        let run = self.layers as f64 / self.groups as f64;
+        (0..self.layers)
+            .map(|layer| (layer as f64 / run) as usize)
+            .flat_map(|group| (0..self.inner).map(move |block| group * self.inner + block))
+            .collect()
+    }
 }
 
 /// The activation between the dense layers of a block, as `hidden_act` names it.
@@ -57,10 +157,13 @@ pub struct EncoderConfig {
 pub enum Activation {
     /// x Φ(x), with the exact error function (Hendrycks and Gimpel, arXiv:1606.08415).
     #[default]
+    #[serde(alias = "gelu_python")]
     Gelu,
     /// The same approximated with tanh.
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
     GeluNew,
     Relu,
+    Tanh,
 }
 
 /// How positions enter. Only absolute embeddings are implemented.
@@ -73,22 +176,6 @@ pub enum PositionEmbedding {
 
 fn tenth() -> f64 {
     0.1
-}
-
-fn fiftieth() -> f64 {
-    0.02
-}
-
-fn tiny() -> f64 {
-    1e-12
-}
-
-fn two() -> usize {
-    2
-}
-
-fn zero() -> Option<u32> {
-    Some(0)
 }
 
 fn default_positions() -> usize {
@@ -136,77 +223,93 @@ impl ScratchSettings {
     /// Sizes that no encoder can have, each with what was expected.
     pub fn config(&self, vocabulary: Vocabulary) -> Result<EncoderConfig, ModelError> {
         let config = EncoderConfig {
-            model_type: "bert".to_owned(),
+            family: Family::Bert,
             vocab_size: vocabulary.size,
+            embedding_size: self.hidden,
+            projects: false,
             hidden_size: self.hidden,
-            num_hidden_layers: self.layers,
+            layers: Sharing::none(self.layers),
             num_attention_heads: self.heads,
             intermediate_size: self.intermediate.unwrap_or(self.hidden.saturating_mul(4)),
             hidden_act: Activation::Gelu,
             hidden_dropout_prob: self.dropout,
+            output_dropout: self.dropout,
             attention_probs_dropout_prob: self.dropout,
             classifier_dropout: None,
+            token_dropout: None,
+            answer_dropout: 0.0,
             max_position_embeddings: self.max_positions,
+            first_position: 0,
             type_vocab_size: 2,
-            initializer_range: fiftieth(),
-            layer_norm_eps: tiny(),
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
             pad_token_id: Some(vocabulary.pad_id),
-            position_embedding_type: PositionEmbedding::Absolute,
             is_decoder: false,
+            own: Own::Bert,
+            dense: None,
+            read: Map::new(),
         };
         config.check("an encoder from scratch")?;
         Ok(config)
     }
 }
 
-/// The model types that this program computes.
-const MODEL_TYPES: [&str; 2] = ["bert", REFIT_BERT];
-
 /// What exports call a BERT whose head transformers' own class does not have. The encoder in it is a plain one.
 const REFIT_BERT: &str = "refit_bert";
+
+/// What they call an encoder of any other family with such a head; `refit_family` says which.
+const REFIT_ENCODER: &str = "refit_encoder";
 
 impl EncoderConfig {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// A file that is missing or no JSON, a missing or mistyped field, a model type other than `bert`, and values that
-    /// no encoder can have.
+    /// A file that is missing or no JSON, a missing or mistyped field, a model type of no known family, and values that no
+    /// encoder can have.
     pub fn read(path: &Path) -> Result<EncoderConfig, ModelError> {
         let bytes = std::fs::read(path).map_err(|source| ModelError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
-        let broken = |e: serde_json::Error| ModelError::Config {
+        EncoderConfig::parse(path, &bytes)
+    }
+
+    /// Reads the bytes of the `config.json` at `path`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<EncoderConfig, ModelError> {
+        let broken = |reason: String| ModelError::Config {
             path: path.to_owned(),
-            reason: e.to_string(),
+            reason,
         };
         // The model type comes first: another type's file has other fields, and naming those would mislead.
-        let value: Value = serde_json::from_slice(&bytes).map_err(broken)?;
-        if !value.is_object() {
-            return Err(ModelError::Config {
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| broken(e.to_string()))?;
+        let Value::Object(read) = value else {
+            return Err(broken("it is not a JSON object".to_owned()));
+        };
+        let family = family_of(&read).map_err(|reason| match reason {
+            Unknown::Said(found) => ModelError::ModelType {
                 path: path.to_owned(),
-                reason: "it is not a JSON object".to_owned(),
-            });
-        }
-        if let Some(found) = value.get("model_type").and_then(Value::as_str)
-            && !MODEL_TYPES.contains(&found)
-        {
-            return Err(ModelError::ModelType {
-                path: path.to_owned(),
-                found: found.to_owned(),
-            });
-        }
-        let mut config: EncoderConfig = serde_json::from_slice(&bytes).map_err(broken)?;
-        if config.model_type == REFIT_BERT {
-            "bert".clone_into(&mut config.model_type);
-        }
+                found,
+            },
+            Unknown::Unsaid => broken("missing field `model_type`".to_owned()),
+        })?;
+        let config = (family.description().read)(path, bytes)?;
         config.check(&path.display().to_string())?;
-        Ok(config)
+        let read = match family {
+            Family::Bert => Map::new(),
+            _ => read,
+        };
+        Ok(EncoderConfig { read, ..config })
     }
 
     /// The `config.json` of a model with this encoder, as the task's class of transformers reads it. `names` are those of
     /// labels or targets, in the order of the head's numbers; none where these are start and end of an answer, whose head
     /// has no dropout either, so that the encoder's own stays.
+    ///
+    /// Of BERT the file has the fields that are computed with; of any other family all that were read, changed where the
+    /// task asks for it.
     pub fn for_task(&self, task: Task, names: &[String], head_dropout: f64) -> Value {
         let names = || names.iter().enumerate();
         let id2label: Map<String, Value> = names()
@@ -219,15 +322,18 @@ impl EncoderConfig {
             Task::QuestionAnswering => self.classifier_dropout,
             _ => Some(head_dropout),
         };
+        if self.family != Family::Bert {
+            return Value::Object(self.as_read_for(task, id2label, label2id, head_dropout));
+        }
         let mut config = json!({
-            "architectures": [task.architecture()],
-            "model_type": self.model_type,
+            "architectures": [self.family.architecture(task)],
+            "model_type": self.family.model_type(),
             "problem_type": task.problem_type(),
             "id2label": id2label,
             "label2id": label2id,
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
-            "num_hidden_layers": self.num_hidden_layers,
+            "num_hidden_layers": self.layers.layers,
             "num_attention_heads": self.num_attention_heads,
             "intermediate_size": self.intermediate_size,
             "hidden_act": self.hidden_act,
@@ -239,7 +345,7 @@ impl EncoderConfig {
             "initializer_range": self.initializer_range,
             "layer_norm_eps": self.layer_norm_eps,
             "pad_token_id": self.pad_token_id,
-            "position_embedding_type": self.position_embedding_type,
+            "position_embedding_type": PositionEmbedding::Absolute,
             "dtype": "float32",
         });
         if let Value::Object(fields) = &mut config {
@@ -253,22 +359,90 @@ impl EncoderConfig {
         config
     }
 
+    /// The fields as they were read, with those of the task.
+    fn as_read_for(
+        &self,
+        task: Task,
+        id2label: Map<String, Value>,
+        label2id: Map<String, Value>,
+        head_dropout: f64,
+    ) -> Map<String, Value> {
+        let mut fields = self.read.clone();
+        // What described the model that was read, or how it was loaded.
+        for stale in STALE {
+            fields.remove(stale);
+        }
+        fields.retain(|name, _| !name.starts_with("refit_"));
+        let mut set = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);
+        set("architectures", json!([self.family.architecture(task)]));
+        set("model_type", json!(self.family.model_type()));
+        set("dtype", json!("float32"));
+        if let Some(problem) = task.problem_type() {
+            set("problem_type", json!(problem));
+        }
+        if !id2label.is_empty() {
+            set("id2label", Value::Object(id2label));
+            set("label2id", Value::Object(label2id));
+        }
+        let dropout = self.family.field("classifier_dropout");
+        match task {
+            Task::QuestionAnswering => {}
+            Task::TokenClassification if self.token_dropout.is_some() => {}
+            // MPNet's has no field of its own.
+            _ if dropout == "hidden_dropout_prob" => {}
+            _ => set(dropout, json!(head_dropout)),
+        }
+        fields
+    }
+
+    /// The longest text in tokens that it has positions for.
+    pub fn longest(&self) -> usize {
+        match &self.own {
+            Own::Bert => self
+                .max_position_embeddings
+                .saturating_sub(self.first_position),
+            Own::MpNet(own) => own.max_length(),
+            Own::Deberta(own) => own.max_length(),
+            Own::ModernBert(own) => own.max_length(),
+        }
+    }
+
+    /// The dropout before a head over texts, unless its settings say otherwise.
+    pub(super) fn text_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
     /// Refuses values that no encoder can have, so that nothing below has to expect them.
     pub(super) fn check(&self, origin: &str) -> Result<(), ModelError> {
+        match &self.own {
+            Own::Bert => self.check_bert(origin),
+            Own::MpNet(own) => own.check(origin),
+            Own::Deberta(own) => own.check(origin),
+            Own::ModernBert(own) => own.check(origin),
+        }
+    }
+
+    fn check_bert(&self, origin: &str) -> Result<(), ModelError> {
         let wrong = |field: &'static str, found: String, wanted: String| {
             Err(ModelError::ConfigValue {
                 origin: origin.to_owned(),
-                field,
+                field: self.family.field(field),
                 found,
                 wanted,
             })
         };
-        // Far above any BERT, and low enough that no product of two sizes overflows.
+        // Far above any encoder, and low enough that no product of two sizes overflows.
         let most = 1 << 24;
+        let with_types = self
+            .type_vocab_size
+            .max(self.family.without_types() as usize);
         let sizes = [
             ("vocab_size", self.vocab_size, most),
+            ("embedding_size", self.embedding_size, most),
             ("hidden_size", self.hidden_size, most),
-            ("num_hidden_layers", self.num_hidden_layers, 1024),
+            ("num_hidden_layers", self.layers.layers, 1024),
+            ("num_hidden_groups", self.layers.groups, 1024),
+            ("inner_group_num", self.layers.inner, 16),
             ("num_attention_heads", self.num_attention_heads, most),
             ("intermediate_size", self.intermediate_size, most),
             (
@@ -276,7 +450,7 @@ impl EncoderConfig {
                 self.max_position_embeddings,
                 most,
             ),
-            ("type_vocab_size", self.type_vocab_size, most),
+            ("type_vocab_size", with_types, most),
         ];
         for (field, found, most) in sizes {
             if !(1..=most).contains(&found) {
@@ -286,6 +460,24 @@ impl EncoderConfig {
                     format!("a whole number from 1 to {most}"),
                 );
             }
+        }
+        if self.layers.groups > self.layers.layers {
+            let wanted = format!(
+                "at most one group for each of {} layers",
+                self.layers.layers
+            );
+            return wrong("num_hidden_groups", self.layers.groups.to_string(), wanted);
+        }
+        if self.family.counts_from_padding() && self.pad_token_id.is_none() {
+            let wanted = "the padding token's id, after which positions begin".to_owned();
+            return wrong("pad_token_id", "null".to_owned(), wanted);
+        }
+        if self.longest() == 0 {
+            return wrong(
+                "max_position_embeddings",
+                self.max_position_embeddings.to_string(),
+                format!("more than {}, where positions begin", self.first_position),
+            );
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let wanted = format!(
@@ -305,6 +497,7 @@ impl EncoderConfig {
                 Some(self.attention_probs_dropout_prob),
             ),
             ("classifier_dropout", self.classifier_dropout),
+            ("answer_dropout", Some(self.answer_dropout)),
         ];
         for (field, found) in probabilities {
             if let Some(found) = found.filter(|p| !(0.0..1.0).contains(p)) {
@@ -338,27 +531,38 @@ impl EncoderConfig {
     }
 }
 
-/// The two files of an encoder in the Hugging Face layout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncoderFiles {
-    /// `config.json`.
-    pub config: PathBuf,
-    /// `model.safetensors`.
-    pub weights: PathBuf,
+/// The fields of a `config.json` that a trained model does not take over.
+const STALE: [&str; 9] = [
+    "_name_or_path",
+    "auto_map",
+    "finetuning_task",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "torch_dtype",
+    "transformers_version",
+];
+
+/// Why a file names no family.
+enum Unknown {
+    Said(String),
+    Unsaid,
 }
 
-impl EncoderFiles {
-    /// The files where a folder in the Hugging Face layout has them.
-    pub fn in_folder(folder: &Path) -> EncoderFiles {
-        EncoderFiles {
-            config: folder.join("config.json"),
-            weights: folder.join("model.safetensors"),
-        }
-    }
+fn family_of(fields: &Map<String, Value>) -> Result<Family, Unknown> {
+    let said = |field| fields.get(field).and_then(Value::as_str);
+    let found = match said("model_type").ok_or(Unknown::Unsaid)? {
+        REFIT_BERT => Family::Bert.model_type(),
+        REFIT_ENCODER => said("refit_family").unwrap_or(REFIT_ENCODER),
+        found => found,
+    };
+    Family::of(found).ok_or_else(|| Unknown::Said(found.to_owned()))
 }
 
 /// Checks, before training, that the tokens stay within what the encoder has embeddings for: `vocab_size` token ids,
-/// `max_length` positions, `token_types` segments (1 without text pairs, 2 with).
+/// `max_length` positions, `token_types` segments (1 without text pairs, 2 with). A family that tells no segments apart takes
+/// any number of them.
 ///
 /// # Errors
 /// The first of the three that the encoder lacks, with both numbers.
@@ -368,10 +572,14 @@ pub fn check_fits(
     max_length: usize,
     token_types: usize,
 ) -> Result<(), ModelError> {
+    let types = match config.type_vocab_size {
+        0 => token_types,
+        types => types,
+    };
     let pairs = [
         ("token ids", vocab_size, config.vocab_size),
-        ("positions", max_length, config.max_position_embeddings),
-        ("token types", token_types, config.type_vocab_size),
+        ("positions", max_length, config.longest()),
+        ("token types", token_types, types),
     ];
     match pairs.into_iter().find(|(_, needed, there)| needed > there) {
         Some((what, needed, there)) => Err(ModelError::TooSmall {
@@ -428,7 +636,7 @@ mod tests {
                 &GOOD.replace(r#""model_type": "bert","#, ""),
                 "missing field `model_type`",
             ),
-            (&GOOD.replace(r#""bert""#, r#""roberta""#), "roberta"),
+            (&GOOD.replace(r#""bert""#, r#""gpt2""#), "gpt2"),
             (
                 &GOOD.replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 3"#),
                 "divides the hidden size, 8",

@@ -2,9 +2,11 @@
 //!
 //! Names and numbers are those of transformers: `classifier` over one vector per text is `BertForSequenceClassification`,
 //! over every token `BertForTokenClassification`; `qa_outputs` over every token, without dropout, is
-//! `BertForQuestionAnswering`. A head over tokens may also carry a [`Crf`], which transformers does not have.
+//! `BertForQuestionAnswering`. Over texts, the classes of some families have a dense layer before the one that answers
+//! (`RobertaClassificationHead`); `family` says which. A head over tokens may also carry a [`Crf`], which transformers does
+//! not have.
 //!
-//! Deliberately absent: the pooler's dense layer. It belongs to the encoder, in checkpoints as in the reference; here
+//! Deliberately absent: the dense layer of a pooler. It belongs to the encoder, in checkpoints as in the reference; here
 //! only the choice to use it is kept. Nor does a head know what its numbers mean: see `learn::Objective`.
 
 use burn::module::Module;
@@ -13,17 +15,20 @@ use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bert::{Batch, Bert, apply, first, linear};
-use super::config::EncoderConfig;
+use super::bert::{Batch, first};
+use super::config::{Before, DenseHead, EncoderConfig};
 use super::crf::Crf;
 use super::dropout::{Mode, Site};
+use super::encoder::Encoder;
+use super::layers::{LayerNorm, apply, linear};
 use crate::kernels::{self, Spans};
 
 /// How the hidden states of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The first token through the encoder's pooler (dense layer and tanh), as transformers' classes do.
+    /// The first token through a dense layer and an activation, as transformers' own class of the family does (BERT: the
+    /// encoder's pooler).
     #[default]
     Pooler,
     /// The first token as it is.
@@ -84,7 +89,7 @@ pub enum HeadKind {
         crf: bool,
         dropout: Option<f64>,
     },
-    /// Two numbers for each token: how well an answer starts there, and how well it ends there. No dropout.
+    /// Two numbers for each token: how well an answer starts there, and how well it ends there. No dropout but DistilBERT's.
     Spans,
 }
 
@@ -106,12 +111,26 @@ impl HeadKind {
     }
 
     pub(super) fn dropout(&self, config: &EncoderConfig) -> f64 {
-        let own = match self {
-            HeadKind::Texts { dropout, .. } | HeadKind::Tokens { dropout, .. } => *dropout,
-            HeadKind::Spans => Some(0.0),
+        let (own, otherwise) = match self {
+            HeadKind::Texts { dropout, .. } => (*dropout, None),
+            HeadKind::Tokens { dropout, .. } => (*dropout, config.token_dropout),
+            HeadKind::Spans => (None, Some(config.answer_dropout)),
         };
-        own.or(config.classifier_dropout)
-            .unwrap_or(config.hidden_dropout_prob)
+        own.or(otherwise).unwrap_or(config.text_dropout())
+    }
+
+    /// The dense layer that stands before the one that answers, if any.
+    fn dense(&self, config: &EncoderConfig) -> Option<DenseHead> {
+        match self {
+            HeadKind::Texts {
+                pooling: Pooling::Pooler,
+                ..
+            } => config.dense,
+            HeadKind::Tokens { crf: false, .. } | HeadKind::Spans => {
+                config.dense.filter(|dense| dense.over_tokens)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -129,11 +148,16 @@ pub enum Reads {
 /// The head of a classifier.
 #[derive(Module, Debug)]
 pub struct Head {
-    /// One of the two is there, under its name in a checkpoint.
+    dense: Option<Linear>,
+    norm: Option<LayerNorm>,
+    /// One of the three is there; `answers` follows `dense`, and families differ in what they call the two.
+    answers: Option<Linear>,
     classifier: Option<Linear>,
     qa_outputs: Option<Linear>,
     crf: Option<Crf>,
     dropout: f64,
+    #[module(skip)]
+    own: Option<DenseHead>,
     #[module(skip)]
     reads: Reads,
 }
@@ -141,14 +165,22 @@ pub struct Head {
 impl Head {
     /// A head whose weights are not yet set.
     pub(super) fn unset(kind: &HeadKind, config: &EncoderConfig, device: &Device) -> Head {
-        let layer = || linear(config.hidden_size, kind.outputs(), device);
+        let width = config.hidden_size;
+        let layer = || linear(width, kind.outputs(), true, device);
         let spans = matches!(kind, HeadKind::Spans);
         let with_crf = matches!(kind, HeadKind::Tokens { crf: true, .. });
+        let own = kind.dense(config);
         Head {
-            classifier: (!spans).then(layer),
-            qa_outputs: spans.then(layer),
+            dense: own.map(|own| linear(width, width, own.bias, device)),
+            norm: own
+                .and_then(|own| own.norm)
+                .map(|norm| LayerNorm::unset(width, norm.epsilon, norm.shifts, device)),
+            answers: own.map(|_| layer()),
+            classifier: (!spans && own.is_none()).then(layer),
+            qa_outputs: (spans && own.is_none()).then(layer),
             crf: with_crf.then(|| Crf::unset(kind.outputs(), device)),
             dropout: kind.dropout(config),
+            own,
             reads: kind.reads(),
         }
     }
@@ -176,6 +208,11 @@ impl Head {
         self.crf.as_ref()
     }
 
+    /// Whether the head of transformers' own class reads the mean over tokens.
+    fn reads_mean(&self) -> bool {
+        self.own.is_some_and(|own| own.reads_mean)
+    }
+
     /// The numbers for each text or token.
     pub fn outputs(&self) -> usize {
         self.linear()
@@ -187,22 +224,46 @@ impl Head {
     }
 
     fn linear(&self) -> &Linear {
-        self.classifier
+        self.answers
             .as_ref()
+            .or(self.classifier.as_ref())
             .or(self.qa_outputs.as_ref())
-            .expect("a head is built with one of the two")
+            .expect("a head is built with one of the three")
     }
 
     /// `[texts, hidden]` → `[texts, outputs]`, or the same with tokens.
     pub(super) fn forward(&self, read: Tensor<2>, mode: &Mode) -> Tensor<2> {
+        let mode = match self.reads {
+            Reads::Texts(_) => mode.of_texts(),
+            Reads::Tokens | Reads::Spans => *mode,
+        };
+        let read = match (&self.dense, self.own) {
+            (Some(dense), Some(own)) => {
+                let before = match own.before {
+                    Before::None => 0.0,
+                    Before::Same => self.dropout,
+                    Before::Other(probability) => probability,
+                };
+                let read = kernels::dropout(read, mode.dropout(before, Site::HeadInput));
+                let read = own.activation.of(apply(dense, read)); // [texts, hidden]
+                match &self.norm {
+                    Some(norm) => norm.forward(read),
+                    None => read,
+                }
+            }
+            _ => read,
+        };
         let kept = kernels::dropout(read, mode.dropout(self.dropout, Site::Head));
         apply(self.linear(), kept)
     }
 
     /// As [`pool`](Self::pool), for a batch that the encoder has yet to read: hidden states that the head would not look at
     /// are not computed.
-    pub(super) fn read(&self, encoder: &Bert, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        match (self.reads, &encoder.pooler) {
+    pub(super) fn read(&self, encoder: &Encoder, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        match (self.reads, encoder.pooler()) {
+            (Reads::Texts(_), _) if self.reads_mean() => {
+                self.pool(encoder, encoder.forward(batch, mode), &batch.spans)
+            }
             (Reads::Texts(Pooling::Pooler), Some(pooler)) => {
                 pooler.forward(encoder.first(batch, mode))
             }
@@ -211,14 +272,16 @@ impl Head {
         }
     }
 
-    /// What the dropout and the linear layer see of hidden states `[tokens, hidden]`: one vector per text, `[texts, hidden]`,
+    /// What the head's layers see of hidden states `[tokens, hidden]`: one vector per text, `[texts, hidden]`,
     /// or every token's own.
-    pub(super) fn pool(&self, encoder: &Bert, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
-        match (self.reads, &encoder.pooler) {
+    pub(super) fn pool(&self, encoder: &Encoder, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
+        match (self.reads, encoder.pooler()) {
             (Reads::Tokens | Reads::Spans, _) => hidden,
             (Reads::Texts(Pooling::Pooler), Some(pooler)) => pooler.forward(first(hidden, spans)),
-            (Reads::Texts(Pooling::Pooler | Pooling::Cls), _) => first(hidden, spans),
-            (Reads::Texts(Pooling::Mean), _) => {
+            (Reads::Texts(Pooling::Pooler | Pooling::Cls), _) if !self.reads_mean() => {
+                first(hidden, spans)
+            }
+            (Reads::Texts(Pooling::Pooler | Pooling::Cls | Pooling::Mean), _) => {
                 let [_, width] = hidden.dims();
                 let texts = spans.texts().len();
                 let real = spans.padding(&hidden.device()).bool_not().float(); // [texts, length]

@@ -1,5 +1,6 @@
 //! Weights before training, drawn as transformers' `_init_weights` does: normal for matrices, zeros for biases and for
-//! the padding token's row, ones for LayerNorm. A CRF's are uniform between -0.1 and 0.1, as pytorch-crf draws them.
+//! the padding token's row (of RoBERTa's positions too), ones for LayerNorm. A CRF's are uniform between -0.1 and 0.1, as pytorch-crf draws them.
+//! ModernBERT's are cut off, and those of a head have deviations of their own.
 //!
 //! Each tensor has a ChaCha8 stream of its own, keyed by seed and name, so equal seeds give equal weights on every
 //! device and in whatever order they are asked for.
@@ -10,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::config::EncoderConfig;
-use super::parameters::CRF;
+use super::family::Family;
+use super::names::{CRF, is_norm};
 
 /// The first values of the parameter `name`, of `shape` in a checkpoint's layout.
 pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u64) -> Vec<f32> {
@@ -18,7 +20,7 @@ pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u6
     if name.ends_with("bias") {
         return vec![0.0; length];
     }
-    if name.contains("LayerNorm") {
+    if is_norm(name) {
         return vec![1.0; length];
     }
     let mut key = blake3::Hasher::new();
@@ -31,8 +33,22 @@ pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u6
             .map(|_| ((2.0 * uniform(&mut generator) - 1.0) * CRF_RANGE) as f32)
             .collect();
     }
-    let mut values = normal(&mut generator, config.initializer_range, length);
-    if name.ends_with("word_embeddings.weight")
+    let mut values = match config.family {
+        Family::ModernBert => {
+            let deviation = match name {
+                _ if name.starts_with("classifier.") => (config.hidden_size as f64).powf(-0.5),
+                _ if name.starts_with("head.") => {
+                    config.initializer_range / (2.0 * config.layers.layers as f64).sqrt()
+                }
+                _ => config.initializer_range,
+            };
+            truncated(&mut generator, deviation, cutoff(config), length)
+        }
+        _ => normal(&mut generator, config.initializer_range, length),
+    };
+    let knows_padding = name.ends_with("word_embeddings.weight")
+        || (config.family.counts_from_padding() && name.ends_with("position_embeddings.weight"));
+    if knows_padding
         && let (&[_, width], Some(pad)) = (shape, config.pad_token_id)
         && let Some(row) = values.chunks_mut(width).nth(pad as usize)
     {
@@ -59,6 +75,24 @@ fn normal(generator: &mut ChaCha8Rng, deviation: f64, length: usize) -> Vec<f32>
     }
     values.truncate(length);
     values
+}
+
+/// The same without the values that lie further than `cutoff` deviations from 0.
+fn truncated(generator: &mut ChaCha8Rng, deviation: f64, cutoff: f64, length: usize) -> Vec<f32> {
+    let bound = (cutoff * deviation) as f32;
+    let mut values = Vec::with_capacity(length);
+    while values.len() < length {
+        let drawn = normal(generator, deviation, length - values.len());
+        values.extend(drawn.into_iter().filter(|value| value.abs() <= bound));
+    }
+    values
+}
+
+/// What ModernBERT's `initializer_cutoff_factor` says; never so little that drawing would not end.
+fn cutoff(config: &EncoderConfig) -> f64 {
+    let said = config.read.get("initializer_cutoff_factor");
+    let said = said.map_or(2.0, |said| said.as_f64().unwrap_or(3.0));
+    said.max(0.5)
 }
 
 #[cfg(test)]

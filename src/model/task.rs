@@ -1,4 +1,4 @@
-//! What a model is for, and the class of transformers that does the same.
+//! What a model is for, and the classes of transformers that do the same.
 //!
 //! Deliberately absent: how a task is learned (`learn::Objective`) and how its answers are read.
 
@@ -45,14 +45,12 @@ impl Task {
         }
     }
 
-    /// The class of transformers.
-    pub fn architecture(self) -> &'static str {
+    /// What the names of transformers' classes for it end with, after the family and `For`.
+    pub fn class(self) -> &'static str {
         match self {
-            Task::Classification | Task::MultiLabel | Task::Regression => {
-                "BertForSequenceClassification"
-            }
-            Task::TokenClassification => "BertForTokenClassification",
-            Task::QuestionAnswering => "BertForQuestionAnswering",
+            Task::Classification | Task::MultiLabel | Task::Regression => "SequenceClassification",
+            Task::TokenClassification => "TokenClassification",
+            Task::QuestionAnswering => "QuestionAnswering",
         }
     }
 

@@ -68,9 +68,17 @@ fn close(one: &[f32], other: &[f32]) -> bool {
 
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
+/// The classifier as a safetensors file.
+fn written(classifier: &Classifier) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    weights::write(classifier, &path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
 /// The tensors of a classifier as its file has them.
 fn tensors(classifier: &Classifier) -> Tensors {
-    let bytes = weights::serialise(classifier).unwrap();
+    let bytes = written(classifier);
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let owned = |view: TensorView| {
         (
@@ -322,7 +330,10 @@ fn a_file_that_is_not_whole_is_refused() {
         let error = Classifier::pretrained(&files, &pooled_by(Pooling::Cls), 1, &Device::flex())
             .unwrap_err();
         assert!(
-            matches!(error, ModelError::NotSafetensors { .. }),
+            matches!(
+                error,
+                ModelError::Checkpoint(CheckpointError::NotSafetensors { .. })
+            ),
             "{error:?}"
         );
         assert!(error.to_string().contains("model.safetensors"), "{error}");
@@ -330,7 +341,60 @@ fn a_file_that_is_not_whole_is_refused() {
     std::fs::remove_file(&files.weights).unwrap();
     let error =
         Classifier::pretrained(&files, &pooled_by(Pooling::Cls), 1, &Device::flex()).unwrap_err();
-    assert!(matches!(error, ModelError::Unreadable { .. }));
+    assert!(matches!(
+        error,
+        ModelError::Checkpoint(CheckpointError::Unreadable { .. })
+    ));
+}
+
+#[test]
+fn a_written_file_has_the_bytes_that_the_safetensors_crate_writes() {
+    let bytes = written(&tiny(Pooling::Pooler, 1));
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mark = [("format".to_owned(), "pt".to_owned())];
+    let crates = safetensors::serialize(file.tensors(), Some(mark.into_iter().collect())).unwrap();
+    assert!(bytes == crates);
+}
+
+/// What `BertForPreTraining` of transformers saves, whole, in shards and as PyTorch did, gives one encoder: its heads for words and
+/// sentences are of no use here, and the decoder shares the memory of the word embeddings.
+#[test]
+fn every_form_of_a_folder_gives_the_same_encoder() {
+    let load = |form: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoints");
+        let files = EncoderFiles::find(&folder.join(form)).unwrap();
+        let head = pooled_by(Pooling::Pooler);
+        let (classifier, _, report) =
+            Classifier::pretrained(&files, &head, 9, &Device::flex()).unwrap();
+        (tensors(&classifier), report)
+    };
+    let (whole, report) = load("whole");
+    assert_eq!(report.loaded, 23);
+    assert_eq!(report.initialised, ["classifier.weight", "classifier.bias"]);
+    assert_eq!(report.ignored.len(), 7);
+    let (sharded, of_shards) = load("sharded");
+    assert!(whole == sharded && report == of_shards);
+    let (pytorch, of_pytorch) = load("pytorch");
+    assert!(whole == pytorch);
+    assert_eq!(of_pytorch.loaded, report.loaded);
+    let (sharded, of_shards) = load("pytorch_sharded");
+    assert!(whole == sharded && of_pytorch == of_shards);
+    let tied = "cls.predictions.decoder.weight".to_owned();
+    assert!(of_pytorch.ignored.contains(&tied));
+    assert_eq!(of_pytorch.warnings().len(), 1);
+}
+
+#[test]
+fn a_config_as_deep_as_a_stack_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    std::fs::write(
+        &path,
+        format!("{{\"model_type\": {}", "[".repeat(1_000_000)),
+    )
+    .unwrap();
+    let error = EncoderConfig::read(&path).unwrap_err().to_string();
+    assert!(error.contains("recursion limit"), "{error}");
 }
 
 #[test]

@@ -1,24 +1,27 @@
-//! Weights from safetensors files, under any of the names that BERT checkpoints use.
+//! The parameters of a classifier from a checkpoint, under any of the names that checkpoints use, and into a file.
 //!
-//! Accepts names with and without the `bert.` prefix, `gamma`/`beta` for LayerNorm, and F16, BF16, F32 or F64 values.
-//! What does not fit is listed in whole, not tensor by tensor. Nothing is read from a file whose header does not hold:
-//! the safetensors crate checks lengths and offsets first.
+//! Accepts names with and without the encoder's prefix, `gamma`/`beta` for LayerNorm (see `names`), and F16, BF16, F32 or F64 values.
+//! Names, types and shapes are compared first, from what the checkpoint lists; what does not fit is listed in whole. Then
+//! each parameter is read, turned and put onto the device before the next one, so that beside the model no more than one
+//! tensor is in memory, twice; and written the same way.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn::module::Param;
 use burn::tensor::Tensor;
-use memmap2::Mmap;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 
+use super::family::Family;
+use super::names::{belongs, canonical, is_buffer, is_head, is_pooler};
 use super::parameters::{
     self, MapParameters, Parameter, VisitParameters, map_parameters, named_parameters,
 };
-use super::{Classifier, ModelError};
+use super::{Checkpoint, Classifier, ModelError, StoredTensor};
 
 /// What became of a checkpoint's tensors and of the parameters it had none for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,13 +32,16 @@ pub struct LoadReport {
     pub initialised: Vec<String>,
     /// Tensors of the file that this model does not use, by the names they have there.
     pub ignored: Vec<String>,
+    /// What the names are told apart by.
+    pub family: Family,
 }
 
 impl LoadReport {
     /// What a user should know, a line each. A new head and unused buffers are expected, and not said.
     pub fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if self.initialised.iter().any(|name| name.starts_with(POOLER)) {
+        let is_pooler = |name: &str| is_pooler(self.family, name);
+        if self.initialised.iter().any(|name| is_pooler(name)) {
             lines.push(
                 "the checkpoint has no pooler, so one with random weights was added; \
                  pooling = \"mean\" or \"cls\" does without"
@@ -45,7 +51,7 @@ impl LoadReport {
         let unused: Vec<&String> = self
             .ignored
             .iter()
-            .filter(|name| !is_buffer(name) && !canonical(name).starts_with(POOLER))
+            .filter(|name| !is_buffer(name) && !is_pooler(&canonical(self.family, name)))
             .collect();
         if let Some(first) = unused.first() {
             let rest = match unused.len() - 1 {
@@ -139,74 +145,109 @@ pub(super) enum Rest<'a> {
     Drawn(&'a dyn Fn(&str, &[usize]) -> Vec<f32>),
 }
 
-const POOLER: &str = "bert.pooler.";
-const HEADS: [&str; 3] = ["classifier.", "qa_outputs.", parameters::CRF];
-
-/// Sets the parameters of `classifier` from the safetensors file at `path`.
+/// Sets the parameters of `classifier` from `checkpoint`.
 ///
 /// # Errors
-/// A file that cannot be read or is no safetensors file; every tensor that is missing, unexpected within the encoder,
-/// misshapen, of a type that holds no weights, or not finite.
+/// A file that cannot be read; every tensor that is missing, unexpected within the encoder, misshapen, of a type that holds
+/// no weights, or not finite.
 pub(super) fn load(
     classifier: Classifier,
-    path: &Path,
+    checkpoint: &Checkpoint,
     rest: Rest,
 ) -> Result<(Classifier, LoadReport), ModelError> {
-    let map = open(path)?;
-    let file = parse(path, map.as_deref().unwrap_or_default())?;
+    let do_not_fit = |misfits: Vec<Misfit>| ModelError::WeightsDoNotFit {
+        path: checkpoint.path().to_owned(),
+        misfits: Misfits(misfits),
+    };
     let mut misfits = Vec::new();
-    let mut found = by_canonical_name(&file, &mut misfits);
-    let mut report = LoadReport::default();
+    let family = classifier.family();
+    let mut found = by_canonical_name(family, checkpoint, &mut misfits);
+    let mut report = LoadReport {
+        family,
+        ..LoadReport::default()
+    };
 
-    let pooler_absent = !found.keys().any(|name| name.starts_with(POOLER));
+    let pooler_absent = !found.keys().any(|name| is_pooler(family, name));
     let mut taken = BTreeMap::new();
-    let mut to_draw = Vec::new();
     for Parameter { name, shape, .. } in named_parameters(&classifier) {
-        let drawn = HEADS.iter().any(|head| name.starts_with(head))
-            || (name.starts_with(POOLER) && pooler_absent);
-        match (&rest, found.get(&name)) {
-            (Rest::Drawn(_), _) if drawn => to_draw.push((name, shape)),
+        let drawn = is_head(family, &name) || (is_pooler(family, &name) && pooler_absent);
+        match (&rest, found.get(&name).copied()) {
+            (Rest::Drawn(_), _) if drawn => report.initialised.push(name),
             (_, None) => misfits.push(Misfit::Missing {
                 name,
                 wanted: shape,
             }),
-            (_, Some((original, view))) => {
-                match values(original, view, &shape) {
-                    Ok(values) => _ = taken.insert(name.clone(), values),
-                    Err(misfit) => misfits.push(misfit),
-                }
+            (_, Some(tensor)) => {
                 found.remove(&name);
                 report.loaded += 1;
+                match misfit(tensor, &shape) {
+                    Some(misfit) => misfits.push(misfit),
+                    None => _ = taken.insert(name, tensor),
+                }
             }
         }
     }
-    let pooler_unused = classifier.encoder.pooler.is_none();
-    for (name, (original, view)) in &found {
-        let unused = !name.starts_with("bert.")
-            || is_buffer(name)
-            || (name.starts_with(POOLER) && pooler_unused);
+    let pooler_unused = classifier.encoder.pooler().is_none();
+    for (name, tensor) in &found {
+        let unused =
+            !belongs(family, name) || is_buffer(name) || (is_pooler(family, name) && pooler_unused);
         match unused {
-            true => report.ignored.push((*original).to_owned()),
+            true => report.ignored.push(tensor.name.clone()),
             false => misfits.push(Misfit::Unexpected {
-                name: (*original).to_owned(),
-                found: view.shape().to_owned(),
+                name: tensor.name.clone(),
+                found: tensor.shape.clone(),
             }),
         }
     }
     if !misfits.is_empty() {
-        return Err(ModelError::WeightsDoNotFit {
-            path: path.to_owned(),
-            misfits: Misfits(misfits),
-        });
+        for tensor in taken.values() {
+            read(checkpoint, tensor, &mut misfits)?;
+        }
+        return Err(do_not_fit(misfits));
     }
     // Only now: a config.json that does not fit its weights may ask for more than there is memory.
-    if let Rest::Drawn(draw) = &rest {
-        for (name, shape) in to_draw {
-            taken.insert(name.clone(), draw(&name, &shape));
-            report.initialised.push(name);
-        }
+    let classifier = set_each(classifier, |name, shape| match (taken.get(name), &rest) {
+        (Some(tensor), _) => read(checkpoint, tensor, &mut misfits).map(Some),
+        (None, Rest::Drawn(draw)) => Ok(Some(draw(name, shape))),
+        (None, Rest::None) => Ok(None),
+    })?;
+    match misfits.is_empty() {
+        true => Ok((classifier, report)),
+        false => Err(do_not_fit(misfits)),
     }
-    Ok((set_all(classifier, taken), report))
+}
+
+/// The tensor's values; among `misfits` too when one of them is no finite number.
+fn read(
+    checkpoint: &Checkpoint,
+    tensor: &StoredTensor,
+    misfits: &mut Vec<Misfit>,
+) -> Result<Vec<f32>, ModelError> {
+    let values = checkpoint.read(tensor)?;
+    if !values.iter().all(|value| value.is_finite()) {
+        misfits.push(Misfit::NotFinite {
+            name: tensor.name.clone(),
+        });
+    }
+    Ok(values)
+}
+
+fn misfit(tensor: &StoredTensor, wanted: &[usize]) -> Option<Misfit> {
+    let name = tensor.name.clone();
+    if tensor.shape != wanted {
+        Some(Misfit::Shape {
+            name,
+            found: tensor.shape.clone(),
+            wanted: wanted.to_owned(),
+        })
+    } else if !tensor.is_float() {
+        Some(Misfit::Type {
+            name,
+            found: tensor.dtype.to_string(),
+        })
+    } else {
+        None
+    }
 }
 
 /// Sets the parameters named in `tensors`, whose values lie as in a checkpoint; the others stay.
@@ -215,7 +256,7 @@ pub(super) fn load(
 /// A name that the classifier does not have, or a wrong number of values.
 pub fn set_tensors(
     classifier: Classifier,
-    tensors: BTreeMap<String, Vec<f32>>,
+    mut tensors: BTreeMap<String, Vec<f32>>,
 ) -> Result<Classifier, ModelError> {
     let wanted: BTreeMap<String, Vec<usize>> = named_parameters(&classifier)
         .into_iter()
@@ -234,192 +275,125 @@ pub fn set_tensors(
             Some(_) => {}
         }
     }
-    Ok(set_all(classifier, tensors))
+    set_each(classifier, |name, _| Ok(tensors.remove(name)))
 }
 
-/// The whole classifier as the bytes of a safetensors file: F32, Hugging Face names, the mark that transformers expects.
+/// Writes the whole classifier into a safetensors file: F32, Hugging Face names, the mark that transformers expects, and the
+/// tensors in the order of their names, as the safetensors crate lays them.
 ///
 /// # Errors
-/// Values that the device could not hand over.
-pub(super) fn serialise(classifier: &Classifier) -> Result<Vec<u8>, ModelError> {
-    struct Collect(Vec<Result<(String, Vec<f32>), ModelError>>);
+/// A file that cannot be written, or values that the device could not hand over.
+pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelError> {
+    /// A parameter's values are fetched when it is its turn.
+    type Fetch = Box<dyn Fn() -> Result<Vec<f32>, ModelError>>;
+    struct Collect(BTreeMap<String, (Vec<usize>, Fetch)>);
     impl VisitParameters for Collect {
         fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
-            self.0
-                .push(parameters::get(name, parameter).map(|values| (name.to_owned(), values)));
+            let shape = parameters::shape(name, parameter);
+            let (owned, parameter) = (name.to_owned(), parameter.clone());
+            let fetch = Box::new(move || parameters::get(&owned, &parameter));
+            self.0.insert(name.to_owned(), (shape, fetch));
         }
     }
-    let mut collect = Collect(Vec::new());
+    let mut collect = Collect(BTreeMap::new());
     parameters::visit_parameters(classifier, &mut collect);
-    let values = collect.0.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let written = |(parameter, (name, values)): (&Parameter, &(String, Vec<f32>))| {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        (
-            name.clone(),
-            Stored {
-                shape: parameter.shape.clone(),
-                bytes,
-            },
-        )
+
+    let mut end = 0;
+    let info = |(name, (shape, _)): (&String, &(Vec<usize>, Fetch))| {
+        let start = end;
+        end += shape.iter().product::<usize>() * size_of::<f32>();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: shape.clone(),
+            data_offsets: (start, end),
+        };
+        (name.clone(), info)
     };
-    let shapes = named_parameters(classifier);
-    let tensors = shapes.iter().zip(&values).map(written);
-    let mark = [("format".to_owned(), "pt".to_owned())]
-        .into_iter()
-        .collect();
-    safetensors::serialize(tensors, Some(mark)).map_err(|e| ModelError::ReadBack {
-        name: "model.safetensors".to_owned(),
-        reason: e.to_string(),
-    })
-}
+    let infos = collect.0.iter().map(info).collect();
+    let mark = [("format".to_owned(), "pt".to_owned())];
+    let mut header = Metadata::new(Some(mark.into_iter().collect()), infos)
+        .map_err(|e| e.to_string())
+        .and_then(|header| serde_json::to_vec(&header).map_err(|e| e.to_string()))
+        .map_err(|reason| ModelError::ReadBack {
+            name: "model.safetensors".to_owned(),
+            reason,
+        })?;
+    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
 
-/// A tensor on its way into a file.
-struct Stored {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl safetensors::View for Stored {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        (&self.bytes).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// The file's bytes; `None` for an empty file, which cannot be mapped.
-fn open(path: &Path) -> Result<Option<Mmap>, ModelError> {
-    let unreadable = |source| ModelError::Unreadable {
+    let failed = |source| ModelError::Write {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.len() == 0 {
-        return Ok(None);
-    }
-    // SAFETY: the map is only read, and only while weights are copied out; a file that another program truncates
-    // meanwhile ends this program, as it would any program that maps its weights.
-    unsafe { Mmap::map(&file) }.map(Some).map_err(unreadable)
-}
-
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError> {
-    SafeTensors::deserialize(bytes).map_err(|e| {
-        let reason = if bytes.starts_with(b"version https://git-lfs") {
-            "it is a Git LFS pointer, not the file itself".to_owned()
-        } else {
-            e.to_string()
-        };
-        ModelError::NotSafetensors {
-            path: path.to_owned(),
-            bytes: bytes.len(),
-            reason,
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    let length = (header.len() as u64).to_le_bytes();
+    file.write_all(&length).map_err(failed)?;
+    file.write_all(&header).map_err(failed)?;
+    for (_, fetch) in collect.0.into_values() {
+        for values in fetch()?.chunks(1024) {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            file.write_all(&bytes.collect::<Vec<u8>>())
+                .map_err(failed)?;
         }
-    })
+    }
+    file.flush().map_err(failed)
 }
 
 fn by_canonical_name<'a>(
-    file: &'a SafeTensors<'a>,
+    family: Family,
+    checkpoint: &'a Checkpoint,
     misfits: &mut Vec<Misfit>,
-) -> BTreeMap<String, (&'a str, TensorView<'a>)> {
-    let mut views: Vec<(&str, TensorView)> = file.iter().collect();
-    views.sort_by_key(|(name, _)| *name);
-    let mut found = BTreeMap::new();
-    for (original, view) in views {
-        if let Some((other, _)) = found.insert(canonical(original), (original, view)) {
+) -> BTreeMap<String, &'a StoredTensor> {
+    let mut found: BTreeMap<String, &StoredTensor> = BTreeMap::new();
+    for tensor in checkpoint.tensors() {
+        if let Some(other) = found.insert(canonical(family, &tensor.name), tensor) {
             misfits.push(Misfit::Twice {
-                name: original.to_owned(),
-                other: other.to_owned(),
+                name: tensor.name.clone(),
+                other: other.name.clone(),
             });
         }
     }
     found
 }
 
-/// The name that the `BertFor…` classes of transformers have for a tensor.
-fn canonical(name: &str) -> String {
-    let name = match name.rsplit_once("LayerNorm.") {
-        Some((before, "gamma")) => format!("{before}LayerNorm.weight"),
-        Some((before, "beta")) => format!("{before}LayerNorm.bias"),
-        _ => name.to_owned(),
-    };
-    match ["embeddings.", "encoder.", "pooler."]
-        .iter()
-        .any(|root| name.starts_with(root))
-    {
-        true => format!("bert.{name}"),
-        false => name,
+/// Gives each parameter the values that `values` has for its name and its shape, both as in a checkpoint; the others stay.
+/// There must be as many values as the shape says.
+///
+/// # Errors
+/// The first one that `values` gives, which is not asked again.
+pub(super) fn set_each(
+    classifier: Classifier,
+    values: impl FnMut(&str, &[usize]) -> Result<Option<Vec<f32>>, ModelError>,
+) -> Result<Classifier, ModelError> {
+    struct Set<F> {
+        values: F,
+        error: Option<ModelError>,
     }
-}
-
-/// Index tables that old versions of transformers stored beside the weights.
-fn is_buffer(name: &str) -> bool {
-    name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
-}
-
-fn values(name: &str, view: &TensorView, wanted: &[usize]) -> Result<Vec<f32>, Misfit> {
-    if view.shape() != wanted {
-        return Err(Misfit::Shape {
-            name: name.to_owned(),
-            found: view.shape().to_owned(),
-            wanted: wanted.to_owned(),
-        });
-    }
-    fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes
-            .as_chunks::<N>()
-            .0
-            .iter()
-            .map(|&value| read(value))
-            .collect()
-    }
-    let bytes = view.data();
-    let values = match view.dtype() {
-        Dtype::F32 => each(bytes, f32::from_le_bytes),
-        Dtype::F16 => each(bytes, |value| half::f16::from_le_bytes(value).to_f32()),
-        Dtype::BF16 => each(bytes, |value| half::bf16::from_le_bytes(value).to_f32()),
-        Dtype::F64 => each(bytes, |value| f64::from_le_bytes(value) as f32),
-        other => {
-            return Err(Misfit::Type {
-                name: name.to_owned(),
-                found: other.to_string(),
-            });
-        }
-    };
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok(values),
-        false => Err(Misfit::NotFinite {
-            name: name.to_owned(),
-        }),
-    }
-}
-
-/// Gives every parameter named in `tensors` its values. Their lengths were checked.
-pub(super) fn set_all(classifier: Classifier, tensors: BTreeMap<String, Vec<f32>>) -> Classifier {
-    struct Set(BTreeMap<String, Vec<f32>>);
-    impl MapParameters for Set {
+    impl<F: FnMut(&str, &[usize]) -> Result<Option<Vec<f32>>, ModelError>> MapParameters for Set<F> {
         fn map<const D: usize>(
             &mut self,
             name: &str,
             parameter: Param<Tensor<D>>,
         ) -> Param<Tensor<D>> {
-            match self.0.remove(name) {
-                Some(values) => parameters::set(name, parameter, values),
-                None => parameter,
+            if self.error.is_some() {
+                return parameter;
+            }
+            match (self.values)(name, &parameters::shape(name, &parameter)) {
+                Ok(Some(values)) => parameters::set(name, parameter, values),
+                Ok(None) => parameter,
+                Err(error) => {
+                    self.error = Some(error);
+                    parameter
+                }
             }
         }
     }
-    map_parameters(classifier, &mut Set(tensors))
+    let mut set = Set {
+        values,
+        error: None,
+    };
+    let classifier = map_parameters(classifier, &mut set);
+    match set.error {
+        None => Ok(classifier),
+        Some(error) => Err(error),
+    }
 }

@@ -82,6 +82,7 @@ fn attempt(
         seed: step.seed,
         inputs: job.inputs.clone(),
         files: step.files.clone(),
+        fetched: &step.fetched,
         draft: draft.path(),
         device: &options.device,
         progress: progress.as_ref(),

@@ -14,7 +14,7 @@ use crate::artifact::{Digest, Unreadable};
 use crate::fingerprint::{Fingerprint, Key, differences};
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
-use crate::store::{ObjectState, Record, RunRecord, Store};
+use crate::store::{ObjectState, Record, RunRecord, StepRecord, Store};
 
 /// What is known about a step whose inputs are known.
 #[derive(Debug, Clone)]
@@ -58,10 +58,18 @@ impl<'a> History<'a> {
 
     /// What a stage's result depended on when it last had one.
     pub fn fingerprint(&self, stage: &str) -> Option<&Fingerprint> {
+        let mut steps = self.with_result(stage);
+        steps.find_map(|step| step.fingerprint.as_ref())
+    }
+
+    /// A stage's last result.
+    pub fn digest(&self, stage: &str) -> Option<Digest> {
+        self.with_result(stage).find_map(|step| step.digest)
+    }
+
+    fn with_result(&self, stage: &str) -> impl Iterator<Item = &StepRecord> {
         let steps = self.runs().iter().flat_map(|run| &run.steps);
-        steps
-            .filter(|step| step.stage == stage && step.digest.is_some())
-            .find_map(|step| step.fingerprint.as_ref())
+        steps.filter(move |step| step.stage == stage && step.digest.is_some())
     }
 }
 
@@ -128,17 +136,29 @@ fn fingerprint_of(
     Ok(step.fingerprint(files, inputs))
 }
 
+fn not_fetched(step: &Step) -> Reason {
+    Reason::NotFetched {
+        what: step.unfetched.iter().map(ToString::to_string).collect(),
+    }
+}
+
 /// The recorded results of a plan as it is now, whether or not their objects are there and whole.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadable> {
+    let history = History::new(store, &plan.pipeline);
     let mut digests: BTreeMap<usize, Digest> = BTreeMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let known =
             |(field, input): (&&str, &usize)| Some(((*field).to_owned(), *digests.get(input)?));
         let inputs: BTreeMap<String, Digest> = step.inputs.iter().filter_map(known).collect();
         if inputs.len() < step.inputs.len() {
+            continue;
+        }
+        if !step.unfetched.is_empty() {
+            // Its key cannot be known now, and its last result is the likeliest.
+            digests.extend(history.digest(&step.name).map(|digest| (index, digest)));
             continue;
         }
         let key = fingerprint_of(step, inputs, store)?.key();
@@ -198,6 +218,15 @@ pub fn assess(
                 step: index,
                 state: Foreseen::Pending,
                 reason,
+                key: None,
+                digest: None,
+                fingerprint: None,
+            }
+        } else if !step.unfetched.is_empty() {
+            Assessment {
+                step: index,
+                state: Foreseen::Run,
+                reason: not_fetched(step),
                 key: None,
                 digest: None,
                 fingerprint: None,

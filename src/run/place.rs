@@ -52,6 +52,9 @@ struct Marker {
     key: Key,
     digest: Digest,
     files: BTreeMap<String, Digest>,
+    /// The repository that it was uploaded to, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    published: Option<String>,
 }
 
 /// Why an artifact could not be placed.
@@ -155,13 +158,47 @@ pub fn wanting(
 ) -> Result<Option<Reason>, Unreadable> {
     let shown = to.display().to_string();
     Ok(match state(to, plan, step, record, store)? {
-        Placement::Current => None,
+        Placement::Current => unpublished(to, step),
         Placement::Missing => Some(Reason::PlacementMissing { to: shown }),
         Placement::Edited { .. } | Placement::Foreign if !forced => {
             Some(Reason::PlacementRefused { to: shown })
         }
         _ => Some(Reason::PlacementStale { to: shown }),
     })
+}
+
+/// Whether what is placed at `to` still has to be uploaded.
+fn unpublished(to: &Path, step: &Step) -> Option<Reason> {
+    let repository = step.publication.as_ref()?.repository.to_string();
+    let published = read_marker(to).and_then(|marker| marker.published);
+    (published.as_ref() != Some(&repository)).then_some(Reason::NotPublished { to: repository })
+}
+
+/// Writes into the marker of what is placed at `to` that it was uploaded.
+///
+/// # Errors
+/// The marker cannot be written.
+pub fn note_published(to: &Path, repository: &str) -> Result<(), PlaceError> {
+    let Some(mut marker) = read_marker(to) else {
+        return Ok(());
+    };
+    marker.published = Some(repository.to_owned());
+    let path = to.join(MARKER);
+    let failed = |source| PlaceError::Write {
+        path: path.clone(),
+        source,
+    };
+    let mut draft = tempfile::NamedTempFile::new_in(to).map_err(failed)?;
+    let written = serde_json::to_writer_pretty(&mut draft, &marker);
+    written.map_err(|error| failed(error.into()))?;
+    #[cfg(unix)]
+    fs::set_permissions(
+        draft.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .map_err(failed)?;
+    draft.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// The digest of every file but the marker, by its bytes; the store remembers those that stay.
@@ -253,6 +290,7 @@ pub fn place(
         key: record.key,
         digest: record.digest,
         files: files(draft.path(), store)?,
+        published: None,
     };
     let target = draft.path().join(MARKER);
     let text =

@@ -6,6 +6,7 @@
 //! Deliberately absent: threads and the work of a step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::build::{Finished, Job};
@@ -14,6 +15,7 @@ use super::place;
 use super::{Observer, Options, RunError, scores_of};
 use crate::artifact::Digest;
 use crate::fingerprint::Fingerprint;
+use crate::hub::{self, Environment};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
 use crate::stage::{CardFacts, CardStep, Input, StageError};
@@ -358,9 +360,35 @@ impl<'a> Walk<'a> {
             place::place(
                 to, &object, card, self.plan, step, record, self.store, forced,
             )?;
-            self.observer.placed(step, to);
+            if !matches!(reason, Reason::NotPublished { .. }) {
+                self.observer.placed(step, to);
+            }
+            self.publish(step, to)?;
         }
         Ok(Some(reason))
+    }
+
+    /// Uploads what is placed, where the spec says so and it was not done yet.
+    fn publish(&self, step: &Step, to: &Path) -> Result<(), RunError> {
+        let Some(publication) = &step.publication else {
+            return Ok(());
+        };
+        let repository = &publication.repository;
+        let message = format!("{} of {}, by refit", step.name, self.plan.pipeline);
+        let progress = self.observer.uploading(step);
+        let environment = Environment::of_process();
+        let page = hub::push(
+            &environment,
+            repository,
+            to,
+            &message,
+            publication.private,
+            progress.as_ref(),
+        )?;
+        drop(progress);
+        place::note_published(to, &repository.to_string())?;
+        self.observer.published(step, page.as_deref());
+        Ok(())
     }
 
     fn card_facts(&self, index: usize, record: &Record) -> CardFacts {

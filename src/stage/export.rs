@@ -21,16 +21,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Kind, Unreadable};
-use crate::model::{ModelInfo, Pooling};
+use crate::hub::{Repository, RepositoryKind};
+use crate::model::{Family, ModelInfo, Pooling};
 use crate::task::{Rule, Task};
 
-use super::{CardFacts, Context, Edge, Fault, Stage, StageError};
+use super::{CardFacts, Context, Edge, Fault, Publication, Stage, StageError};
 
 use card::card;
 
 /// The modelling file that goes with a head of ours, by the name that `auto_map` refers to.
 const MODELLING_FILE: &str = "modeling_refit.py";
 const MODELLING: &str = include_str!("export/modeling_refit.py");
+/// The same for every family but BERT, whose file stays as it was for the sake of what was exported with it.
+const MODELLING_ANY: &str = include_str!("export/modeling_refit_any.py");
 
 /// Turns a trained model into a folder that transformers loads, with labels, tokenizer and model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +51,13 @@ pub struct Export {
     /// The folder to place the result in, relative to the spec. A folder that something else wrote, or that was edited since,
     /// is left alone unless forced.
     pub to: String,
+    /// A model of the hub, `owner/name` or `owner/name@branch`, to which the folder is uploaded once it is placed. It is made
+    /// where there is none, and nothing is uploaded twice. Needs `HF_TOKEN`, or `hf auth login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_to_hub: Option<String>,
+    /// Whether a repository that `push_to_hub` makes is private.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// A format of exported weights.
@@ -94,7 +104,7 @@ impl Stage for Export {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["model", "scores", "to"]
+        &["model", "scores", "to", "push_to_hub", "private"]
     }
 
     fn check(&self) -> Vec<Fault> {
@@ -106,7 +116,31 @@ impl Stage for Export {
                 "write where the exported folder shall lie, such as \"dist/model\"",
             ));
         }
+        if let Some(named) = &self.push_to_hub {
+            let repository = Repository::parse(RepositoryKind::Model, named);
+            if !repository.is_some_and(|repository| repository.id.contains('/')) {
+                faults.push(Fault::new(
+                    "push_to_hub",
+                    format!("{named:?} is no name of a model on the hub"),
+                    "write `owner/name`, with your own name or an organisation's before the slash",
+                ));
+            }
+        } else if self.private {
+            faults.push(Fault::new(
+                "private",
+                "without `push_to_hub`, `private` says nothing",
+                "remove it, or name a repository",
+            ));
+        }
         faults
+    }
+
+    fn publication(&self) -> Option<Publication> {
+        let named = self.push_to_hub.as_ref()?;
+        Some(Publication {
+            repository: Repository::parse(RepositoryKind::Model, named)?,
+            private: self.private,
+        })
     }
 
     fn placement(&self) -> Option<&str> {
@@ -121,17 +155,23 @@ impl Stage for Export {
         let model = context.input("model");
         let info = ModelInfo::read(model)?;
         let rule = Rule::of_model(&info)?;
-        let own = own_class(&info, &rule);
+        let path = model.join("config.json");
+        let mut config = read_object(&path)?;
+        let family = family_of(&config).ok_or_else(|| damaged(&path, "it names no model type"))?;
+        let own = own_class(&info, &rule, family);
         write_weights(
             &model.join("model.safetensors"),
             &context.draft.join("model.safetensors"),
-            own.is_some(),
+            own.is_some().then_some(family),
         )?;
         context.checkpoint()?;
-        let mut config = read_object(&model.join("config.json"))?;
         if let Some(own) = own {
             config.extend(own);
-            write(&context.draft.join(MODELLING_FILE), MODELLING.as_bytes())?;
+            let modelling = match family {
+                Family::Bert => MODELLING,
+                _ => MODELLING_ANY,
+            };
+            write(&context.draft.join(MODELLING_FILE), modelling.as_bytes())?;
         }
         write_json(&context.draft.join("config.json"), &Value::Object(config))?;
         if info.thresholds.is_some() || rule.task == Task::QuestionAnswering {
@@ -144,44 +184,48 @@ impl Stage for Export {
 
 /// What to add to the model's `config.json`, which is complete for transformers' own classes, where these cannot express the
 /// head: they know no pooling but the pooler, and no CRF.
-fn own_class(info: &ModelInfo, rule: &Rule) -> Option<Map<String, Value>> {
-    let (auto, class, field, value) = match rule.task {
-        Task::TokenClassification if info.crf => (
-            "AutoModelForTokenClassification",
-            "RefitBertForTokenClassification",
-            "refit_allowed",
-            json!(allowed_transitions(rule)),
-        ),
+fn own_class(info: &ModelInfo, rule: &Rule, family: Family) -> Option<Map<String, Value>> {
+    let (field, value) = match rule.task {
+        Task::TokenClassification if info.crf => {
+            ("refit_allowed", json!(allowed_transitions(rule)))
+        }
         Task::Classification | Task::MultiLabel | Task::Regression
             if info.pooling != Some(Pooling::Pooler) =>
         {
-            (
-                "AutoModelForSequenceClassification",
-                "RefitBertForSequenceClassification",
-                "refit_pooling",
-                json!(info.pooling),
-            )
+            ("refit_pooling", json!(info.pooling))
         }
         _ => return None,
     };
-    let fields = [
-        ("model_type", json!("refit_bert")),
-        ("architectures", json!([class])),
-        (field, value),
+    let (stem, model_type) = match family {
+        Family::Bert => ("RefitBert", "refit_bert"),
+        _ => ("Refit", "refit_encoder"),
+    };
+    let class = format!("{stem}For{}", rule.task.class());
+    let auto = format!("AutoModelFor{}", rule.task.class());
+    let mut fields = Map::from_iter([
+        ("model_type".to_owned(), json!(model_type)),
+        ("architectures".to_owned(), json!([class])),
+        (field.to_owned(), value),
         (
-            "auto_map",
+            "auto_map".to_owned(),
             json!({
-                "AutoConfig": "modeling_refit.RefitBertConfig",
+                "AutoConfig": format!("modeling_refit.{stem}Config"),
                 auto: format!("modeling_refit.{class}"),
             }),
         ),
-    ];
-    Some(
-        fields
-            .map(|(field, value)| (field.to_owned(), value))
-            .into_iter()
-            .collect(),
-    )
+    ]);
+    if family != Family::Bert {
+        fields.extend([
+            ("refit_family".to_owned(), json!(family.model_type())),
+            ("refit_prefix".to_owned(), json!(family.prefix())),
+            ("refit_dropout".to_owned(), json!(info.head_dropout)),
+        ]);
+    }
+    Some(fields)
+}
+
+fn family_of(config: &Map<String, Value>) -> Option<Family> {
+    Family::of(config.get("model_type")?.as_str()?)
 }
 
 /// Which tag may follow which, `[from][to]`, 1 where it may: the last row is a sentence's start, the last column its end.
@@ -200,16 +244,16 @@ fn allowed_transitions(rule: &Rule) -> Vec<Vec<u8>> {
     inner.chain([starts]).collect()
 }
 
-/// Writes the weights anew: with the one metadata field that transformers looks for, and without a pooler that the class
-/// which loads them has no place for.
-fn write_weights(from: &Path, to: &Path, own_class: bool) -> Result<(), StageError> {
+/// Writes the weights anew: with the one metadata field that transformers looks for, and for a class of our own without the
+/// pooler of its family, which it has no place for.
+fn write_weights(from: &Path, to: &Path, own_class: Option<Family>) -> Result<(), StageError> {
     let unreadable = |source| Unreadable::new(from, source);
     let file = File::open(from).map_err(unreadable)?;
     // SAFETY: a finished artifact is not written to; a file changed all the same gives weights that the digest exposes.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(from, error))?;
     let mut views = tensors.tensors();
-    views.retain(|(name, _)| !(own_class && name.starts_with("bert.pooler.")));
+    views.retain(|(name, _)| !own_class.is_some_and(|family| family.is_pooler(name)));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
     let bytes =
@@ -265,218 +309,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::atomic::AtomicBool;
-
-    use safetensors::Dtype;
-    use safetensors::tensor::TensorView;
-
-    use super::super::{Input, Progress};
-    use super::*;
-    use crate::artifact::{Digest, Manifest};
-    use crate::model::EncoderConfig;
-
-    struct Silent;
-
-    impl Progress for Silent {
-        fn start(&self, _: &str, _: u64, _: &str) {}
-        fn advance(&self, _: u64) {}
-        fn state(&self, _: &str) {}
-        fn say(&self, _: &str) {}
-        fn warn(&self, _: &str) {}
-    }
-
-    const LABELS: [&str; 3] = ["World", "Sports", "Sci/Tech"];
-
-    /// A model artifact with weights of one value each, and the tokenizer's files as `tokenize` leaves them.
-    fn model(pooling: &str) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, value: Value| {
-            std::fs::write(folder.path().join(name), value.to_string()).unwrap()
-        };
-        write(
-            "model.json",
-            json!({
-                "task": "classification", "pooling": pooling, "head_dropout": 0.25, "label_names": LABELS, "max_length": 64,
-                "tokenizer_digest": "00".repeat(32), "best_epoch": 1, "best_step": 10, "steps": 10,
-            }),
-        );
-        let encoder: EncoderConfig = serde_json::from_value(json!({
-            "model_type": "bert", "vocab_size": 30, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
-            "intermediate_size": 8, "max_position_embeddings": 16,
-        }))
-        .unwrap();
-        let labels = LABELS.map(str::to_owned);
-        write(
-            "config.json",
-            encoder.for_task(Task::Classification, &labels, 0.25),
-        );
-        std::fs::create_dir(folder.path().join("tokenizer")).unwrap();
-        write("tokenizer/tokenizer.json", json!({"truncation": null}));
-        write(
-            "tokenizer/tokenizer_config.json",
-            json!({"tokenizer_class": "BertTokenizer", "model_max_length": 512}),
-        );
-        let value = 1f32.to_le_bytes();
-        let view = || TensorView::new(Dtype::F32, vec![1], &value).unwrap();
-        let names = ["bert.pooler.dense.weight", "classifier.weight", "bert.a"];
-        let tensors: Vec<_> = names.into_iter().map(|name| (name, view())).collect();
-        safetensors::serialize_to_file(tensors, None, &folder.path().join("model.safetensors"))
-            .unwrap();
-        folder
-    }
-
-    fn stage() -> Export {
-        serde_json::from_value(json!({"model": "m", "to": "dist/m"})).unwrap()
-    }
-
-    fn export(pooling: &str) -> tempfile::TempDir {
-        let (from, draft) = (model(pooling), tempfile::tempdir().unwrap());
-        let input = Input {
-            path: from.path().to_owned(),
-            digest: Digest::of(b"model"),
-        };
-        let context = Context {
-            stage: "bundle",
-            seed: 0,
-            inputs: BTreeMap::from([("model", input)]),
-            files: BTreeMap::new(),
-            draft: draft.path(),
-            device: "auto",
-            progress: &Silent,
-            interrupted: &AtomicBool::new(false),
-        };
-        stage().run(&context).unwrap();
-        draft
-    }
-
-    fn json_of(folder: &tempfile::TempDir, name: &str) -> Value {
-        serde_json::from_slice(&std::fs::read(folder.path().join(name)).unwrap()).unwrap()
-    }
-
-    fn tensor_names(folder: &tempfile::TempDir) -> Vec<String> {
-        let bytes = std::fs::read(folder.path().join("model.safetensors")).unwrap();
-        let mut names: Vec<String> = SafeTensors::deserialize(&bytes)
-            .unwrap()
-            .names()
-            .into_iter()
-            .map(ToString::to_string)
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn every_label_is_in_the_config_both_ways() {
-        let config = json_of(&export("pooler"), "config.json");
-        for (id, name) in LABELS.iter().enumerate() {
-            assert_eq!(config["id2label"][id.to_string()], *name);
-            assert_eq!(config["label2id"][*name], id);
-        }
-        assert_eq!(config["id2label"].as_object().unwrap().len(), LABELS.len());
-        assert_eq!(config["problem_type"], "single_label_classification");
-        assert_eq!(config["classifier_dropout"], 0.25);
-    }
-
-    #[test]
-    fn a_pooler_head_is_transformers_own_class() {
-        let bundle = export("pooler");
-        let config = json_of(&bundle, "config.json");
-        assert_eq!(
-            config["architectures"],
-            json!(["BertForSequenceClassification"])
-        );
-        assert_eq!(config["model_type"], "bert");
-        assert!(config.get("auto_map").is_none());
-        assert!(!bundle.path().join(MODELLING_FILE).exists());
-        assert_eq!(
-            tensor_names(&bundle),
-            ["bert.a", "bert.pooler.dense.weight", "classifier.weight"]
-        );
-    }
-
-    #[test]
-    fn a_mean_pooling_head_brings_its_class_and_leaves_the_pooler() {
-        for pooling in ["cls", "mean", "max"] {
-            let bundle = export(pooling);
-            let config = json_of(&bundle, "config.json");
-            let class = config["auto_map"]["AutoModelForSequenceClassification"]
-                .as_str()
-                .unwrap()
-                .to_owned();
-            let name = class.strip_prefix("modeling_refit.").unwrap();
-            let modelling = std::fs::read_to_string(bundle.path().join(MODELLING_FILE)).unwrap();
-            assert!(modelling.contains(&format!("class {name}(")), "{name}");
-            assert_eq!(config["refit_pooling"], pooling);
-            assert_eq!(tensor_names(&bundle), ["bert.a", "classifier.weight"]);
-        }
-    }
-
-    #[test]
-    fn two_exports_have_the_same_bytes() {
-        let bundles = [export("mean"), export("mean")];
-        let [first, second] = bundles.each_ref().map(|bundle| {
-            let files = crate::artifact::files_under(bundle.path()).unwrap();
-            files
-                .iter()
-                .map(|file| std::fs::read(file).unwrap())
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(first, second);
-        let [first, second] = bundles.map(|bundle| {
-            Manifest::of_folder(Kind::Bundle, bundle.path(), &[])
-                .unwrap()
-                .digest()
-        });
-        assert_eq!(first, second);
-    }
-
-    #[test]
-    fn the_weights_say_that_they_are_pytorchs() {
-        let bytes = std::fs::read(export("pooler").path().join("model.safetensors")).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
-    }
-
-    #[test]
-    fn the_tokenizer_truncates_where_training_did() {
-        let config = json_of(&export("pooler"), "tokenizer_config.json");
-        assert_eq!(config["model_max_length"], 64);
-        assert_eq!(config["tokenizer_class"], "BertTokenizer");
-    }
-
-    #[test]
-    fn neither_the_place_nor_the_scores_are_in_the_key() {
-        assert_eq!(stage().not_in_key(), ["model", "scores", "to"]);
-        assert_eq!(stage().placement(), Some("dist/m"));
-        assert_eq!(stage().edges().len(), 1);
-    }
-
-    #[test]
-    fn an_empty_place_is_a_fault_at_its_field() {
-        assert_eq!(
-            Export {
-                to: " ".into(),
-                ..stage()
-            }
-            .check()[0]
-                .field,
-            "to"
-        );
-    }
-
-    #[test]
-    fn the_schema_wants_at_least_one_format_and_none_twice() {
-        let schema = serde_json::to_value(schemars::schema_for!(Export)).unwrap();
-        let formats = &schema["properties"]["formats"];
-        assert_eq!(
-            (
-                formats["minItems"].as_u64(),
-                formats["uniqueItems"].as_bool()
-            ),
-            (Some(1), Some(true))
-        );
-        assert_eq!(formats["default"], json!(["safetensors"]));
-    }
-}
+mod tests;

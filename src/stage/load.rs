@@ -24,11 +24,12 @@ pub use columns::{Columns, Targets};
 pub use settings::{Load, Paths, Split};
 
 use crate::artifact::Kind;
+use crate::hub::{Fetched, Remote};
 use crate::metrics::Scheme;
 use crate::stage::{Context, Edge, Fault, Files, Stage, StageError};
 use crate::table::labels::Labels;
 use crate::table::read::{Format, Layout, Raw, read};
-use crate::table::{Table, TableError};
+use crate::table::{self, Table, TableError};
 
 impl Stage for Load {
     fn kind(&self) -> &'static str {
@@ -53,7 +54,16 @@ impl Stage for Load {
 
     /// Which splits exist is seen by the files' roles; `format` enters by [`Stage::implied`], stated or not.
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["train", "validation", "test", "more", "format"]
+        &[
+            "dataset",
+            "config",
+            "splits",
+            "train",
+            "validation",
+            "test",
+            "more",
+            "format",
+        ]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -64,13 +74,18 @@ impl Stage for Load {
         self.split.validation > 0.0 || self.split.test > 0.0
     }
 
-    fn implied(&self, files: &Files) -> BTreeMap<String, Value> {
+    /// The format of each file; and the names of classes that a data set says, as if the user had listed them.
+    fn implied(&self, files: &Files, fetched: &Fetched) -> BTreeMap<String, Value> {
         let format = |path| self.format.or_else(|| Format::of_ending(path));
         let name =
             |format: Option<Format>| format.map_or(Value::Null, |format| format.to_string().into());
         files
             .iter()
             .map(|(role, path)| (format!("format of {role}"), name(format(path))))
+            .chain(
+                self.told_names(files, fetched)
+                    .map(|names| ("label_names".to_owned(), names.into())),
+            )
             .collect()
     }
 
@@ -78,15 +93,20 @@ impl Stage for Load {
         self.faults()
     }
 
-    fn files(&self, base: &Path) -> Result<Files, Vec<Fault>> {
-        places::files(self, base)
+    fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
+        places::remotes(self, base)
+    }
+
+    fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
+        places::files(self, base, fetched)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let mut raw = self.read_all(context)?;
         splits::none_empty(&raw)?;
         splits::one_task(&raw)?;
-        let names = self.label_names.as_deref();
+        let told = self.told_names(&context.files, context.fetched);
+        let names = self.label_names.as_deref().or(told.as_deref());
         let of_training = |raw: &BTreeMap<String, Vec<Raw>>| {
             let train = raw.get("train").map_or(&[][..], Vec::as_slice);
             Labels::of_training(train, names)
@@ -153,6 +173,20 @@ impl Stage for Load {
 }
 
 impl Load {
+    /// The names of the classes where the user gives none: those that a data set says, or that the `datasets` library wrote
+    /// into the first training file.
+    fn told_names(&self, files: &Files, fetched: &Fetched) -> Option<Vec<String>> {
+        if self.label_names.is_some() {
+            return None;
+        }
+        places::class_names(self, fetched).or_else(|| {
+            let train = files.get("train/0")?;
+            let is_parquet = Format::of_ending(train) == Some(Format::Parquet);
+            let column = self.columns.of_names().filter(|_| is_parquet)?;
+            table::class_names(train, &column)
+        })
+    }
+
     /// Reads every file, by split and in the order of the list.
     fn read_all(&self, context: &Context) -> Result<BTreeMap<String, Vec<Raw>>, StageError> {
         context

@@ -7,7 +7,7 @@
 //! token: they are cut into windows, and the table itself goes along in `examples/`, since whoever scores needs its words
 //! and texts. A pair without a column of answers is an ordinary pair.
 //!
-//! Deliberately absent: random numbers (nothing here draws any), and downloads: this version reads folders.
+//! Deliberately absent: random numbers (nothing here draws any), and downloads: those are `hub`'s.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::artifact::Kind;
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, advance, is_hub_id, stopped};
+use crate::hub::{Fetched, Remote};
+use crate::stage::{
+    Context, Edge, Fault, Files, Stage, StageError, advance, model_elsewhere, stopped,
+};
 use crate::table::{self, Answer, Table, Texts};
 use crate::text::answers;
 use crate::text::tokens::{self, Labelled, SplitCard, TokensCard};
@@ -37,10 +40,10 @@ const MANY_TRUNCATED: f64 = 0.1;
 pub struct Tokenize {
     /// The `load` or `augment` stage whose rows are tokenized.
     pub input: String,
-    /// A folder with a tokenizer in the Hugging Face layout: `tokenizer.json`, or `vocab.txt` with
-    /// `tokenizer_config.json`. Usually the folder of the encoder that is to be fine-tuned, since an encoder only
-    /// understands the ids of its own tokenizer. A hub id (`owner/name`) may stand here where a folder of that name
-    /// lies beside the spec.
+    /// A folder with a tokenizer in the Hugging Face layout: `tokenizer.json`, or older files such as `vocab.txt`. Or a model
+    /// of the hub, `owner/name` or `owner/name@revision`, whose tokenizer is fetched; a folder of that name beside the spec
+    /// comes first. Usually the encoder that is to be fine-tuned, since an encoder only understands the ids of its own
+    /// tokenizer.
     #[serde(default)]
     pub tokenizer: Option<String>,
     /// Learns a vocabulary from the training split instead: for encoders that are trained from scratch.
@@ -164,10 +167,23 @@ impl Stage for Tokenize {
         faults
     }
 
-    fn files(&self, base: &Path) -> Result<Files, Vec<Fault>> {
-        match &self.tokenizer {
-            Some(tokenizer) => find_tokenizer(tokenizer, base).map_err(|fault| vec![fault]),
-            None => Ok(Files::new()),
+    fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
+        let repository = model_elsewhere(self.tokenizer.as_ref(), base);
+        let remote = |repository| ("tokenizer".to_owned(), Remote::Tokenizer(repository));
+        repository.map(remote).into_iter().collect()
+    }
+
+    fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
+        let role = |name: &str| format!("tokenizer/{name}");
+        let elsewhere = fetched.remotes().find_map(|remote| fetched.get(remote));
+        match (elsewhere, &self.tokenizer) {
+            (Some(local), _) => Ok(local
+                .files
+                .iter()
+                .map(|(name, path)| (role(name), path.clone()))
+                .collect()),
+            (None, Some(tokenizer)) => find_tokenizer(tokenizer, base).map_err(|fault| vec![fault]),
+            (None, None) => Ok(Files::new()),
         }
     }
 
@@ -185,7 +201,12 @@ impl Stage for Tokenize {
                 });
                 let files = files.collect();
                 let (table, tokenizer) = rayon::join(open_table, || Tokenizer::from_files(&files));
-                (table?, tokenizer?)
+                let (table, tokenizer) = (table?, tokenizer?);
+                let of_words = |rows: &polars::prelude::DataFrame| rows.column("words").is_ok();
+                match table.splits.values().any(of_words) {
+                    true => (table, tokenizer.for_words()),
+                    false => (table, tokenizer),
+                }
             }
         };
         for note in tokenizer.notes() {
@@ -439,19 +460,11 @@ fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
             format!("{looked} is a file"),
             "name the folder that holds the tokenizer's files",
         )
-    } else if is_hub_id(tokenizer) {
-        Fault::new(
-            "tokenizer",
-            format!(
-                "{tokenizer:?} is not a folder ({looked} does not exist), and this version does not fetch from the hub"
-            ),
-            "download the tokenizer and name its folder, relative to the spec",
-        )
     } else {
         Fault::new(
             "tokenizer",
-            format!("there is no folder {looked}"),
-            "name a folder that holds tokenizer.json or vocab.txt, relative to the spec",
+            format!("there is no folder {looked}, and {tokenizer:?} is no name on the hub either"),
+            "name a folder that holds tokenizer.json or vocab.txt, relative to the spec, or a model of the hub: \"owner/name\"",
         )
     })
 }

@@ -21,11 +21,13 @@ pub use settings::Train;
 
 use self::log::Log;
 use self::settings::EPOCHS;
-use super::{Context, Edge, Fault, Files, Stage, StageError, examples_of};
+use super::{Context, Edge, Fault, Files, Stage, StageError, examples_of, model_elsewhere};
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
+use crate::hub::{Fetched, Remote};
 use crate::learn::{
     self, Fitted, Judgement, LearnError, Length, Material, Objective, Predictions, Recipe, Rows,
+    ScheduleName,
 };
 use crate::metrics::Metric;
 use crate::model::{self, Classifier, Crf, EncoderConfig, HeadKind, ModelInfo};
@@ -74,8 +76,14 @@ impl Stage for Train {
         self.faults()
     }
 
-    fn files(&self, base: &Path) -> Result<Files, Vec<Fault>> {
-        self.encoder_files(base)
+    fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
+        let repository = model_elsewhere(self.encoder.as_ref(), base);
+        let remote = |repository| ("encoder".to_owned(), Remote::Encoder(repository));
+        repository.map(remote).into_iter().collect()
+    }
+
+    fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
+        self.encoder_files(base, fetched)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
@@ -132,6 +140,7 @@ impl Stage for Train {
             context,
             recipe.length.steps(train.rows(), recipe.batch.size),
             self.metric(),
+            recipe.evaluate_every,
         );
         context.checkpoint()?;
         let fitted = learn::fit(
@@ -145,12 +154,14 @@ impl Stage for Train {
             Err(LearnError::Interrupted) => return Err(StageError::Interrupted),
             other => other?,
         };
-        if fitted.stopped_early {
+        if fitted.stopped_early
+            && let Some(stopping) = &self.early_stopping
+        {
             context.progress.say(&format!(
-                "stopped after {} steps: no better {} since epoch {}",
+                "stopped after {} steps: no better {} for {} evaluations",
                 fitted.steps,
                 self.metric(),
-                fitted.best_epoch
+                stopping.patience
             ));
         }
         let thresholds = fitted.thresholds.clone().or(rule.thresholds.clone());
@@ -172,7 +183,10 @@ impl Train {
             batch: self.batch.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
+            evaluate_every: self.evaluate_every.unwrap_or_default(),
             early_stopping: self.early_stopping.clone(),
+            keep: self.keep,
+            ema: self.ema,
             seed,
         }
     }
@@ -193,12 +207,19 @@ impl Train {
         if validation.is_some() {
             return Ok(());
         }
-        let needs = match (&self.early_stopping, self.threshold) {
-            (Some(_), _) => Some("early_stopping"),
-            (None, Some(Threshold::Tuned)) => Some("threshold = \"tuned\""),
-            _ => None,
-        };
-        if let Some(needs) = needs {
+        let watching = [
+            ("early_stopping", self.early_stopping.is_some()),
+            (
+                "threshold = \"tuned\"",
+                self.threshold == Some(Threshold::Tuned),
+            ),
+            ("evaluate_every", self.evaluate_every.is_some()),
+            (
+                "schedule.name = \"reduce_on_plateau\"",
+                self.schedule.name == ScheduleName::ReduceOnPlateau,
+            ),
+        ];
+        if let Some((needs, _)) = watching.into_iter().find(|&(_, stated)| stated) {
             return Err(StageError::Mismatch {
                 message: format!("`{needs}` watches the validation split, and the input has none"),
                 help: format!(

@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use polars::prelude::{ParquetReader, SerReader};
+use serde_json::Value;
 
 use super::cell::Cell;
 use super::columns::{Found, Present};
@@ -15,6 +16,39 @@ use super::raw::Raw;
 use super::read::{Format, Layout, guarded};
 use super::rows;
 use super::shape::Places;
+
+/// The names of a column's classes, as the `datasets` library writes them beside the schema (`{"info": {"features": …}}`
+/// under the key `huggingface`). Nothing where there is no such note, or the file is none that can be read: then reading it
+/// says so.
+pub fn class_names(file: &Path, column: &str) -> Option<Vec<String>> {
+    let file = std::fs::File::open(file).ok()?;
+    let note = guarded(|| {
+        let mut reader = ParquetReader::new(file);
+        let metadata = reader.get_metadata()?.clone();
+        let pairs = metadata.key_value_metadata().clone().unwrap_or_default();
+        Ok(pairs.into_iter().find(|pair| pair.key == "huggingface"))
+    });
+    let note: Value = serde_json::from_str(&note.ok()??.value?).ok()?;
+    let feature = note.pointer("/info/features")?.get(column)?;
+    names_of(feature, 0)
+}
+
+/// A class label, or one within a list.
+fn names_of(feature: &Value, depth: usize) -> Option<Vec<String>> {
+    const DEEPEST: usize = 4;
+    if depth > DEEPEST {
+        return None;
+    }
+    if let Some(names) = feature.get("names").and_then(Value::as_array) {
+        let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+        return names.collect();
+    }
+    let inner = match feature {
+        Value::Array(items) => items.first(),
+        _ => feature.get("feature"),
+    };
+    names_of(inner?, depth + 1)
+}
 
 pub(super) fn read(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError> {
     let not_parquet = |message: String| TableError::NotParquet {

@@ -92,11 +92,18 @@ impl Tokenizer {
                     "tokenizer_class".to_owned(),
                     json!("PreTrainedTokenizerFast"),
                 );
-                // It would leave the type ids out, and a pair would look like one text to the model.
-                config.insert(
-                    "model_input_names".to_owned(),
-                    json!(["input_ids", "token_type_ids", "attention_mask"]),
-                );
+                // It would leave the type ids out, and a pair would look like one text to the model. An encoder that
+                // knows no types refuses them, though.
+                let inputs: &[&str] = match self.token_types(true) {
+                    1 => &["input_ids", "attention_mask"],
+                    _ => &["input_ids", "token_type_ids", "attention_mask"],
+                };
+                config.insert("model_input_names".to_owned(), json!(inputs));
+                // Earlier versions would take back what tokenizer.json says.
+                if matches!(self.words.get_pre_tokenizer(), Some(PreTokenizerWrapper::ByteLevel(b)) if b.add_prefix_space)
+                {
+                    config.insert("add_prefix_space".to_owned(), json!(true));
+                }
             }
         }
         config.insert("model_max_length".to_owned(), json!(limit));

@@ -41,7 +41,7 @@ pub(super) fn json_at(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn copy(from: &Path, names: &[&str]) -> tempfile::TempDir {
+pub(super) fn copy(from: &Path, names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
         std::fs::write(
@@ -492,7 +492,7 @@ fn a_broken_tokenizer_folder_is_an_error_that_says_what_to_do() {
     for (folder, says) in [
         (
             "tokenizer_missing",
-            "neither tokenizer.json nor vocab.txt; there is config.json",
+            "neither tokenizer.json nor vocab.txt, vocab.json or a SentencePiece model; there is config.json",
         ),
         ("tokenizer_cut_off", "EOF while parsing"),
         ("tokenizer_other_format", "is no tokenizer"),
@@ -518,7 +518,7 @@ fn a_broken_tokenizer_folder_is_an_error_that_says_what_to_do() {
             "tokenizer_config_broken",
             "is not valid JSON of the kind expected there",
         ),
-        ("tokenizer_other_class", "MPNetTokenizer"),
+        ("tokenizer_other_class", "FunnelTokenizer"),
     ] {
         let error =
             Tokenizer::open(&in_repository("tests/broken_models").join(folder)).unwrap_err();

@@ -15,14 +15,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{
     TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
 use tokenizers::{Model, PostProcessor};
 
+use super::check::{self, caught};
+use super::class::Class;
+use super::compose;
 use super::files::{self, Config, Specials};
-use super::words::{Memo, Words};
+use super::words::{Frame, Memo, Words};
 use super::{Encoded, TextError};
 
 /// Rows between two calls of a progress callback.
@@ -38,6 +42,8 @@ pub struct Tokenizer {
     pub(super) template: Option<PostProcessorWrapper>,
     /// The short way to the same ids, where there is one.
     pub(super) by_words: Option<Words>,
+    /// Where its files state it.
+    class: Option<Class>,
     pub(super) specials: Specials,
     pub(super) pad_id: u32,
     pub(super) unknown_id: Option<u32>,
@@ -62,7 +68,8 @@ struct SavedToken {
 }
 
 impl Tokenizer {
-    /// Opens the tokenizer in `folder`: `tokenizer.json`, or `vocab.txt` with `tokenizer_config.json`.
+    /// Opens the tokenizer in `folder`: `tokenizer.json`, or one of the older forms of
+    /// [`TOKENIZER_FILES`](super::TOKENIZER_FILES).
     ///
     /// # Errors
     /// No tokenizer there, a file that cannot be read or is broken, a special token that is missing.
@@ -77,9 +84,26 @@ impl Tokenizer {
     pub fn from_files(files: &BTreeMap<String, PathBuf>) -> Result<Self, TextError> {
         let config = Config::read(files)?;
         if let Some(path) = files.get("tokenizer.json") {
-            return Self::build(&files::read(path)?, path, &config);
+            let bytes = files::read(path)?;
+            let saved = check::parsed(&bytes).map_err(not_a_tokenizer(path))?;
+            let class = config.class();
+            let rebuilt = match &class {
+                Some(class) => compose::rebuilt(class, &saved, path, &config)?,
+                None => None,
+            };
+            return match rebuilt {
+                None => Self::build(&saved, &bytes, path, &config, class),
+                Some(value) => {
+                    let bytes = value.to_string();
+                    let mut tokenizer =
+                        Self::build(&value, bytes.as_bytes(), path, &config, class)?;
+                    tokenizer.note_differences(&saved);
+                    Ok(tokenizer)
+                }
+            };
         }
-        let Some(path) = files.get("vocab.txt") else {
+        let vocabulary = |(name, path): (&String, _)| Some((files::is_vocabulary(name)?, path));
+        let Some((name, path)) = files.iter().find_map(vocabulary) else {
             let folder = files
                 .values()
                 .next()
@@ -91,8 +115,12 @@ impl Tokenizer {
                 found: files.keys().cloned().collect(),
             });
         };
-        let composed = files::from_vocab_txt(path, &config)?;
-        Self::build(composed.to_string().as_bytes(), path, &config)
+        let class = config.class().unwrap_or(Class::of_vocabulary(name));
+        let merges = files.get("merges.txt").map(PathBuf::as_path);
+        let value = compose::from_vocabulary(&class, path, merges, &config)?;
+        check::parts(&value).map_err(not_a_tokenizer(path))?;
+        let bytes = value.to_string();
+        Self::build(&value, bytes.as_bytes(), path, &config, Some(class))
     }
 
     /// BERT's tokenizer over a vocabulary in the order of its ids, with the usual special tokens among them.
@@ -101,22 +129,23 @@ impl Tokenizer {
     /// A special token is missing.
     pub fn from_vocabulary(tokens: &[String], lowercase: bool) -> Result<Self, TextError> {
         let config = Config::of_case(lowercase);
-        let composed = files::compose_bert(tokens, &Specials::default(), &config);
-        Self::build(
-            composed.to_string().as_bytes(),
-            Path::new("the learnt vocabulary"),
-            &config,
-        )
+        let value = compose::from_words(tokens, &config);
+        let path = Path::new("the learnt vocabulary");
+        Self::build(&value, value.to_string().as_bytes(), path, &config, None)
     }
 
-    fn build(json: &[u8], path: &Path, config: &Config) -> Result<Self, TextError> {
-        let broken = |message: String| TextError::NotATokenizer {
-            path: path.to_owned(),
-            message,
-        };
-        let saved: Saved = serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
-        let mut words: tokenizers::Tokenizer =
-            serde_json::from_slice(json).map_err(|e| broken(e.to_string()))?;
+    /// `saved` is what `json` says.
+    fn build(
+        saved: &Value,
+        json: &[u8],
+        path: &Path,
+        config: &Config,
+        class: Option<Class>,
+    ) -> Result<Self, TextError> {
+        let broken = not_a_tokenizer(path);
+        let saved = Saved::deserialize(saved).map_err(|e| broken(e.to_string()))?;
+        let read = || serde_json::from_slice(json).map_err(|e| e.to_string().into());
+        let mut words: tokenizers::Tokenizer = caught(read).map_err(|e| broken(e.to_string()))?;
         let random = match words.get_model() {
             ModelWrapper::BPE(bpe) => bpe.dropout.is_some_and(|share| share > 0.0),
             ModelWrapper::Unigram(unigram) => unigram.alpha.is_some_and(|alpha| alpha != 0.0),
@@ -126,7 +155,7 @@ impl Tokenizer {
             let message = "its model cuts words at random (`dropout` or `alpha`); set that to null";
             return Err(broken(message.to_owned()));
         }
-        let vocab_size = check_ids(&words).map_err(broken)?;
+        let vocab_size = check::ids(&words).map_err(&broken)?;
         for token in saved
             .added_tokens
             .iter()
@@ -149,8 +178,12 @@ impl Tokenizer {
             .map_err(|e| broken(e.to_string()))?;
 
         let mut notes = Vec::new();
-        follow_config(&mut words, config, &mut notes).map_err(broken)?;
-        let mut specials = config.specials(pad_name);
+        let has_types = config
+            .has_types()
+            .unwrap_or(class.as_ref().is_none_or(Class::has_types));
+        follow_config(&mut words, config, class.as_ref(), &mut notes).map_err(&broken)?;
+        let known = |name: &str| words.token_to_id(name).is_some();
+        let mut specials = config.specials(class.as_ref(), pad_name, &known);
         if let ModelWrapper::WordPiece(model) = words.get_model() {
             specials.unk = model.unk_token.clone();
             if model.token_to_id(&model.unk_token).is_none() {
@@ -172,7 +205,10 @@ impl Tokenizer {
         }
         if let Some(template) = &template {
             let value = serde_json::to_value(template).map_err(|e| broken(e.to_string()))?;
-            check_template(&value).map_err(broken)?;
+            check::template(&value).map_err(&broken)?;
+        }
+        if !has_types {
+            template = untyped(template);
         }
         words.with_post_processor(None::<PostProcessorWrapper>);
 
@@ -181,6 +217,7 @@ impl Tokenizer {
             words,
             template,
             by_words: None,
+            class,
             specials,
             pad_id,
             unknown_id,
@@ -189,9 +226,53 @@ impl Tokenizer {
             notes,
             json: OnceLock::new(),
         };
-        tokenizer.check_special_ids().map_err(broken)?;
+        tokenizer.check_special_ids().map_err(&broken)?;
         tokenizer.by_words = Words::of(&tokenizer.words, tokenizer.template.as_ref());
         Ok(tokenizer)
+    }
+
+    /// Notes where a `tokenizer.json` is otherwise than its class builds it.
+    fn note_differences(&mut self, saved: &Value) {
+        let name = self.class.as_ref().map_or("", Class::name);
+        let ours = serde_json::from_str::<Value>(self.to_json()).unwrap_or_default();
+        let differs = |part: &&str| {
+            let canonical = match *part {
+                "normalizer" => canonical::<NormalizerWrapper>(&saved["normalizer"]),
+                _ => canonical::<PreTokenizerWrapper>(&saved["pre_tokenizer"]),
+            };
+            canonical.is_some_and(|saved| saved != ours[*part])
+        };
+        let parts = ["normalizer", "pre_tokenizer"];
+        let parts: Vec<&str> = parts.into_iter().filter(differs).collect();
+        if !parts.is_empty() {
+            self.notes.push(format!(
+                "the {} of tokenizer.json is not what transformers' {name} builds; as in transformers, {name} is followed",
+                parts.join(" and the ")
+            ));
+        }
+    }
+
+    /// The tokenizer for lists of words: one that takes a word without a space before it for the middle of another is told
+    /// to put one there, as transformers asks of its users (`add_prefix_space=True`).
+    pub fn for_words(self) -> Self {
+        let Some(spaced) = self.words.get_pre_tokenizer().and_then(with_prefix_space) else {
+            return self;
+        };
+        let mut words = self.words;
+        words.with_pre_tokenizer(Some(spaced));
+        let mut notes = self.notes;
+        notes.push(
+            "this tokenizer takes words for the middles of others unless a space stands before them; since the rows are lists \
+             of words, it puts one there (`add_prefix_space`)"
+                .to_owned(),
+        );
+        Tokenizer {
+            words,
+            template: self.template.map(trimming_prefix_space),
+            notes,
+            json: OnceLock::new(),
+            ..self
+        }
     }
 
     /// A template may name any id and any type; after this check, every id fits the vocabulary and every type a byte.
@@ -232,6 +313,47 @@ impl Tokenizer {
     /// The id to fill shorter rows with.
     pub fn pad_id(&self) -> u32 {
         self.pad_id
+    }
+
+    /// The largest id that a text can become, special tokens included: an encoder needs one more embedding than this.
+    pub fn largest_id(&self) -> u32 {
+        u32::try_from(self.vocab_size.saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The special tokens by their roles (`unk`, `sep`, `pad`, `cls`, `mask`), with their ids; without those that the
+    /// vocabulary lacks.
+    pub fn special_ids(&self) -> BTreeMap<&'static str, (&str, u32)> {
+        let Specials {
+            unk,
+            sep,
+            pad,
+            cls,
+            mask,
+        } = &self.specials;
+        [
+            ("unk", unk),
+            ("sep", sep),
+            ("pad", pad),
+            ("cls", cls),
+            ("mask", mask),
+        ]
+        .into_iter()
+        .filter_map(|(role, name)| Some((role, (name.as_str(), self.words.token_to_id(name)?))))
+        .collect()
+    }
+
+    /// How many types of tokens a row has: 2 where the texts of a pair are told apart by it, otherwise 1.
+    pub fn token_types(&self, pair: bool) -> usize {
+        let Some(frame) = Frame::of(self.template.as_ref(), pair) else {
+            return 2;
+        };
+        let parts = [&frame.before, &frame.between, &frame.after];
+        let around = parts.into_iter().flatten().map(|(_, type_id)| *type_id);
+        let texts = frame.types.into_iter().take(1 + usize::from(pair));
+        around
+            .chain(texts)
+            .max()
+            .map_or(1, |most| usize::from(most) + 1)
     }
 
     /// The longest input that the tokenizer's model was made for, where its files say so.
@@ -422,10 +544,8 @@ impl Tokenizer {
         pair: Option<&str>,
         max_length: usize,
     ) -> Result<(tokenizers::Encoding, usize), tokenizers::Error> {
-        let text = self.words.encode_fast(text, false)?;
-        let pair = pair
-            .map(|pair| self.words.encode_fast(pair, false))
-            .transpose()?;
+        let text = self.encode_alone(text)?;
+        let pair = pair.map(|pair| self.encode_alone(pair)).transpose()?;
         let added = self.added_tokens(pair.is_some());
         let full_length = added + text.len() + pair.as_ref().map_or(0, tokenizers::Encoding::len);
         let truncation = TruncationParams {
@@ -449,29 +569,102 @@ impl Tokenizer {
         };
         Ok((encoding, full_length))
     }
+
+    /// A text's tokens, with nothing around them.
+    pub(super) fn encode_alone(
+        &self,
+        text: &str,
+    ) -> Result<tokenizers::Encoding, tokenizers::Error> {
+        caught(|| self.words.encode_fast(text, false))
+    }
 }
 
-/// The largest vocabulary that any encoder here can have embeddings for.
-const MOST_IDS: u32 = 1 << 24;
+fn not_a_tokenizer(path: &Path) -> impl Fn(String) -> TextError {
+    move |message| TextError::NotATokenizer {
+        path: path.to_owned(),
+        message,
+    }
+}
 
-/// Each id belongs to one token, and none is so large that a table up to it would not fit. Returns one more than the
-/// largest.
-fn check_ids(words: &tokenizers::Tokenizer) -> Result<usize, String> {
-    let size = words.get_vocab_size(true);
-    // As many ids as tokens leave none for two.
-    if size <= MOST_IDS as usize && (0..size as u32).all(|id| words.id_to_token(id).is_some()) {
-        return Ok(size);
+/// A part of a `tokenizer.json` as tokenizers would write it.
+fn canonical<T: serde::de::DeserializeOwned + serde::Serialize>(part: &Value) -> Option<Value> {
+    let part: Option<T> = serde_json::from_str(&part.to_string()).ok()?;
+    serde_json::to_value(part).ok()
+}
+
+/// The same with a space before each word; none where there is one, or a word needs none.
+fn with_prefix_space(pre_tokenizer: &PreTokenizerWrapper) -> Option<PreTokenizerWrapper> {
+    let mut value = serde_json::to_value(pre_tokenizer).ok()?;
+    let changed = set_in(&mut value, "pretokenizers", &|part| {
+        part["type"] == "ByteLevel"
+            && std::mem::replace(&mut part["add_prefix_space"], Value::Bool(true))
+                == Value::Bool(false)
+    });
+    changed.then(|| serde_json::from_str(&value.to_string()).ok())?
+}
+
+/// The same for a tokenizer that puts a space before each word, which a place then does not hold.
+fn trimming_prefix_space(template: PostProcessorWrapper) -> PostProcessorWrapper {
+    let Ok(mut value) = serde_json::to_value(&template) else {
+        return template;
+    };
+    let changed = set_in(&mut value, "processors", &|part| {
+        let trims = part["type"] == "RobertaProcessing" || part["type"] == "ByteLevel";
+        if trims {
+            part["add_prefix_space"] = Value::Bool(true);
+        }
+        trims
+    });
+    match serde_json::from_str(&value.to_string()) {
+        Ok(trimming) if changed => trimming,
+        _ => template,
     }
-    let mut ids: Vec<u32> = words.get_vocab(true).into_values().collect();
-    ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("two tokens have the id {}", twice[0]));
-    }
-    match ids.last() {
-        Some(&largest) if largest >= MOST_IDS => Err(format!(
-            "its largest id is {largest}, and an encoder has at most {MOST_IDS} embeddings"
-        )),
-        largest => Ok(largest.map_or(0, |&largest| largest as usize + 1)),
+}
+
+/// The same with type 0 for everything.
+fn untyped(template: Option<PostProcessorWrapper>) -> Option<PostProcessorWrapper> {
+    let mut value = match &template {
+        None => files::untyped_pair(),
+        Some(PostProcessorWrapper::Bert(_)) => {
+            let saved = serde_json::to_value(&template).ok()?;
+            let token = |name: &str| {
+                Some((
+                    saved[name][0].as_str()?.to_owned(),
+                    saved[name][1].as_u64()? as usize,
+                ))
+            };
+            let ((cls, cls_id), (sep, sep_id)) = (token("cls")?, token("sep")?);
+            files::bert_template(&cls, cls_id, &sep, sep_id)
+        }
+        Some(template) => serde_json::to_value(template).ok()?,
+    };
+    set_in(&mut value, "processors", &|part| {
+        for pieces in ["single", "pair"] {
+            let pieces = part.get_mut(pieces).and_then(Value::as_array_mut);
+            for piece in pieces.into_iter().flatten() {
+                for kind in ["SpecialToken", "Sequence"] {
+                    if let Some(piece) = piece.get_mut(kind) {
+                        piece["type_id"] = Value::from(0);
+                    }
+                }
+            }
+        }
+        true
+    });
+    serde_json::from_str(&value.to_string()).ok()
+}
+
+/// Does something to a part, or to each of the parts that it lists. Returns whether it said so of any.
+fn set_in(value: &mut Value, list: &str, set: &dyn Fn(&mut Value) -> bool) -> bool {
+    match value.get_mut(list).and_then(Value::as_array_mut) {
+        Some(parts) => {
+            let changed: Vec<bool> = parts
+                .iter_mut()
+                .map(|part| set_in(part, list, set))
+                .collect();
+            changed.contains(&true)
+        }
+        None => set(value),
     }
 }
 
@@ -479,6 +672,7 @@ fn check_ids(words: &tokenizers::Tokenizer) -> Result<usize, String> {
 fn follow_config(
     words: &mut tokenizers::Tokenizer,
     config: &Config,
+    class: Option<&Class>,
     notes: &mut Vec<String>,
 ) -> Result<(), String> {
     if config.truncation_side.as_deref() == Some("left") {
@@ -487,7 +681,7 @@ fn follow_config(
     let Some(NormalizerWrapper::BertNormalizer(found)) = words.get_normalizer() else {
         return Ok(());
     };
-    if !config.is_bert() {
+    if !class.is_none_or(Class::is_bert) {
         return Ok(());
     }
     let (found, mut wanted) = (*found, *found);
@@ -529,48 +723,4 @@ fn bert_template(
         sep as usize,
     ))
     .ok()
-}
-
-/// tokenizers takes a template from JSON unchecked and panics when it is used.
-fn check_template(processor: &Value) -> Result<(), String> {
-    let parts = processor
-        .get("processors")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    parts.iter().try_for_each(check_template)?;
-    if parts
-        .iter()
-        .filter(|part| part.get("single").is_some())
-        .count()
-        > 1
-    {
-        return Err("its post_processor applies more than one template".to_owned());
-    }
-    for (name, texts) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
-        let Some(pieces) = processor.get(name).and_then(Value::as_array) else {
-            continue;
-        };
-        let mut used = Vec::new();
-        for piece in pieces {
-            if let Some(id) = piece.pointer("/SpecialToken/id").and_then(Value::as_str)
-                && processor
-                    .get("special_tokens")
-                    .is_none_or(|tokens| tokens.get(id).is_none())
-            {
-                return Err(format!(
-                    "its post_processor uses {id:?}, which its special_tokens do not define"
-                ));
-            }
-            used.extend(piece.pointer("/Sequence/id").and_then(Value::as_str));
-        }
-        used.sort_unstable();
-        if used != texts {
-            return Err(format!(
-                "its post_processor's {name} template uses the texts {}, not {}",
-                used.join(", "),
-                texts.join(" and ")
-            ));
-        }
-    }
-    Ok(())
 }

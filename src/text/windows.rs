@@ -16,7 +16,9 @@
 use std::ops::{ControlFlow, Range};
 
 use tokenizers::PostProcessor;
+use tokenizers::processors::PostProcessorWrapper;
 
+use super::check::caught;
 use super::words::{Frame, Memo};
 use super::{Encoded, NONE, TextError, Tokenizer};
 
@@ -112,7 +114,9 @@ impl Tokenizer {
                             context.insert(self.context(text, &alone).map_err(refused(number))?)
                         }
                     };
-                    encoded.push_question(number, &frame, &question, context, room, stride);
+                    let first = |token: usize| self.first_place(context, token);
+                    let asked = (&question[..], &*context, &first as FirstPlace);
+                    encoded.push_question(number, &frame, asked, room, stride);
                 }
                 Ok(())
             },
@@ -152,7 +156,7 @@ impl Tokenizer {
         match &self.by_words {
             Some(words) => words.append(&self.words, text, memo, ids),
             None => {
-                ids.extend_from_slice(self.words.encode_fast(text, false)?.get_ids());
+                ids.extend_from_slice(self.encode_alone(text)?.get_ids());
                 Ok(())
             }
         }
@@ -160,7 +164,11 @@ impl Tokenizer {
 
     /// `alone` is what stands around a single text.
     fn context<'t>(&self, text: &'t str, alone: &Frame) -> Result<Context<'t>, tokenizers::Error> {
-        let mut encoding = self.words.encode_char_offsets(text, false)?;
+        let mut encoding = caught(|| self.words.encode_char_offsets(text, false))?;
+        let untrimmed = match self.template.as_ref().is_some_and(spares_the_first) {
+            true => encoding.get_offsets().to_vec(),
+            false => Vec::new(),
+        };
         if let Some(template) = &self.template {
             // Some templates also trim white space off the places.
             encoding = template.process(encoding, None, true)?;
@@ -169,13 +177,28 @@ impl Tokenizer {
         let characters = text.chars().count();
         // tokenizers leaves a place at the very end of the text in bytes.
         let place = |place: usize| u32::try_from(place.min(characters)).unwrap_or(NONE - 1);
+        let within = |(start, end): (usize, usize)| (start.min(characters), end.min(characters));
+        let untrimmed = untrimmed.into_iter().map(within).collect();
         let places = &encoding.get_offsets()[tokens.clone()];
         Ok(Context {
             text,
             start: places.iter().map(|(start, _)| place(*start)).collect(),
             end: places.iter().map(|(_, end)| place(*end)).collect(),
             ids: encoding.get_ids()[tokens].to_vec(),
+            untrimmed,
         })
+    }
+
+    /// Where the first token of a window stands, where that depends on its being the first.
+    fn first_place(&self, context: &Context, token: usize) -> Option<(u32, u32)> {
+        let template = self.template.as_ref()?;
+        let place = *context.untrimmed.get(token)?;
+        let id = *context.ids.get(token)?;
+        let token = tokenizers::Token::new(id, self.words.id_to_token(id)?, place);
+        let alone = tokenizers::Encoding::from_tokens(vec![token], 0);
+        let alone = template.process(alone, None, false).ok()?;
+        let (start, end) = *alone.get_offsets().first()?;
+        Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
     }
 }
 
@@ -192,7 +215,23 @@ struct Context<'t> {
     ids: Vec<u32>,
     start: Vec<u32>,
     end: Vec<u32>,
+    /// Places with the space before a word, where [`spares_the_first`].
+    untrimmed: Vec<(usize, usize)>,
 }
+
+/// Whether a template trims white space off the places of all tokens but the first, which it takes to be its own. Of a
+/// window that begins within the context it takes the same.
+fn spares_the_first(template: &PostProcessorWrapper) -> bool {
+    match template {
+        PostProcessorWrapper::Roberta(roberta) => roberta.trim_offsets && roberta.add_prefix_space,
+        PostProcessorWrapper::ByteLevel(bytes) => bytes.trim_offsets && bytes.add_prefix_space,
+        PostProcessorWrapper::Sequence(parts) => parts.as_ref().iter().any(spares_the_first),
+        _ => false,
+    }
+}
+
+/// Where the text of a window that begins at this token really begins, if that differs from the token's own place.
+type FirstPlace<'a> = &'a dyn Fn(usize) -> Option<(u32, u32)>;
 
 impl Encoded {
     fn push_words(
@@ -224,8 +263,7 @@ impl Encoded {
         &mut self,
         example: usize,
         frame: &Frame,
-        question: &[u32],
-        context: &Context,
+        (question, context, first): (&[u32], &Context, FirstPlace),
         room: usize,
         stride: usize,
     ) {
@@ -235,10 +273,15 @@ impl Encoded {
             let ids = &context.ids[window.clone()];
             self.push_window(example, frame, &question[..kept], Some(ids));
             let (start, end) = self.characters.get_or_insert_default();
-            for (to, from) in [(start, &context.start), (end, &context.end)] {
+            for (to, from) in [(&mut *start, &context.start), (&mut *end, &context.end)] {
                 to.resize(text, NONE);
                 to.extend_from_slice(&from[window.clone()]);
                 to.resize(self.ids.len(), NONE);
+            }
+            if !window.is_empty()
+                && let Some(place) = first(window.start)
+            {
+                (start[text], end[text]) = place;
             }
         }
         self.truncated += usize::from(kept < question.len());

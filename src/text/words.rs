@@ -152,7 +152,11 @@ impl Words {
         };
         if !matches!(
             template,
-            None | Some(PostProcessorWrapper::Template(_) | PostProcessorWrapper::Bert(_))
+            None | Some(
+                PostProcessorWrapper::Template(_)
+                    | PostProcessorWrapper::Bert(_)
+                    | PostProcessorWrapper::Roberta(_)
+            )
         ) {
             return None;
         }

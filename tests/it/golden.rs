@@ -23,7 +23,7 @@ use burn::tensor::{Device, Int, Tensor};
 use polars::prelude::{DataType, ParquetReader, SerReader};
 use refit::device;
 use refit::kernels::Spans;
-use refit::learn::{self, AdamW, Gradients, OptimizerSettings, Schedule, ScheduleSettings};
+use refit::learn::{self, Gradients, Optimizer, OptimizerSettings, Schedule, ScheduleSettings};
 use refit::model::{self, Batch, Classifier, EncoderFiles, HeadKind, Mode, Pooling};
 use refit::text::Tokenizer;
 use safetensors::SafeTensors;
@@ -374,7 +374,7 @@ fn thirty_steps(name: &str) {
         settings.learning_rate,
         steps as u64,
     );
-    let mut optimizer = AdamW::new(&settings);
+    let mut optimizer = Optimizer::new(&settings, &classifier).unwrap();
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (step, (texts, targets)) in texts.chunks(BATCH).zip(targets.chunks(BATCH)).enumerate() {
         let batch = golden.batch(texts, false, &autodiff);

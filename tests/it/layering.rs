@@ -14,6 +14,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["outcome", "fingerprint", "artifact"]),
     ("table", &[]),
     ("device", &[]),
+    ("hub", &[]),
     ("text", &[]),
     ("metrics", &[]),
     ("kernels", &[]),
@@ -23,11 +24,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "stage",
         &[
-            "artifact", "table", "text", "model", "learn", "metrics", "task", "device",
+            "artifact", "hub", "table", "text", "model", "learn", "metrics", "task", "device",
         ],
     ),
     ("spec", &["artifact", "stage"]),
-    ("plan", &["spec", "stage", "fingerprint", "artifact"]),
+    ("plan", &["spec", "stage", "hub", "fingerprint", "artifact"]),
     (
         "run",
         &[
@@ -35,6 +36,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "store",
             "outcome",
             "stage",
+            "hub",
             "fingerprint",
             "artifact",
         ],
@@ -46,7 +48,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("polars", &["table", "stage"]),
     ("burn", &["device", "kernels", "model", "learn", "stage"]),
     ("tokenizers", &["text"]),
-    ("toml", &["spec"]),
+    ("toml", &["spec", "hub"]),
+    ("hf_hub", &["hub"]),
+    ("reqwest", &["hub"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
 ];

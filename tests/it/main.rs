@@ -5,7 +5,9 @@
 mod broken;
 mod commands;
 mod crash;
+mod elsewhere;
 mod golden;
+mod hub;
 mod keys;
 mod layering;
 mod newcomer;

@@ -70,6 +70,10 @@ impl Project {
         command
             .env_remove("REFIT_STORE")
             .env_remove("REFIT_LOG")
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HF_TOKEN")
+            .env("HF_HOME", self.folder.path().join(".hub"))
+            .env("HF_HUB_OFFLINE", "1")
             .env("NO_COLOR", "1");
         command
     }

@@ -329,22 +329,3 @@ fn squad_answers_questions_or_gives_none() {
         serde_json::json!(["BertForQuestionAnswering"])
     );
 }
-
-#[test]
-fn a_hub_id_without_its_folder_says_how_to_give_one() {
-    let project = Project::empty();
-    std::fs::create_dir_all(project.path("pipelines")).unwrap();
-    std::fs::copy(
-        repository().join("pipelines/sst2.toml"),
-        project.path("pipelines/sst2.toml"),
-    )
-    .unwrap();
-    let said = project.refit(&["check", "pipelines/sst2.toml"]).exits(2);
-    assert!(
-        said.stderr
-            .contains("sentence-transformers/paraphrase-MiniLM-L3-v2")
-            && said.stderr.contains("folder"),
-        "{}",
-        said.stderr
-    );
-}

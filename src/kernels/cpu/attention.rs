@@ -2,11 +2,10 @@
 //!
 //! Scores are formed for a block of queries at a time and never stored: the backward pass forms them again from queries,
 //! keys and the logarithm of each row's sum (Dao et al., 2022, <https://arxiv.org/abs/2205.14135>). Tokens of other texts,
-//! and padding, are never looked at.
+//! padding, and tokens outside a window are never looked at.
 //!
-//! Deliberately absent: causal masks and biases by position.
+//! Deliberately absent: causal masks, and biases that differ from text to text.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -14,7 +13,11 @@ use rayon::prelude::*;
 use super::memory::uninitialized;
 use super::random::Dropout;
 use super::simd::{LANES, dot, exp, has_wide_vectors, largest, sum, vectorized};
-use super::small::{Rows, Scattered, multiply};
+use super::small::{Scattered, multiply};
+
+mod parts;
+
+use parts::{Head, Scratch, Shared, room};
 
 /// Queries whose scores are formed together.
 const BLOCK: usize = 64;
@@ -27,6 +30,36 @@ pub(crate) struct Shape<'a> {
     pub(crate) rows: usize,
     pub(crate) heads: usize,
     pub(crate) size: usize,
+    /// How many places a key may be away from its query; `None` for any number.
+    pub(crate) window: Option<usize>,
+}
+
+/// What is added to the scaled scores of each head, by how many places a key lies after its query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bias<'a> {
+    /// `[heads, 2 * length - 1]`, from `length - 1` places before to as many after.
+    pub(crate) values: &'a [f32],
+    /// At least that of the longest text.
+    pub(crate) length: usize,
+}
+
+impl Bias<'_> {
+    fn distances(&self) -> usize {
+        (2 * self.length).saturating_sub(1)
+    }
+
+    /// Where in a head's row the keys from `key` on have their values for `query`.
+    #[inline(always)]
+    fn at(&self, query: usize, key: usize) -> usize {
+        self.length - 1 + key - query
+    }
+
+    /// What `keys` of a head have for `query`.
+    #[inline(always)]
+    fn of(&self, head: usize, query: usize, keys: &Range<usize>) -> &[f32] {
+        let from = head * self.distances() + self.at(query, keys.start);
+        &self.values[from..][..keys.len()]
+    }
 }
 
 impl Shape<'_> {
@@ -46,6 +79,28 @@ impl Shape<'_> {
             .map(move |part| (texts[part / heads].clone(), part % heads))
     }
 
+    /// The keys of a text of `length` tokens that a query looks at.
+    #[inline(always)]
+    fn seen(&self, query: usize, length: usize) -> Range<usize> {
+        match self.window {
+            None => 0..length,
+            Some(window) => {
+                let end = query.saturating_add(window).saturating_add(1);
+                query.saturating_sub(window)..length.min(end)
+            }
+        }
+    }
+
+    /// The keys that any of `block` queries from `first` on looks at, from the start of a vector on.
+    #[inline(always)]
+    fn seen_by(&self, first: usize, block: usize, length: usize) -> Range<usize> {
+        let (from, to) = (
+            self.seen(first, length),
+            self.seen(first + block - 1, length),
+        );
+        from.start / LANES * LANES..to.end
+    }
+
     /// Zeros for the rows that belong to no text, and room for the others.
     fn result(&self) -> Vec<f32> {
         let covered: usize = self.texts.iter().map(ExactSizeIterator::len).sum();
@@ -58,160 +113,6 @@ impl Shape<'_> {
     }
 }
 
-/// A slice in which several threads write to parts that do not overlap.
-#[derive(Clone, Copy)]
-struct Shared<'a> {
-    start: *mut f32,
-    length: usize,
-    slice: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: what is written through it is kept apart by the promise of `part`.
-unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    fn new(slice: &'a mut [f32]) -> Self {
-        Shared {
-            start: slice.as_mut_ptr(),
-            length: slice.len(),
-            slice: PhantomData,
-        }
-    }
-
-    /// # Safety
-    /// No other thread may use an overlapping part at the same time.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "parts that do not overlap are kept apart by the caller"
-    )]
-    #[inline(always)]
-    unsafe fn part(&self, from: usize, length: usize) -> &mut [f32] {
-        assert!(from + length <= self.length);
-        // SAFETY: within the slice, and apart from others by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }
-    }
-}
-
-/// Buffers that a thread keeps from one text and head to the next.
-#[derive(Default)]
-struct Scratch {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    keys_across: Vec<f32>,
-    values_across: Vec<f32>,
-    queries: Vec<f32>,
-    gradients: Vec<f32>,
-    scores: Vec<f32>,
-    changes: Vec<f32>,
-    result: Vec<f32>,
-    by_keys: Vec<f32>,
-    by_values: Vec<f32>,
-}
-
-/// `length` numbers of `buffer`, whatever they are.
-fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
-}
-
-/// One head of one text in `[rows, width]`.
-#[derive(Clone, Copy)]
-struct Head {
-    start: usize,
-    length: usize,
-    width: usize,
-    offset: usize,
-    size: usize,
-    /// `size`, rounded up to whole vectors.
-    padded: usize,
-}
-
-impl Head {
-    fn new(shape: &Shape, rows: &Range<usize>, head: usize) -> Head {
-        Head {
-            start: rows.start,
-            length: rows.len(),
-            width: shape.width(),
-            offset: head * shape.size,
-            size: shape.size,
-            padded: shape.size.next_multiple_of(LANES),
-        }
-    }
-
-    #[inline(always)]
-    fn at(&self, row: usize) -> usize {
-        (self.start + row) * self.width + self.offset
-    }
-
-    /// Read in place.
-    #[inline(always)]
-    fn scattered<'a>(&self, from: &'a [f32], first: usize) -> Scattered<'a> {
-        Scattered {
-            values: &from[self.at(first)..],
-            by_row: self.width,
-            by_column: 1,
-        }
-    }
-
-    /// Copied to `[length, padded]`, with zeros beyond `size`.
-    #[inline(always)]
-    fn packed<'a>(&self, from: &[f32], to: &'a mut Vec<f32>) -> Rows<'a> {
-        let to = room(to, self.length * self.padded);
-        for (row, to) in to.chunks_exact_mut(self.padded).enumerate() {
-            let at = self.at(row);
-            to[..self.size].copy_from_slice(&from[at..at + self.size]);
-            to[self.size..].fill(0.0);
-        }
-        Rows {
-            values: to,
-            width: self.padded,
-        }
-    }
-
-    /// Copied to `[size, long]`, with zeros beyond `length`.
-    #[inline(always)]
-    fn across<'a>(&self, from: &[f32], long: usize, to: &'a mut Vec<f32>) -> Rows<'a> {
-        let to = room(to, self.size * long);
-        // Sixteen rows at a time, so that whole vectors are written.
-        for first in (0..self.length).step_by(LANES) {
-            let count = LANES.min(self.length - first);
-            let rows: [&[f32]; LANES] = std::array::from_fn(|i| {
-                let at = self.at(first + i.min(count - 1));
-                &from[at..at + self.size]
-            });
-            for of in 0..self.size {
-                let column: [f32; LANES] =
-                    std::array::from_fn(|i| if i < count { rows[i][of] } else { 0.0 });
-                to[of * long + first..][..LANES].copy_from_slice(&column);
-            }
-        }
-        Rows {
-            values: to,
-            width: long,
-        }
-    }
-
-    /// Writes `[rows, padded]` back to rows from `first` on, each times its factor.
-    ///
-    /// # Safety
-    /// No other thread may use this head of this text in `to`.
-    #[inline(always)]
-    unsafe fn unpack(&self, from: &[f32], first: usize, to: Shared, factor: impl Fn(usize) -> f32) {
-        for (row, from) in from.chunks_exact(self.padded).enumerate() {
-            // SAFETY: the caller's promise.
-            let to = unsafe { to.part(self.at(first + row), self.size) };
-            let factor = factor(row);
-            for (y, x) in to.iter_mut().zip(from) {
-                *y = x * factor;
-            }
-        }
-    }
-}
-
 /// What attention gives.
 pub(crate) struct Attended {
     /// `[rows, heads * size]`; 0 in rows that belong to no text.
@@ -220,15 +121,26 @@ pub(crate) struct Attended {
     pub(crate) log_sums: Vec<f32>,
 }
 
-/// dropout(softmax(q kᵀ / √size)) v for each text and head; all three inputs are `[rows, heads * size]`.
+/// dropout(softmax(q kᵀ / √size + bias)) v for each text and head; all three inputs are `[rows, heads * size]`.
 ///
 /// The mask's row of a query is its row times heads plus the head, the column is the key's place in its text.
-pub(crate) fn forward(inputs: [&[f32]; 3], shape: Shape, dropout: Dropout) -> Attended {
-    forward_in_tiles(has_wide_vectors(), inputs, shape, dropout)
+pub(crate) fn forward(
+    inputs: [&[f32]; 3],
+    bias: Option<Bias>,
+    shape: Shape,
+    dropout: Dropout,
+) -> Attended {
+    forward_in_tiles(has_wide_vectors(), inputs, bias, shape, dropout)
 }
 
 /// Either size of tiles gives the same bits.
-fn forward_in_tiles(wide: bool, inputs: [&[f32]; 3], shape: Shape, dropout: Dropout) -> Attended {
+fn forward_in_tiles(
+    wide: bool,
+    inputs: [&[f32]; 3],
+    bias: Option<Bias>,
+    shape: Shape,
+    dropout: Dropout,
+) -> Attended {
     let mut output = shape.result();
     let mut log_sums = vec![0.0; shape.rows * shape.heads];
     {
@@ -241,9 +153,9 @@ fn forward_in_tiles(wide: bool, inputs: [&[f32]; 3], shape: Shape, dropout: Drop
                     || {
                         let at = (shape, head, Head::new(&shape, &rows, head));
                         if wide {
-                            forward_head::<true>(inputs, at, dropout, scratch, results);
+                            forward_head::<true>(inputs, bias, at, dropout, scratch, results);
                         } else {
-                            forward_head::<false>(inputs, at, dropout, scratch, results);
+                            forward_head::<false>(inputs, bias, at, dropout, scratch, results);
                         }
                     },
                 );
@@ -255,6 +167,7 @@ fn forward_in_tiles(wide: bool, inputs: [&[f32]; 3], shape: Shape, dropout: Drop
 #[inline(always)]
 fn forward_head<const WIDE: bool>(
     [q, k, v]: [&[f32]; 3],
+    bias: Option<Bias>,
     (shape, head, place): (Shape, usize, Head),
     dropout: Dropout,
     scratch: &mut Scratch,
@@ -269,20 +182,26 @@ fn forward_head<const WIDE: bool>(
     let long = length.next_multiple_of(LANES);
     let keys = place.across(k, long, &mut scratch.keys_across);
     let values = place.packed(v, &mut scratch.values);
-    let scale = shape.scale();
     for first in (0..length).step_by(BLOCK) {
         let block = BLOCK.min(length - first);
-        let scores = room(&mut scratch.scores, block * long);
+        let near = shape.seen_by(first, block, length);
+        let across = near.len().next_multiple_of(LANES);
+        let scores = room(&mut scratch.scores, block * across);
         multiply::<WIDE, false>(
             place.scattered(q, first),
-            keys,
+            keys.columns_from(near.start),
             scores,
-            long,
-            [block, size, long],
+            across,
+            [block, size, across],
         );
         let mut inverses = [0.0; BLOCK];
-        for (row, scores) in scores.chunks_exact_mut(long).enumerate() {
-            let scores = &mut scores[..length];
+        for (row, scores) in scores.chunks_exact_mut(across).enumerate() {
+            let seen = shape.seen(first + row, length);
+            let (before, after) = (seen.start - near.start, seen.end - near.start);
+            scores[..before].fill(0.0);
+            scores[after..].fill(0.0);
+            let scores = &mut scores[before..after];
+            let scale = biased(scores, shape.scale(), bias, head, first + row, &seen);
             let top = largest(scores) * scale;
             for score in scores.iter_mut() {
                 *score = exp(score.mul_add(scale, -top));
@@ -295,33 +214,66 @@ fn forward_head<const WIDE: bool>(
             if !dropout.is_none() {
                 let mask = dropout.row(of);
                 for (column, score) in scores.iter_mut().enumerate() {
-                    *score *= mask.factor(column);
+                    *score *= mask.factor(seen.start + column);
                 }
             }
         }
         let chances = Scattered {
             values: scores,
-            by_row: long,
+            by_row: across,
             by_column: 1,
         };
         let result = room(&mut scratch.result, block * padded);
-        multiply::<WIDE, false>(chances, values, result, padded, [block, length, padded]);
+        multiply::<WIDE, false>(
+            chances,
+            values.from(near.start),
+            result,
+            padded,
+            [block, near.len(), padded],
+        );
         // SAFETY: this text and head belong to this thread.
         unsafe { place.unpack(result, first, output, |row| inverses[row]) };
     }
 }
 
-/// The gradients by queries, keys and values, from that by the output; all are `[rows, heads * size]`.
+/// Scales the scores of a query and adds the bias, where there is one. Gives what is left to scale them by.
+#[inline(always)]
+fn biased(
+    scores: &mut [f32],
+    scale: f32,
+    bias: Option<Bias>,
+    head: usize,
+    query: usize,
+    seen: &Range<usize>,
+) -> f32 {
+    let Some(bias) = bias else { return scale };
+    for (score, more) in scores.iter_mut().zip(bias.of(head, query, seen)) {
+        *score = score.mul_add(scale, *more);
+    }
+    1.0
+}
+
+/// The gradients by what attention was given, from that by its output.
+pub(crate) struct Back {
+    /// By queries, keys and values, all `[rows, heads * size]`.
+    pub(crate) by_inputs: [Vec<f32>; 3],
+    /// By the bias, `[heads, 2 * length - 1]`; empty without one.
+    pub(crate) by_bias: Vec<f32>,
+}
+
+/// The way back through [`forward`]; `attended` are its output and its logarithms.
 pub(crate) fn back(
     inputs: [&[f32]; 3],
+    bias: Option<Bias>,
     attended: (&[f32], &[f32]),
     gradient: &[f32],
     shape: Shape,
     dropout: Dropout,
-) -> [Vec<f32>; 3] {
+) -> Back {
     back_in_tiles(
         has_wide_vectors(),
         inputs,
+        bias,
         attended,
         gradient,
         shape,
@@ -333,41 +285,61 @@ pub(crate) fn back(
 fn back_in_tiles(
     wide: bool,
     inputs: [&[f32]; 3],
+    bias: Option<Bias>,
     attended: (&[f32], &[f32]),
     gradient: &[f32],
     shape: Shape,
     dropout: Dropout,
-) -> [Vec<f32>; 3] {
-    let mut results = [(); 3].map(|()| shape.result());
+) -> Back {
+    let mut by_inputs = [(); 3].map(|()| shape.result());
+    let distances = bias.map_or(0, |bias| bias.distances());
+    // Each text adds up its own, so that the order of the sums does not depend on the threads.
+    let mut by_distance = vec![0.0; shape.texts.len() * shape.heads * distances];
     {
-        let results = results.each_mut().map(|result| Shared::new(result));
-        shape
-            .parts()
-            .for_each_init(Scratch::default, |scratch, (rows, head)| {
+        let results = by_inputs.each_mut().map(|result| Shared::new(result));
+        let by_distance = Shared::new(&mut by_distance);
+        shape.parts().enumerate().for_each_init(
+            Scratch::default,
+            |scratch, (part, (rows, head))| {
+                // SAFETY: no other part has this number.
+                let by_distance = unsafe { by_distance.part(part * distances, distances) };
                 vectorized(
                     #[inline(always)]
                     || {
                         let place = Head::new(&shape, &rows, head);
                         let at = (shape, head, place);
+                        let by = (bias, by_distance);
                         if wide {
                             back_head::<true>(
-                                inputs, attended, gradient, at, dropout, scratch, results,
+                                inputs, by, attended, gradient, at, dropout, scratch, results,
                             );
                         } else {
                             back_head::<false>(
-                                inputs, attended, gradient, at, dropout, scratch, results,
+                                inputs, by, attended, gradient, at, dropout, scratch, results,
                             );
                         }
                     },
                 );
-            });
+            },
+        );
     }
-    results
+    let mut by_bias = vec![0.0; shape.heads * distances];
+    for text in by_distance.chunks_exact(by_bias.len().max(1)) {
+        for (sum, x) in by_bias.iter_mut().zip(text) {
+            *sum += x;
+        }
+    }
+    Back { by_inputs, by_bias }
 }
 
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one head's share of everything that a pass over all heads is given"
+)]
 fn back_head<const WIDE: bool>(
     [q, k, v]: [&[f32]; 3],
+    (bias, by_distance): (Option<Bias>, &mut [f32]),
     (output, log_sums): (&[f32], &[f32]),
     gradient: &[f32],
     (shape, head, place): (Shape, usize, Head),
@@ -394,76 +366,97 @@ fn back_head<const WIDE: bool>(
     let scale = shape.scale();
     for first in (0..length).step_by(BLOCK) {
         let block = BLOCK.min(length - first);
+        let near = shape.seen_by(first, block, length);
+        let across = near.len().next_multiple_of(LANES);
         // Scores become what the values were weighted with; `changes`, the gradients by the scores.
-        let scores = room(&mut scratch.scores, block * long);
+        let scores = room(&mut scratch.scores, block * across);
         multiply::<WIDE, false>(
             place.scattered(q, first),
-            keys_across,
+            keys_across.columns_from(near.start),
             scores,
-            long,
-            [block, size, long],
+            across,
+            [block, size, across],
         );
-        let changes = room(&mut scratch.changes, block * long);
+        let changes = room(&mut scratch.changes, block * across);
         multiply::<WIDE, false>(
             place.scattered(gradient, first),
-            values_across,
+            values_across.columns_from(near.start),
             changes,
-            long,
-            [block, size, long],
+            across,
+            [block, size, across],
         );
         let pairs = scores
-            .chunks_exact_mut(long)
-            .zip(changes.chunks_exact_mut(long));
+            .chunks_exact_mut(across)
+            .zip(changes.chunks_exact_mut(across));
         for (row, (scores, changes)) in pairs.enumerate() {
+            let seen = shape.seen(first + row, length);
+            let (before, after) = (seen.start - near.start, seen.end - near.start);
+            for values in [&mut *scores, &mut *changes] {
+                values[..before].fill(0.0);
+                values[after..].fill(0.0);
+            }
+            let (scores, changes) = (&mut scores[before..after], &mut changes[before..after]);
             let at = place.at(first + row);
             let flow = dot(&gradient[at..at + size], &output[at..at + size]);
             let of = (place.start + first + row) * shape.heads + head;
             let log_sum = log_sums[of];
             let mask = dropout.row(of);
-            let pairs = scores[..length].iter_mut().zip(&mut changes[..length]);
+            let left = biased(scores, scale, bias, head, first + row, &seen);
+            let pairs = scores.iter_mut().zip(&mut *changes);
             if dropout.is_none() {
                 for (score, change) in pairs {
-                    let chance = exp(score.mul_add(scale, -log_sum));
-                    *change = (*change - flow) * chance * scale;
+                    let chance = exp(score.mul_add(left, -log_sum));
+                    *change = (*change - flow) * chance * left;
                     *score = chance;
                 }
             } else {
                 for (column, (score, change)) in pairs.enumerate() {
-                    let chance = exp(score.mul_add(scale, -log_sum));
-                    let factor = mask.factor(column);
-                    *change = change.mul_add(factor, -flow) * chance * scale;
+                    let chance = exp(score.mul_add(left, -log_sum));
+                    let factor = mask.factor(seen.start + column);
+                    *change = change.mul_add(factor, -flow) * chance * left;
                     *score = chance * factor;
                 }
             }
+            if let Some(bias) = bias {
+                let sums = &mut by_distance[bias.at(first + row, seen.start)..];
+                for (sum, change) in sums.iter_mut().zip(changes) {
+                    *sum += *change;
+                    *change *= scale;
+                }
+            }
         }
-        let across = |values| Scattered {
+        let across_rows = |values| Scattered {
             values,
             by_row: 1,
-            by_column: long,
+            by_column: across,
         };
-        let gradient_rows = gradients.from(first);
-        let query_rows = queries.from(first);
         multiply::<WIDE, true>(
-            across(scores),
-            gradient_rows,
-            by_values,
+            across_rows(scores),
+            gradients.from(first),
+            &mut by_values[near.start * padded..],
             padded,
-            [length, block, padded],
+            [near.len(), block, padded],
         );
         multiply::<WIDE, true>(
-            across(changes),
-            query_rows,
-            by_keys,
+            across_rows(changes),
+            queries.from(first),
+            &mut by_keys[near.start * padded..],
             padded,
-            [length, block, padded],
+            [near.len(), block, padded],
         );
         let changes = Scattered {
             values: changes,
-            by_row: long,
+            by_row: across,
             by_column: 1,
         };
         let result = room(&mut scratch.result, block * padded);
-        multiply::<WIDE, false>(changes, keys, result, padded, [block, length, padded]);
+        multiply::<WIDE, false>(
+            changes,
+            keys.from(near.start),
+            result,
+            padded,
+            [block, near.len(), padded],
+        );
         // SAFETY: this text and head belong to this thread.
         unsafe { place.unpack(result, first, by_q, |_| 1.0) };
     }
@@ -475,42 +468,4 @@ fn back_head<const WIDE: bool>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(length: usize, salt: usize) -> Vec<f32> {
-        (0..length)
-            .map(|i| ((i * 31 + salt * 17) % 97) as f32 / 24.0 - 2.0)
-            .collect()
-    }
-
-    #[test]
-    fn wide_and_narrow_tiles_give_the_same_bits() {
-        let dropouts = [Dropout::NONE, Dropout::new(0.2, 1, 2, 3)];
-        let lengths = [1, 2, 7, 16, 33, 64, 65, 130];
-        for ((length, size), dropout) in lengths
-            .into_iter()
-            .zip([1, 4, 5, 16, 32, 40, 64, 33])
-            .flat_map(|shape| dropouts.map(|dropout| (shape, dropout)))
-        {
-            // A text before and padding after, so that nothing begins or ends with memory.
-            let texts = [0..3, 3..3 + length];
-            let shape = Shape {
-                texts: &texts,
-                rows: length + 5,
-                heads: 2,
-                size,
-            };
-            let all = shape.rows * shape.width();
-            let [q, k, v, gradient] = [1, 2, 3, 4].map(|salt| numbers(all, salt));
-            let inputs = [&q[..], &k, &v];
-            let [wide, narrow] = [true, false].map(|wide| {
-                let done = forward_in_tiles(wide, inputs, shape, dropout);
-                let attended = (&done.output[..], &done.log_sums[..]);
-                let back = back_in_tiles(wide, inputs, attended, &gradient, shape, dropout);
-                (done.output, done.log_sums, back)
-            });
-            assert!(wide == narrow, "{length} × {size}, {dropout:?}");
-        }
-    }
-}
+mod tests;

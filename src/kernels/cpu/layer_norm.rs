@@ -30,8 +30,22 @@ pub(crate) struct Normalized {
 /// LayerNorm(dropout(`input`) + `residual`), over rows of `norm.gamma.len()`. The memory of `input` is used for the
 /// normalised rows.
 pub(crate) fn add_norm(
-    mut input: Vec<f32>,
+    input: Vec<f32>,
     residual: &[f32],
+    norm: Norm,
+    dropout: Dropout,
+) -> Normalized {
+    normalized(input, Some(residual), norm, dropout)
+}
+
+/// LayerNorm(`input`), as [`add_norm`].
+pub(crate) fn norm(input: Vec<f32>, norm: Norm) -> Normalized {
+    normalized(input, None, norm, Dropout::NONE)
+}
+
+fn normalized(
+    mut input: Vec<f32>,
+    residual: Option<&[f32]>,
     norm: Norm,
     dropout: Dropout,
 ) -> Normalized {
@@ -39,7 +53,7 @@ pub(crate) fn add_norm(
     let rows = input.len() / columns.max(1);
     assert_eq!(input.len(), rows * columns, "whole rows");
     assert_eq!(
-        (residual.len(), norm.beta.len()),
+        (residual.map_or(input.len(), <[f32]>::len), norm.beta.len()),
         (input.len(), columns),
         "equal sizes"
     );
@@ -49,23 +63,25 @@ pub(crate) fn add_norm(
     let block = (ROWS * columns).max(1);
     (
         input.par_chunks_mut(block),
-        residual.par_chunks(block),
         output.par_chunks_mut(block),
         inverse_deviation.par_chunks_mut(ROWS),
     )
         .into_par_iter()
         .enumerate()
-        .for_each(|(number, (input, residual, output, inverse))| {
+        .for_each(|(number, (input, output, inverse))| {
             vectorized(
                 #[inline(always)]
                 || {
                     let rows = input
                         .chunks_exact_mut(columns)
-                        .zip(residual.chunks_exact(columns))
                         .zip(output.chunks_exact_mut(columns))
                         .zip(inverse);
-                    for (row, (((input, residual), output), inverse)) in rows.enumerate() {
-                        add_dropped(input, residual, number * ROWS + row, dropout);
+                    for (row, ((input, output), inverse)) in rows.enumerate() {
+                        let row = number * ROWS + row;
+                        if let Some(residual) = residual {
+                            let residual = &residual[row * columns..][..columns];
+                            add_dropped(input, residual, row, dropout);
+                        }
                         *inverse = normalize(input, output, norm);
                     }
                 },

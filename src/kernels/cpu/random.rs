@@ -13,6 +13,8 @@ pub struct Dropout {
     /// An element is dropped when its 32 random bits are below this.
     threshold: u32,
     key: [u32; 2],
+    /// The number, in the whole batch, of the first row that is seen.
+    first: u32,
 }
 
 impl Dropout {
@@ -20,6 +22,7 @@ impl Dropout {
     pub const NONE: Dropout = Dropout {
         threshold: 0,
         key: [0; 2],
+        first: 0,
     };
 
     /// Drops with `probability` (at least 0, below 1; to the nearest 2⁻³²). `site` numbers the place in the network.
@@ -35,6 +38,23 @@ impl Dropout {
         Dropout {
             threshold: (probability * 4_294_967_296.0).round() as u32,
             key: [word(0), word(4)],
+            first: 0,
+        }
+    }
+
+    /// The same for a part of a batch, before which come `first` rows of the whole: each row drops what it drops there.
+    pub fn after(self, first: usize) -> Dropout {
+        Dropout {
+            first: first as u32,
+            ..self
+        }
+    }
+
+    /// The same where each row is cut into `pieces` rows.
+    pub(crate) fn in_pieces(self, pieces: usize) -> Dropout {
+        Dropout {
+            first: self.first.wrapping_mul(pieces as u32),
+            ..self
         }
     }
 
@@ -57,7 +77,7 @@ impl Dropout {
     /// The mask of one row.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> RowMask {
-        let row = row as u32;
+        let row = (row as u32).wrapping_add(self.first);
         RowMask {
             words: [
                 scramble(row.wrapping_mul(GOLDEN) ^ self.key[0]),
@@ -196,6 +216,18 @@ mod tests {
         for other in [of(2, 2, 3), of(1, 3, 3), of(1, 2, 4)] {
             let both = share(mask.iter().zip(&other).map(|(a, b)| *a && *b), mask.len());
             assert!((both - 0.01).abs() < 0.001, "{both}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_part_drops_what_it_drops_in_the_whole() {
+        let whole = Dropout::new(0.3, 1, 2, 3);
+        let factors =
+            |dropout: Dropout, row| (0..9).map(move |column| dropout.row(row).factor(column));
+        for row in 0..5 {
+            assert!(factors(whole.after(7), row).eq(factors(whole, 7 + row)));
+            let pieces = whole.after(7).in_pieces(4);
+            assert!(factors(pieces, row).eq(factors(whole, 28 + row)));
         }
     }
 

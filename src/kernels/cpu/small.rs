@@ -28,6 +28,14 @@ impl<'a> Rows<'a> {
             width: self.width,
         }
     }
+
+    /// The columns from `first` on.
+    pub(crate) fn columns_from(self, first: usize) -> Rows<'a> {
+        Rows {
+            values: &self.values[first..],
+            width: self.width,
+        }
+    }
 }
 
 /// `a · b` → `result`, whose rows begin every `width` numbers; added to what it holds when `ADD`.

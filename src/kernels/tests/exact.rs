@@ -178,6 +178,113 @@ fn attention_gives_what_its_definition_says() {
     }
 }
 
+/// Queries, keys, values and further inputs of a case, their gradients, and the output, in 64 bits.
+struct Wide {
+    inputs: Vec<Vec<f64>>,
+    gradients: Vec<Vec<f64>>,
+    output: Vec<f64>,
+}
+
+#[test]
+fn attention_by_distance_gives_what_its_definition_says() {
+    let mut random = Random(65);
+    let (heads, size) = (3, 16);
+    let width = heads * size;
+    let spans = Spans::packed([7, 1, 20, 70]);
+    let distances = Distance::count(70);
+    for (by, drop) in [
+        By::Window(0),
+        By::Window(9),
+        By::Bias,
+        By::Keys,
+        By::Queries,
+        By::KeysAndQueries,
+    ]
+    .into_iter()
+    .flat_map(|by| [Dropout::NONE, Dropout::new(0.3, 1, 2, 3)].map(|drop| (by, drop)))
+    {
+        let case = distance_case(&mut random, &spans, heads, size, by, drop);
+        let inputs: Vec<Vec<f64>> = case.inputs.iter().map(wide).collect();
+        let mut of = Wide {
+            gradients: inputs.iter().map(|input| vec![0.0; input.len()]).collect(),
+            output: vec![0.0; inputs[0].len()],
+            inputs,
+        };
+        let flow = wide(&case.flow);
+        let (keys, queries) = match by {
+            By::Keys => (Some(3), None),
+            By::Queries => (None, Some(3)),
+            By::KeysAndQueries => (Some(3), Some(4)),
+            By::Window(_) | By::Bias => (None, None),
+        };
+        // A score is the sum of products of a row of one input with a row of another.
+        let terms = |i: usize, j: usize, distance: usize| {
+            let content = [((0, i), (1, j))];
+            let keys = keys.map(|keys| ((0, i), (keys, distance)));
+            let queries = queries.map(|queries| ((1, j), (queries, distance)));
+            content.into_iter().chain(keys).chain(queries)
+        };
+        let scale = 1.0 / ((size * terms(0, 0, 0).count()) as f64).sqrt();
+        for text in spans.texts() {
+            for (head, i) in (0..heads).flat_map(|head| text.clone().map(move |i| (head, i))) {
+                let cells = |row: usize| row * width + head * size..row * width + (head + 1) * size;
+                let dot = |a: &[f64], i: usize, b: &[f64], j: usize| -> f64 {
+                    let pairs = a[cells(i)].iter().zip(&b[cells(j)]);
+                    pairs.map(|(x, y)| x * y).sum()
+                };
+                let seen: Vec<usize> = match by {
+                    By::Window(window) => {
+                        let near = text.clone().filter(|j| i.abs_diff(*j) <= window);
+                        near.collect()
+                    }
+                    _ => text.clone().collect(),
+                };
+                let at = |j: usize| j + 69 - i;
+                let score = |j: usize| -> f64 {
+                    let products = terms(i, j, at(j)).map(|((a, row), (b, other))| {
+                        dot(&of.inputs[a], row, &of.inputs[b], other)
+                    });
+                    let bias = match by {
+                        By::Bias => of.inputs[3][head * distances + at(j)],
+                        _ => 0.0,
+                    };
+                    products.sum::<f64>() * scale + bias
+                };
+                let scores: Vec<f64> = seen.iter().map(|j| score(*j)).collect();
+                let top = scores.iter().copied().fold(f64::MIN, f64::max);
+                let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+                let mask = drop.row(i * heads + head);
+                let factor = |j: usize| f64::from(mask.factor(j - text.start));
+                let chances = scores.iter().map(|score| (score - top).exp() / total);
+                let chances: Vec<f64> = chances.collect();
+                let by_chance = |j: usize| dot(&flow, i, &of.inputs[2], j) * factor(j);
+                let average = seen.iter().zip(&chances);
+                let average: f64 = average.map(|(j, chance)| chance * by_chance(*j)).sum();
+                let changes = seen.iter().zip(&chances);
+                let changes = changes.map(|(j, chance)| chance * (by_chance(*j) - average));
+                let changes: Vec<f64> = changes.collect();
+                for ((j, chance), change) in seen.into_iter().zip(chances).zip(changes) {
+                    let weight = chance * factor(j);
+                    for (to, from) in cells(i).zip(cells(j)) {
+                        of.output[to] += weight * of.inputs[2][from];
+                        of.gradients[2][from] += weight * flow[to];
+                    }
+                    if let By::Bias = by {
+                        of.gradients[3][head * distances + at(j)] += change;
+                    }
+                    for ((a, row), (b, other)) in terms(i, j, at(j)) {
+                        for (x, y) in cells(row).zip(cells(other)) {
+                            of.gradients[a][x] += change * scale * of.inputs[b][y];
+                            of.gradients[b][y] += change * scale * of.inputs[a][x];
+                        }
+                    }
+                }
+            }
+        }
+        check(&case, &of.output, &of.gradients);
+    }
+}
+
 #[test]
 fn dropout_multiplies_by_its_factors() {
     let mut random = Random(64);

@@ -162,7 +162,8 @@ fn an_operation_after_another_passes_its_gradient_on() {
             } else {
                 let mixed = super::super::linear::composed(hidden.clone(), weight, bias);
                 let [q, k, v] = [mixed.clone(), mixed.clone(), mixed];
-                let mixed = super::super::attention::composed(q, k, v, &spans, 4, drop);
+                let mixed =
+                    super::super::attention::composed(q, k, v, &Distance::Ignored, &spans, 4, drop);
                 let mixed = super::super::gelu::composed(mixed);
                 super::super::layer_norm::composed(mixed, hidden, norm, drop)
             }

@@ -19,6 +19,9 @@ fn every_operation_gives_on_ndarray_what_it_gives_on_flex() {
         let mut cases = one_of_each(&mut random, drop);
         let padded = Spans::padded([3, 1, 17], 20);
         cases.push(attention_case(&mut random, &padded, 3, 11, drop));
+        for by in [By::Window(3), By::Bias, By::KeysAndQueries] {
+            cases.push(distance_case(&mut random, &padded, 3, 11, by, drop));
+        }
         for case in cases {
             let found = case.back(&case.fused, &ndarray());
             case.compare(&found, &case.back(&case.fused, &Device::flex()));

@@ -118,6 +118,138 @@ fn attention_of_padded_texts_equals_its_composition() {
     }
 }
 
+fn attend_by(random: &mut Random, spans: &Spans, by: By) {
+    let heads = random.one_of(&[1, 2, 3, 12]);
+    let size = random.one_of(&SIZES);
+    for drop in dropouts(random.bits()) {
+        distance_case(random, spans, heads, size, by, drop).agrees();
+    }
+}
+
+/// Texts of several lengths, one after the other or padded.
+fn some_spans(random: &mut Random) -> Spans {
+    let texts = 1 + random.below(5);
+    let lengths: Vec<usize> = (0..texts).map(|_| random.one_of(&LENGTHS)).collect();
+    match random.below(2) {
+        0 => Spans::packed(lengths),
+        _ => {
+            let to = lengths.iter().max().unwrap() + random.one_of(&[0, 1, 15]);
+            Spans::padded(lengths, to)
+        }
+    }
+}
+
+#[test]
+fn attention_in_a_window_equals_its_composition() {
+    let mut random = Random(72);
+    for window in [1, 2, 15, 16, 17, 63, 64, 100, 199, 1000, usize::MAX - 1] {
+        for length in LENGTHS {
+            attend_by(&mut random, &Spans::packed([length]), By::Window(window));
+        }
+        for _ in 0..3 {
+            let spans = some_spans(&mut random);
+            attend_by(&mut random, &spans, By::Window(window));
+        }
+    }
+}
+
+#[test]
+fn attention_in_a_window_of_one_key_gives_its_value_and_no_gradient_by_its_score() {
+    let mut random = Random(78);
+    for size in SIZES {
+        let spans = some_spans(&mut random);
+        let case = distance_case(&mut random, &spans, 2, size, By::Window(0), Dropout::NONE);
+        case.agrees();
+        let done = case.back(&case.fused, &Device::flex());
+        let rows: Vec<usize> = spans.texts().iter().cloned().flatten().collect();
+        for at in rows
+            .into_iter()
+            .flat_map(|row| row * 2 * size..(row + 1) * 2 * size)
+        {
+            assert!((done.output[at] - case.inputs[2].values[at]).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn attention_in_a_window_that_holds_every_key_gives_the_same_bits_as_without() {
+    let mut random = Random(73);
+    let spans = Spans::packed([130, 7, 64]);
+    let drop = Dropout::new(0.1, 1, 2, 3);
+    let case = distance_case(&mut random, &spans, 3, 20, By::Window(129), drop);
+    let mut plain = attention_case(&mut random, &spans, 3, 20, drop);
+    (plain.inputs, plain.flow) = (case.inputs.clone(), case.flow.clone());
+    let flex = Device::flex();
+    assert_eq!(
+        case.back(&case.fused, &flex),
+        plain.back(&plain.fused, &flex)
+    );
+}
+
+#[test]
+fn attention_with_a_bias_by_distance_equals_its_composition() {
+    let mut random = Random(74);
+    for length in LENGTHS {
+        attend_by(&mut random, &Spans::packed([length]), By::Bias);
+    }
+    for _ in 0..20 {
+        let spans = some_spans(&mut random);
+        attend_by(&mut random, &spans, By::Bias);
+    }
+}
+
+#[test]
+fn attention_with_vectors_by_distance_is_near_to_itself_plain_and_recorded_for_any_shape() {
+    let mut random = Random(75);
+    for by in [By::Keys, By::Queries, By::KeysAndQueries] {
+        for length in LENGTHS {
+            let spans = Spans::packed([length]);
+            let others = [some_spans(&mut random), some_spans(&mut random)];
+            for spans in [spans].into_iter().chain(others) {
+                let size = random.one_of(&SIZES);
+                let drop = Dropout::new(0.1, random.bits(), 3, 4);
+                let case = distance_case(&mut random, &spans, 3, size, by, drop);
+                let found = case.back(&case.fused, &Device::flex());
+                let plain = case.forward(&case.fused, &Device::flex());
+                close(&case.name, &found.output, &plain);
+                for gradient in found.gradients.into_iter().flatten() {
+                    assert!(gradient.iter().all(|x| x.is_finite()), "{}", case.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rotation_equals_its_composition_and_keeps_lengths() {
+    let mut random = Random(76);
+    for half in [1, 4, 5, 8, 16, 32] {
+        let (spans, heads) = (some_spans(&mut random), random.one_of(&[1, 3]));
+        let case = rotary_case(&mut random, &spans, heads, half);
+        case.agrees();
+        let output = case.forward(&case.fused, &Device::flex());
+        let lengths = |values: &[f32]| -> Vec<f32> {
+            let heads = values.chunks(2 * half);
+            heads.map(|head| head.iter().map(|x| x * x).sum()).collect()
+        };
+        close(
+            &case.name,
+            &lengths(&output),
+            &lengths(&case.inputs[0].values),
+        );
+    }
+}
+
+#[test]
+fn layer_norm_equals_its_composition() {
+    let mut random = Random(77);
+    for rows in ROWS {
+        for columns in WIDTHS {
+            layer_norm_alone_case(&mut random, rows, columns).agrees();
+        }
+    }
+}
+
 #[test]
 fn attention_of_first_rows_equals_the_first_rows_of_attention() {
     let mut random = Random(71);
@@ -250,6 +382,32 @@ fn no_rows_give_no_rows() {
         layer_norm_case(&mut random, 0, 5, Dropout::new(0.5, 1, 2, 3)),
         attention_case(&mut random, &Spans::packed([]), 1, 5, Dropout::NONE),
         attention_case(&mut random, &Spans::packed([0]), 1, 5, Dropout::NONE),
+        layer_norm_alone_case(&mut random, 0, 5),
+        rotary_case(&mut random, &Spans::packed([]), 1, 2),
+        distance_case(
+            &mut random,
+            &Spans::packed([0]),
+            1,
+            5,
+            By::Window(2),
+            Dropout::NONE,
+        ),
+        distance_case(
+            &mut random,
+            &Spans::packed([0]),
+            1,
+            5,
+            By::Bias,
+            Dropout::NONE,
+        ),
+        distance_case(
+            &mut random,
+            &Spans::packed([]),
+            1,
+            5,
+            By::Bias,
+            Dropout::NONE,
+        ),
     ];
     for case in cases {
         assert!(case.forward(&case.fused, &Device::flex()).is_empty());

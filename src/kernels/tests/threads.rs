@@ -64,6 +64,9 @@ fn the_number_of_threads_does_not_change_attention() {
         same(&attention_case(&mut random, &packed, 12, 32, drop));
         let padded = Spans::padded(lengths.clone(), 130);
         same(&attention_case(&mut random, &padded, 3, 20, drop));
+        for by in [By::Window(20), By::Bias, By::KeysAndQueries] {
+            same(&distance_case(&mut random, &packed, 3, 20, by, drop));
+        }
     }
 }
 

@@ -6,8 +6,15 @@ use burn::module::Param;
 
 use super::*;
 use crate::learn::batch::tests::Listed;
+use crate::learn::{BatchSettings, CrossEntropy, OptimizerSettings, ScheduleSettings};
 use crate::metrics;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
+
+const LABEL: Objective = Objective::Label(CrossEntropy {
+    class_weights: None,
+    label_smoothing: 0.0,
+    focal: None,
+});
 
 const VOCABULARY: Vocabulary = Vocabulary {
     size: 32,
@@ -53,7 +60,10 @@ fn recipe() -> Recipe {
             ..OptimizerSettings::default()
         },
         schedule: ScheduleSettings::default(),
+        evaluate_every: EvaluateEvery::default(),
         early_stopping: None,
+        keep: Keep::default(),
+        ema: None,
         seed: 13,
     }
 }
@@ -93,7 +103,7 @@ fn material<'a>(
     Material {
         train,
         validation: validation.map(|rows| rows as &dyn Rows),
-        objective: &Objective::Label,
+        objective: &LABEL,
         judge,
         metric: Metric::Accuracy,
         label_names,
@@ -363,6 +373,7 @@ fn told(pace: Pace, dropout: f64, recipe: &Recipe) -> (Vec<StepRecord>, Result<(
 const AT_ONCE: Pace = Pace {
     layout: Layout::Packed,
     together: 1,
+    fits: None,
 };
 
 #[test]
@@ -462,3 +473,6 @@ fn rows_that_cannot_be_learned_from_are_errors() {
         Err(LearnError::NoRows { split }) if split == "validation"
     ));
 }
+
+mod parts;
+mod recipe;

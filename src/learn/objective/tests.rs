@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::device;
 use crate::learn::{
-    BatchSettings, Gradients, Judgement, Laid, Layout, Length, Material, OptimizerSettings, Recipe,
-    ScheduleSettings, fit, predict,
+    BatchSettings, EvaluateEvery, Focal, Gradients, Judgement, Keep, Laid, Layout, Length,
+    Material, OptimizerSettings, Recipe, ScheduleSettings, fit, predict,
 };
 use crate::metrics::Metric;
 use crate::model::{HeadKind, HeadSettings, Mode, ScratchSettings, Vocabulary};
 
 /// A row with every kind of mark.
 #[derive(Debug, Clone, Default)]
-struct Row {
+pub(in crate::learn) struct Row {
     ids: Vec<u32>,
     label: Option<u32>,
     labels: Option<Vec<u32>>,
@@ -27,7 +27,7 @@ struct Row {
     answer: Option<(u32, u32)>,
 }
 
-struct Marked(Vec<Row>);
+pub(in crate::learn) struct Marked(Vec<Row>);
 
 impl Rows for Marked {
     fn rows(&self) -> usize {
@@ -75,7 +75,7 @@ impl Rows for Marked {
 /// The first token, as [CLS] is, and then low ids (from 3 on) and high ones (from 18 on). A high word has the tag 1, after
 /// another high one 2, and a low one 0; every third token goes on a word. The answer is the one token 2; the targets are the
 /// shares of low and of high tokens.
-fn toy(rows: usize) -> Marked {
+pub(in crate::learn) fn toy(rows: usize) -> Marked {
     let row = |row: usize| {
         let length = 4 + row % 5;
         let mut ids = vec![1];
@@ -130,32 +130,70 @@ fn toy(rows: usize) -> Marked {
     Marked((0..rows).map(row).collect())
 }
 
-fn cases() -> Vec<(Objective, HeadKind)> {
+fn label() -> Objective {
+    Objective::Label(CrossEntropy::default())
+}
+
+fn labels() -> Objective {
+    Objective::Labels(BinaryCrossEntropy::default())
+}
+
+fn tags() -> Objective {
+    Objective::Tags(CrossEntropy::default())
+}
+
+pub(in crate::learn) fn cases() -> Vec<(Objective, HeadKind)> {
     let settings = HeadSettings::default();
-    let weighted = Objective::Labels {
+    let weighted = Objective::Labels(BinaryCrossEntropy {
         positive_weights: Some(vec![2.5, 0.5]),
-    };
-    let plain = Objective::Labels {
+        focal: None,
+    });
+    let focal_labels = Objective::Labels(BinaryCrossEntropy {
         positive_weights: None,
+        focal: Some(Focal {
+            gamma: 2.0,
+            alpha: Some(0.25),
+        }),
+    });
+    let weights = |labels: usize| Some([2.0, 0.5, 1.5][..labels].to_vec());
+    let smoothed = |labels: usize| CrossEntropy {
+        class_weights: weights(labels),
+        label_smoothing: 0.05,
+        focal: None,
+    };
+    let focal = |labels: usize| CrossEntropy {
+        class_weights: weights(labels),
+        label_smoothing: 0.0,
+        focal: Some(2.0),
     };
     vec![
-        (Objective::Label, settings.over_texts(2)),
-        (plain, settings.over_texts(2)),
+        (label(), settings.over_texts(2)),
+        (Objective::Label(smoothed(2)), settings.over_texts(2)),
+        (Objective::Label(focal(2)), settings.over_texts(2)),
+        (labels(), settings.over_texts(2)),
         (weighted, settings.over_texts(2)),
-        (Objective::Tags, settings.over_tokens(3, false)),
-        (Objective::Tags, settings.over_tokens(3, true)),
+        (focal_labels, settings.over_texts(2)),
+        (tags(), settings.over_tokens(3, false)),
+        (Objective::Tags(smoothed(3)), settings.over_tokens(3, false)),
+        (Objective::Tags(focal(3)), settings.over_tokens(3, false)),
+        (tags(), settings.over_tokens(3, true)),
         (Objective::Answer, HeadKind::Spans),
         (Objective::Targets, settings.over_texts(2)),
     ]
 }
 
 fn model(head: &HeadKind, device: &Device) -> Classifier {
+    dropping(0.0, head, device)
+}
+
+/// A model whose dropout has this probability.
+pub(in crate::learn) fn dropping(dropout: f64, head: &HeadKind, device: &Device) -> Classifier {
     let sizes = ScratchSettings {
         layers: 1,
         hidden: 32,
         heads: 2,
         intermediate: None,
-        dropout: 0.0,
+        dropout,
         max_positions: 16,
     };
     let vocabulary = Vocabulary {
@@ -191,7 +229,7 @@ fn answers(model: &Classifier, rows: &dyn Rows, device: &Device) -> Predictions 
     .unwrap()
 }
 
-fn devices() -> Vec<Device> {
+pub(in crate::learn) fn devices() -> Vec<Device> {
     let named = |name| match device::choose(name) {
         Ok(chosen) => Some(chosen.device),
         Err(_) => {
@@ -290,7 +328,10 @@ fn every_objective_is_learned() {
                 ..OptimizerSettings::default()
             },
             schedule: ScheduleSettings::default(),
+            evaluate_every: EvaluateEvery::default(),
             early_stopping: None,
+            keep: Keep::default(),
+            ema: None,
             seed: 13,
         };
         let untrained = model(&head, &device);
@@ -300,7 +341,7 @@ fn every_objective_is_learned() {
         let scores = fitted.scores.unwrap();
         let (before, after) = (&before.scores["loss"], &scores["loss"]);
         let (before, after) = (before.as_f64().unwrap(), after.as_f64().unwrap());
-        assert!(after < before / 3.0, "{objective:?}: {before} to {after}");
+        assert!(after < before / 2.0, "{objective:?}: {before} to {after}");
         assert_eq!(fitted.thresholds, Some(vec![after]));
         let again = judge(&fitted.model, &answers(&fitted.model, &validation, &device)).unwrap();
         assert_eq!(again.scores["loss"], scores["loss"]);
@@ -323,12 +364,12 @@ fn a_batch_without_words_has_no_loss_and_no_gradient() {
     for crf in [false, true] {
         let head = HeadSettings::default().over_tokens(3, crf);
         let model = model(&head, &Device::flex()).train();
-        let loss = loss(&model, &Objective::Tags, &rows, &[0, 1, 2], Layout::Packed);
+        let loss = loss(&model, &tags(), &rows, &[0, 1, 2], Layout::Packed);
         let norms = Gradients::of(&loss, &model).norms().unwrap();
         assert!(norms.values().all(|&norm| norm == 0.0), "{norms:?}");
         assert_eq!(number(loss), 0.0);
         let predicted = answers(&model.valid(), &rows, &Device::flex());
-        assert_eq!(Objective::Tags.loss_of(&predicted, &rows, None), 0.0);
+        assert_eq!(tags().loss_of(&predicted, &rows, None), 0.0);
     }
 }
 
@@ -341,15 +382,7 @@ fn a_window_without_words_counts_for_nothing() {
     for crf in [false, true] {
         let head = HeadSettings::default().over_tokens(3, crf);
         let model = model(&head, &Device::flex());
-        let of = |chosen: &[usize]| {
-            number(loss(
-                &model,
-                &Objective::Tags,
-                &rows,
-                chosen,
-                Layout::Packed,
-            ))
-        };
+        let of = |chosen: &[usize]| number(loss(&model, &tags(), &rows, chosen, Layout::Packed));
         assert!((of(&[0, 3, 1, 2]) - of(&[0, 1, 2])).abs() < 1e-6);
     }
 }
@@ -370,13 +403,7 @@ fn a_crfs_loss_is_that_of_a_word() {
         sum -= crf.log_likelihood(logits, &tags);
         words += tags.len();
     }
-    let found = number(loss(
-        &model,
-        &Objective::Tags,
-        &rows,
-        &[0, 1, 2, 3],
-        Layout::Packed,
-    ));
+    let found = number(loss(&model, &tags(), &rows, &[0, 1, 2, 3], Layout::Packed));
     assert!((found - sum / words as f64).abs() < 1e-5);
 }
 
@@ -414,20 +441,14 @@ fn close(found: &[f32], wanted: &[f32]) {
 #[test]
 fn a_tagged_word_among_untagged_ones_is_alone_in_the_loss() {
     let mut rows = toy(2);
-    let tags = rows.0[1].tags.as_mut().unwrap();
-    let first = tags.iter().position(|&tag| tag != NONE).unwrap();
-    tags[first] = NONE;
+    let own = rows.0[1].tags.as_mut().unwrap();
+    let first = own.iter().position(|&tag| tag != NONE).unwrap();
+    own[first] = NONE;
     let device = Device::flex();
     let model = model(&HeadSettings::default().over_tokens(3, false), &device);
-    let found = number(loss(
-        &model,
-        &Objective::Tags,
-        &rows,
-        &[0, 1],
-        Layout::Packed,
-    ));
+    let found = number(loss(&model, &tags(), &rows, &[0, 1], Layout::Packed));
     let predicted = answers(&model, &rows, &device);
-    assert!((found - Objective::Tags.loss_of(&predicted, &rows, None)).abs() < 1e-5);
+    assert!((found - tags().loss_of(&predicted, &rows, None)).abs() < 1e-5);
 }
 
 #[test]
@@ -439,19 +460,17 @@ fn rows_that_do_not_fit_are_named() {
         let error = objective.check(&rows, "train", outputs).unwrap_err();
         error.to_string()
     };
-    let several = Objective::Labels {
-        positive_weights: None,
-    };
+    let several = labels();
     type Change<'a> = &'a dyn Fn(&mut Row);
     let cases: [(&Objective, usize, Change, &str); 13] = [
         (
-            &Objective::Label,
+            &label(),
             2,
             &|row| row.label = None,
             "row 102 of the split `train` has no label",
         ),
         (
-            &Objective::Label,
+            &label(),
             2,
             &|row| row.label = Some(2),
             "row 102 of the split `train` has label number 2, but there are 2",
@@ -469,13 +488,13 @@ fn rows_that_do_not_fit_are_named() {
             "label number 7",
         ),
         (
-            &Objective::Tags,
+            &tags(),
             3,
             &|row| row.tags = None,
             "row 102 of the split `train` has no tags",
         ),
         (
-            &Objective::Tags,
+            &tags(),
             3,
             &|row| row.tags = Some(vec![NONE, 3]),
             "label number 3",
@@ -533,31 +552,41 @@ fn rows_that_do_not_fit_are_named() {
 fn a_split_without_a_tag_and_weights_for_other_labels_are_refused() {
     let mut rows = toy(3);
     without_words(&mut rows);
-    let error = Objective::Tags.check(&rows, "validation", 3).unwrap_err();
+    let error = tags().check(&rows, "validation", 3).unwrap_err();
     assert!(matches!(
         error,
         LearnError::NoTags { split } if split == "validation"
     ));
-    let weights = Objective::Labels {
-        positive_weights: Some(vec![1.0]),
+    let one = Some(vec![1.0]);
+    let classes = CrossEntropy {
+        class_weights: one.clone(),
+        ..CrossEntropy::default()
     };
-    let error = weights.check(&toy(3), "train", 2).unwrap_err();
-    assert!(matches!(
-        error,
-        LearnError::PositiveWeights {
-            found: 1,
-            labels: 2
-        }
-    ));
+    for weights in [
+        Objective::Labels(BinaryCrossEntropy {
+            positive_weights: one,
+            focal: None,
+        }),
+        Objective::Label(classes.clone()),
+    ] {
+        let error = weights.check(&toy(3), "train", 2).unwrap_err();
+        assert!(matches!(
+            error,
+            LearnError::LabelWeights {
+                found: 1,
+                labels: 2
+            }
+        ));
+    }
+    let error = Objective::Tags(classes).check(&toy(3), "train", 3);
+    assert!(matches!(error, Err(LearnError::LabelWeights { .. })));
 }
 
 #[test]
 fn no_label_at_all_is_a_set_of_labels_like_any_other() {
     let mut rows = toy(2);
     rows.0[0].labels = Some(Vec::new());
-    let several = Objective::Labels {
-        positive_weights: None,
-    };
+    let several = labels();
     assert!(several.check(&rows, "train", 2).is_ok());
 }
 

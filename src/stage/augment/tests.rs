@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::artifact::Digest;
+use crate::hub::Fetched;
 use crate::stage::{Files, Input, Progress};
 
 struct Quiet;
@@ -50,6 +51,7 @@ fn run(settings: Value, input: &Path, draft: &Path) -> Result<(), StageError> {
         )]
         .into(),
         files: Files::new(),
+        fetched: &Fetched::default(),
         draft,
         device: "flex",
         progress: &Quiet,

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::*;
 use crate::artifact::{Digest, Manifest};
+use crate::hub::Fetched;
 use crate::metrics;
 use crate::model::{Classifier, HeadSettings, Vocabulary};
 use crate::stage::{Files, Input, Progress};
@@ -126,6 +127,7 @@ fn run(
         seed: 0,
         inputs: BTreeMap::from([("model", input(model)), ("input", input(tokens))]),
         files: Files::new(),
+        fetched: &Fetched::default(),
         draft: draft.path(),
         device: "flex",
         progress: &counted,

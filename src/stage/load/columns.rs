@@ -99,6 +99,16 @@ impl Columns {
         }
     }
 
+    /// The column whose numbers have names.
+    pub(super) fn of_names(&self) -> Option<String> {
+        let label = self.label.clone().or_else(label);
+        let column = self.tags.clone().or(self.labels.clone()).or(label);
+        match column {
+            Some(Column::Name(name)) if !name.is_empty() => Some(name),
+            _ => None,
+        }
+    }
+
     /// What rows are by the columns alone.
     fn kind(&self) -> Kind {
         if self.tokens.is_some() || self.tags.is_some() {

@@ -18,9 +18,25 @@ use crate::table::read::Format;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
+    /// A data set of the hub, `owner/name` or `owner/name@revision`, in place of `train` and the other files: its splits are
+    /// found by the rules of the `datasets` library, as `load_dataset` finds them, and the names of its classes are taken
+    /// where `label_names` gives none. A folder of that name beside the spec comes first, and is read by the same rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub dataset: Option<String>,
+    /// Which configuration (subset) of `dataset`, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub config: Option<String>,
+    /// Which splits of `dataset` are read, and as what: `splits = { train = "train", test = "validation" }`. Other names than
+    /// `train`, `validation` and `test` become further test sets, `more.NAME`. By default those of the three that it has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub splits: BTreeMap<String, String>,
     /// The files to train on: a path or a list of paths, with `*`, `?`, `[…]` and `**` as wildcards (their matches are
-    /// taken in the order of their names).
-    pub train: Paths,
+    /// taken in the order of their names). A path may also be an address, `https://…`, or a file of the hub,
+    /// `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`. Either this or `dataset`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<Paths>,
     /// The files to choose the best weights by, after each epoch. Without them, `split.validation` can cut a share from
     /// `train`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +100,7 @@ impl Load {
     /// Fields that exclude or need each other, and values that no schema can refuse.
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.split_faults();
+        faults.extend(self.source_faults());
         let mut fault =
             |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
         if self.quote.len() > 1
@@ -130,17 +147,69 @@ impl Load {
                 );
             }
         }
-        for name in self.more.keys() {
+        let named = |field: &'static str, name: &String| (format!("{field}.{name}"), name.clone());
+        let more = self.more.keys().map(|name| named("more", name));
+        for (field, name) in more.chain(self.splits.keys().map(|name| named("splits", name))) {
             if name.is_empty()
                 || !name
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
             {
                 fault(
-                    &format!("more.{name}"),
+                    &field,
                     "not a name for a split",
                     "use letters, digits, `_` and `-`",
                 );
+            }
+        }
+        faults
+    }
+
+    /// Either a data set or files.
+    fn source_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault =
+            |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
+        match (&self.dataset, &self.train) {
+            (None, None) => fault(
+                "",
+                "there is nothing to load",
+                "name files, `train = [\"data/train.csv\"]`, or a data set, `dataset = \"owner/name\"`",
+            ),
+            (Some(_), _) => {
+                let files = [
+                    ("train", self.train.is_some()),
+                    ("validation", self.validation.is_some()),
+                    ("test", self.test.is_some()),
+                    ("more", !self.more.is_empty()),
+                ];
+                for (field, _) in files.into_iter().filter(|(_, given)| *given) {
+                    fault(
+                        field,
+                        &format!("`dataset` and `{field}` exclude each other"),
+                        "keep the files, or say with `splits` which of the data set's splits is what",
+                    );
+                }
+                if !self.splits.is_empty() && !self.splits.contains_key("train") {
+                    fault(
+                        "splits",
+                        "nothing is named to train on",
+                        "add `train = \"train\"`, or what the data set calls it",
+                    );
+                }
+            }
+            (None, Some(_)) => {
+                let fields = [
+                    ("config", self.config.is_some()),
+                    ("splits", !self.splits.is_empty()),
+                ];
+                for (field, _) in fields.into_iter().filter(|(_, given)| *given) {
+                    fault(
+                        field,
+                        &format!("without `dataset`, `{field}` says nothing"),
+                        "remove it, or name a `dataset`",
+                    );
+                }
             }
         }
         faults
@@ -310,7 +379,7 @@ mod tests {
         let load =
             read(json!({ "train": "a.csv", "test": ["b.csv", "c.csv"], "columns": { "text": 1, "label": "y" } }))
                 .unwrap();
-        assert_eq!(load.train, Paths::One("a.csv".into()));
+        assert_eq!(load.train, Some(Paths::One("a.csv".into())));
         assert_eq!(
             load.test.as_ref().unwrap().with_fields("test").last(),
             Some(("test[1]".into(), "c.csv"))

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::*;
+use crate::hub::Fetched;
 use crate::stage::Progress;
 use crate::table::{self, Texts};
 
@@ -69,7 +70,7 @@ fn stage(settings: Value) -> Load {
 fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageError> {
     let load = stage(settings);
     assert_eq!(load.check(), []);
-    let files = load.files(base).unwrap();
+    let files = load.files(base, &Fetched::default()).unwrap();
     let (draft, heard, interrupted) = (
         tempfile::tempdir().unwrap(),
         Heard::default(),
@@ -80,6 +81,7 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
         seed,
         inputs: BTreeMap::new(),
         files,
+        fetched: &Fetched::default(),
         draft: draft.path(),
         device: "flex",
         progress: &heard,
@@ -428,7 +430,7 @@ fn a_path_that_leads_nowhere_is_a_fault_at_its_field() {
     let load = stage(json!({
         "train": ["a.csv", "b.csv", "*.tsv", "a.csv", "a.data"], "test": "none.csv", "more": { "x": ["gone.csv"] }, "validation": [],
     }));
-    let faults = load.files(folder.path()).unwrap_err();
+    let faults = load.files(folder.path(), &Fetched::default()).unwrap_err();
     let fields = faults
         .iter()
         .map(|fault| fault.field.as_str())
@@ -501,7 +503,10 @@ fn a_stated_format_and_an_implied_one_give_the_same_key() {
     let folder = folder(&[("a.csv", "text,label\nx,y\n")]);
     let implied = |settings: Value| {
         let load = stage(settings);
-        load.implied(&load.files(folder.path()).unwrap())
+        load.implied(
+            &load.files(folder.path(), &Fetched::default()).unwrap(),
+            &Fetched::default(),
+        )
     };
     assert_eq!(
         implied(json!({ "train": "a.csv" })),

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::artifact::{Digest, Manifest};
+use crate::hub::Fetched;
 use crate::stage::{Input, Progress};
 use crate::text::{NONE, Tokens};
 
@@ -81,7 +82,8 @@ fn run(
                 digest: Digest::of(b"table"),
             },
         )]),
-        files: stage.files(table).unwrap(),
+        files: stage.files(table, &Fetched::default()).unwrap(),
+        fetched: &Fetched::default(),
         draft: draft.path(),
         device: "auto",
         progress: &heard,
@@ -224,7 +226,7 @@ fn only_files_that_matter_are_in_the_key() {
     let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": "owner/name"}));
     let roles = |stage: &Tokenize| {
         stage
-            .files(base.path())
+            .files(base.path(), &Fetched::default())
             .unwrap()
             .into_keys()
             .collect::<Vec<_>>()
@@ -249,17 +251,14 @@ fn a_tokenizer_that_is_not_there_is_a_fault_that_says_where_it_was_looked_for() 
     std::fs::create_dir(base.path().join("empty")).unwrap();
     std::fs::write(base.path().join("tokenizer.json"), "{}").unwrap();
     for (tokenizer, says) in [
-        ("owner/name", "does not fetch from the hub"),
-        ("bert-base-uncased@main", "does not fetch from the hub"),
+        ("owner/name", "there is no folder"),
+        ("bert-base-uncased@main", "there is no folder"),
         ("./models/bert", "there is no folder"),
         ("tokenizer.json", "is a file"),
-        (
-            "empty",
-            "neither tokenizer.json nor vocab.txt; the folder is empty",
-        ),
+        ("empty", "the folder is empty"),
     ] {
         let stage = tokenize(serde_json::json!({"input": "t", "tokenizer": tokenizer}));
-        let faults = stage.files(base.path()).unwrap_err();
+        let faults = stage.files(base.path(), &Fetched::default()).unwrap_err();
         let [fault] = &faults[..] else {
             panic!("{faults:?}")
         };

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::learn::{Event, StepRecord, ValidationRecord};
+use crate::learn::{EvaluateEvery, Event, StepRecord, ValidationRecord};
 use crate::metrics::Metric;
 use crate::stage::Context;
 
@@ -13,15 +13,22 @@ use crate::stage::Context;
 pub(super) struct Log<'a> {
     context: &'a Context<'a>,
     metric: Metric,
+    evaluate_every: EvaluateEvery,
     pub(super) lines: Vec<u8>,
 }
 
 impl<'a> Log<'a> {
-    pub(super) fn new(context: &'a Context<'a>, steps: u64, metric: Metric) -> Self {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        steps: u64,
+        metric: Metric,
+        evaluate_every: EvaluateEvery,
+    ) -> Self {
         context.progress.start("training", steps, "steps");
         Log {
             context,
             metric,
+            evaluate_every,
             lines: Vec::new(),
         }
     }
@@ -31,6 +38,9 @@ impl<'a> Log<'a> {
             Event::Step(record) => self.step(record),
             Event::Rows(_) => {}
             Event::Validation(record) => self.validation(record),
+            Event::Halved(rows) => self.context.progress.warn(&format!(
+                "the device ran out of memory: from now on {rows} rows of a batch go through it at once; `batch = {{ micro_size = {rows} }}` spares the tries"
+            )),
         }
         if self.context.checkpoint().is_ok() {
             ControlFlow::Continue(())
@@ -61,11 +71,11 @@ impl<'a> Log<'a> {
                 .and_then(Value::as_f64)
                 .unwrap_or(f64::NAN)
         };
-        let mut text = format!(
-            "epoch {}: validation loss {:.4}",
-            record.epoch,
-            value(Metric::Loss)
-        );
+        let when = match self.evaluate_every.steps {
+            Some(_) => format!("step {}", record.step),
+            None => format!("epoch {}", record.epoch),
+        };
+        let mut text = format!("{when}: validation loss {:.4}", value(Metric::Loss));
         if self.metric != Metric::Loss {
             text += &format!(", {} {:.4}", self.metric, value(self.metric));
         }

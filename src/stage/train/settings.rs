@@ -3,28 +3,36 @@
 //! Deliberately absent: the settings of one thing alone (batches, optimizer, schedule, head, loss), which stand where that
 //! thing is.
 
+mod loss;
+mod recipe;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::learn::{BatchSettings, EarlyStopping, OptimizerSettings, ScheduleSettings};
+use crate::learn::{
+    BatchSettings, EarlyStopping, EmaSettings, EvaluateEvery, Keep, MicroSize, OptimizerSettings,
+    ScheduleSettings,
+};
 use crate::metrics::Metric;
 use crate::model::{HeadSettings, Pooling, ScratchSettings};
 use crate::stage::Fault;
-use crate::task::{AnswerSettings, LossName, LossSettings, PositiveWeights, Task, Threshold};
+use crate::task::{AnswerSettings, LossSettings, Task, Threshold};
 
 /// Where neither `epochs` nor `max_steps` is stated.
 pub(super) const EPOCHS: u32 = 3;
 
 /// Trains a model on tokens: fine-tunes a pretrained BERT encoder, or learns a small one from scratch.
 ///
-/// After each epoch the `validation` split is scored, and the best weights are kept. Without such a split, the last are.
+/// After each epoch, or as often as `evaluate_every` says, the `validation` split is scored, and the best weights are kept.
+/// Without such a split, the last are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// The `tokenize` stage whose rows are learned from.
     pub input: String,
     /// The pretrained encoder: a folder in the Hugging Face layout (`config.json`, `model.safetensors`), relative to the
-    /// spec. Either this or `scratch`.
+    /// spec, or a model of the hub, `owner/name` or `owner/name@revision`, which is fetched; a folder of that name beside the
+    /// spec comes first. Either this or `scratch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// The sizes of an encoder that begins with random weights. Either this or `encoder`.
@@ -65,14 +73,29 @@ pub struct Train {
     /// How the learning rate changes over the training.
     #[serde(default)]
     pub schedule: ScheduleSettings,
+    /// How often the validation rows are scored: `{ steps = 200 }` or `{ epochs = 2 }`. Left out: after each epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate_every: Option<EvaluateEvery>,
+    /// Which weights become the model.
+    #[serde(default, skip_serializing_if = "is_best")]
+    #[schemars(extend("default" = "best"))]
+    pub keep: Keep,
+    /// Takes the average of the weights over the last steps in place of the last ones, for evaluations and for the model:
+    /// `{ decay = 0.99 }`. It often scores better and varies less, and costs the memory of a second model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaSettings>,
     /// Stops before the end when the validation score no longer improves, and chooses that score. Without it, training
-    /// runs to the end, and the best epoch is kept: by accuracy; for several labels by F1 (micro), or, where thresholds
+    /// runs to the end, and the best weights are kept: by accuracy; for several labels by F1 (micro), or, where thresholds
     /// are tuned, by label ranking average precision; for tags and answers by F1; for numbers by the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
     /// The seed for initial weights, the order of rows and dropout. By default the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+fn is_best(keep: &Keep) -> bool {
+    *keep == Keep::Best
 }
 
 impl Train {
@@ -89,6 +112,17 @@ impl Train {
                 .name
                 .filter(|name| self.task.losses().first() != Some(name));
         }
+        let size = stated.batch.size;
+        stated.batch.micro_size = stated
+            .batch
+            .micro_size
+            .filter(|&micro_size| micro_size != MicroSize::Rows(size));
+        let optimizer = &mut stated.optimizer;
+        let usual = optimizer.name.weight_decay();
+        optimizer.weight_decay = optimizer.weight_decay.filter(|&decay| decay != usual);
+        stated.evaluate_every = stated
+            .evaluate_every
+            .filter(|every| every.steps.is_some() || every.epochs != Some(1));
         stated.loss = stated.loss.filter(|loss| *loss != LossSettings::default());
         stated.threshold = stated
             .threshold
@@ -144,11 +178,13 @@ impl Train {
                 "make `hidden` a multiple of `heads`",
             ));
         }
+        faults.extend(self.faults_of_the_recipe());
+        faults.extend(self.faults_of_the_loss());
         faults.extend(self.misfits());
         faults
     }
 
-    /// Settings that belong to other tasks.
+    /// Other settings that belong to other tasks.
     fn misfits(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let task = self.task;
@@ -162,38 +198,6 @@ impl Train {
                 "early_stopping.metric",
                 format!("a model for {task} has no {metric}"),
                 format!("watch one of {}", known.join(", ")),
-            ));
-        }
-        if let Some(name) = self.loss.as_ref().and_then(|loss| loss.name)
-            && !task.losses().contains(&name)
-        {
-            let known: Vec<String> = task.losses().iter().map(LossName::to_string).collect();
-            faults.push(Fault::new(
-                "loss.name",
-                format!("{name} is no loss for {task}"),
-                format!("use {}, or set another `task`", known.join(" or ")),
-            ));
-        }
-        let weights = self
-            .loss
-            .as_ref()
-            .and_then(|loss| loss.positive_weights.as_ref());
-        if weights.is_some() && task != Task::MultiLabel {
-            faults.push(Fault::new(
-                "loss.positive_weights",
-                format!("{task} has no labels that are given each by itself"),
-                "remove it, or set `task = \"multi_label\"`",
-            ));
-        }
-        if let Some(PositiveWeights::ByLabel(weights)) = weights
-            && let Some((label, weight)) = weights
-                .iter()
-                .find(|&(_, &weight)| !(weight as f32 > 0.0 && (weight as f32).is_finite()))
-        {
-            faults.push(Fault::new(
-                format!("loss.positive_weights.{label}"),
-                format!("{weight:?} is no weight"),
-                "give a positive number; 1 counts rows with the label as those without it",
             ));
         }
         let decides = matches!(task, Task::MultiLabel | Task::QuestionAnswering);

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::artifact::{Digest, Manifest};
+use crate::hub::{Fetched, Remote};
 use crate::stage::{Input, Progress};
 use crate::text::Tokenizer;
 use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
@@ -99,6 +100,7 @@ fn run(
             },
         )]),
         files: Files::new(),
+        fetched: &Fetched::default(),
         draft: draft.path(),
         device: "flex",
         progress: &heard,
@@ -202,11 +204,21 @@ fn every_missing_file_of_an_encoder_is_a_fault() {
     let base = tempfile::tempdir().unwrap();
     fs::create_dir(base.path().join("bert")).unwrap();
     let stage = train(json!({ "input": "t", "encoder": "bert" }));
-    assert_eq!(stage.files(base.path()).unwrap_err().len(), 2);
+    assert_eq!(
+        stage
+            .files(base.path(), &Fetched::default())
+            .unwrap_err()
+            .len(),
+        2
+    );
     for file in ["config.json", "model.safetensors"] {
         fs::write(base.path().join("bert").join(file), "x").unwrap();
     }
-    let roles: Vec<(String, PathBuf)> = stage.files(base.path()).unwrap().into_iter().collect();
+    let roles: Vec<(String, PathBuf)> = stage
+        .files(base.path(), &Fetched::default())
+        .unwrap()
+        .into_iter()
+        .collect();
     assert_eq!(roles[0].0, "encoder/config.json");
     assert_eq!(
         roles[1],
@@ -218,26 +230,82 @@ fn every_missing_file_of_an_encoder_is_a_fault() {
 }
 
 #[test]
-fn old_weights_and_hub_ids_get_their_own_help() {
+fn encoders_elsewhere_are_to_be_fetched_and_what_is_nowhere_is_a_fault() {
     let base = tempfile::tempdir().unwrap();
+    let stage = |encoder: &str| train(json!({ "input": "t", "encoder": encoder }));
+    for id in [
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "bert-base-uncased@main",
+    ] {
+        let remotes = stage(id).remotes(base.path());
+        let [(field, Remote::Encoder(repository))] = &remotes[..] else {
+            panic!("{remotes:?}")
+        };
+        assert_eq!(
+            (field.as_str(), repository.to_string().as_str()),
+            ("encoder", id)
+        );
+    }
     let fault = |encoder: &str| {
-        train(json!({ "input": "t", "encoder": encoder }))
-            .files(base.path())
+        assert_eq!(stage(encoder).remotes(base.path()), []);
+        stage(encoder)
+            .files(base.path(), &Fetched::default())
             .unwrap_err()
             .remove(0)
     };
     assert!(
-        fault("sentence-transformers/all-MiniLM-L6-v2")
-            .help
-            .contains("hf download")
+        fault("../models/some/bert")
+            .message
+            .contains("no name on the hub")
     );
-    assert!(fault("bert-base-uncased@main").help.contains("hub id"));
-    assert!(!fault("../models/some/bert").help.contains("hub id"));
     let folder = base.path().join("old");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("config.json"), "{}").unwrap();
-    fs::write(folder.join("pytorch_model.bin"), "").unwrap();
-    assert!(fault("old").help.contains("save_pretrained"));
+    fs::write(folder.join("tf_model.h5"), "").unwrap();
+    assert!(fault("old").message.contains("model.safetensors"));
+    assert!(fault("old").help.contains("tf_model.h5"));
+}
+
+#[test]
+fn every_file_that_holds_weights_has_a_role() {
+    let base = tempfile::tempdir().unwrap();
+    let stage = train(json!({ "input": "t", "encoder": "bert" }));
+    let folder = base.path().join("bert");
+    fs::create_dir(&folder).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    let roles = || -> Vec<String> {
+        let files = stage.files(base.path(), &Fetched::default()).unwrap();
+        files.into_keys().collect()
+    };
+    write("config.json", "{}");
+    write(
+        "pytorch_model.bin.index.json",
+        r#"{"weight_map": {"a": "one.bin", "b": "two.bin", "c": "one.bin"}}"#,
+    );
+    let faults = stage.files(base.path(), &Fetched::default()).unwrap_err();
+    assert_eq!(faults.len(), 2);
+    assert!(faults[1].message.contains("two.bin"), "{faults:?}");
+    assert!(faults[1].help.contains("pytorch_model.bin.index.json"));
+    write("one.bin", "");
+    write("two.bin", "");
+    assert_eq!(
+        roles(),
+        [
+            "encoder/config.json",
+            "encoder/one.bin",
+            "encoder/pytorch_model.bin.index.json",
+            "encoder/two.bin"
+        ]
+    );
+    for preferred in [
+        "pytorch_model.bin",
+        "model.safetensors.index.json",
+        "model.safetensors",
+    ] {
+        write(preferred, r#"{"weight_map": {"a": "one.bin"}}"#);
+        assert!(roles().contains(&format!("encoder/{preferred}")));
+    }
+    assert_eq!(roles().len(), 2);
 }
 
 #[test]
@@ -407,3 +475,5 @@ fn the_schema_shows_defaults_and_ranges() {
         json!(["patience"])
     );
 }
+
+mod recipe;

@@ -5,7 +5,7 @@
 //! which both sides compute ([`number`]). Windows of a question were computed alone and their losses averaged, because
 //! transformers counts padding among the tokens that an answer may start at.
 
-use refit::learn::{Laid, Layout, Objective, Rows};
+use refit::learn::{BinaryCrossEntropy, CrossEntropy, Laid, Layout, Objective, Rows};
 use refit::text::NONE;
 
 use super::*;
@@ -159,7 +159,7 @@ fn matches(
         let answers = classifier.forward(&batch, &Mode::Evaluate);
         let found = numbers(answers.clone());
         let found = match objective {
-            Objective::Labels { .. } => found,
+            Objective::Labels(_) => found,
             _ => real(&found, &batch.spans),
         };
         let wanted = rows.rows.iter().flat_map(|row| row.logits.iter().copied());
@@ -177,9 +177,7 @@ fn several_labels(name: &str) {
         pooling: Pooling::Pooler,
         dropout: Some(0.0),
     };
-    let objective = Objective::Labels {
-        positive_weights: None,
-    };
+    let objective = Objective::Labels(BinaryCrossEntropy::default());
     matches(name, |heads| heads.multi_label, head, &objective);
 }
 
@@ -193,7 +191,7 @@ fn a_label_for_each_word(name: &str) {
         name,
         |heads| heads.token_classification,
         head,
-        &Objective::Tags,
+        &Objective::Tags(CrossEntropy::default()),
     );
 }
 

@@ -477,7 +477,9 @@ fn leaving_out_invalid_rows_changes_no_valid_one() {
 fn a_file_of_another_task_is_a_fault_at_its_field() {
     let folder = folder(&[("a.conll", "a O\n"), ("a.csv", "t,label\nx,y\n")]);
     let faults = |settings: Value| {
-        let faults = stage(settings).files(folder.path()).err();
+        let faults = stage(settings)
+            .files(folder.path(), &Fetched::default())
+            .err();
         let faults = faults.into_iter().flatten().map(|fault| fault.field);
         faults.collect::<Vec<_>>()
     };
