@@ -27,6 +27,8 @@ pub enum Kind {
     Table,
     /// Token ids of every split, and the tokenizer that made them (`tokenize`).
     Tokens,
+    /// What the frozen layers of an encoder give for every row of tokens (before a `train`).
+    Activations,
     /// A trained model with its tokenizer (`train`).
     Model,
     /// Metrics and predictions (`evaluate`).
@@ -42,6 +44,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Table => "table",
             Kind::Tokens => "tokens",
+            Kind::Activations => "activations",
             Kind::Model => "model",
             Kind::Scores => "scores",
             Kind::Predictions => "predictions",

@@ -139,9 +139,10 @@ type Answer = Result<Exit, Failure>;
 
 /// Does what the command line asks.
 pub fn answer(arguments: Arguments) -> Exit {
+    let verbose = arguments.verbose > 0;
     let answer = match arguments.command {
         Command::Run(arguments) => run::answer(&arguments),
-        Command::Plan(arguments) => plan::answer(&arguments),
+        Command::Plan(arguments) => plan::answer(&arguments, verbose),
         Command::Check(arguments) => check::answer(&arguments),
         Command::Explain(arguments) => explain::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),

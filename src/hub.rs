@@ -13,16 +13,19 @@
 
 mod address;
 mod cache;
+pub mod card;
 mod choose;
 mod client;
 pub mod dataset;
 mod environment;
 mod fetch;
 mod lock;
+mod pattern;
 mod push;
 mod transfer;
+pub mod uri;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -57,15 +60,22 @@ pub enum Remote {
     Encoder(Repository),
     /// The files that make a tokenizer.
     Tokenizer(Repository),
-    /// The files of a data set's splits: of its only configuration, or of the one named.
+    /// The files of a data set's splits: of its only configuration, or of the one named. Without names in `splits` those that
+    /// [play a role](dataset::roles); nothing of other splits is fetched.
     Dataset {
         repository: Repository,
         config: Option<String>,
+        splits: BTreeSet<String>,
     },
     /// One file of a repository: `hf://datasets/owner/name@revision/path`.
     File {
         repository: Repository,
         path: String,
+    },
+    /// The files of a repository that fit a pattern: `hf://datasets/owner/name/data/*.parquet`.
+    Files {
+        repository: Repository,
+        pattern: String,
     },
     /// One file behind an address: `https://…`.
     Url(String),
@@ -93,25 +103,43 @@ pub struct Dataset {
 
 /// What is at hand of the things that a pipeline names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fetched(BTreeMap<Remote, Local>);
+pub struct Fetched {
+    remotes: BTreeMap<Remote, Local>,
+    beside: Option<Box<Local>>,
+}
 
 impl Fetched {
     pub fn get(&self, remote: &Remote) -> Option<&Local> {
-        self.0.get(remote)
+        self.remotes.get(remote)
     }
 
-    /// Everything that is at hand.
+    /// Everything that was fetched.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
-        self.0.keys()
+        self.remotes.keys()
     }
 
     pub fn insert(&mut self, remote: Remote, local: Local) {
-        self.0.insert(remote, local);
+        self.remotes.insert(remote, local);
+    }
+
+    /// Keeps a data set that needed no fetching, because it lies beside the spec.
+    pub fn keep_beside(&mut self, local: Local) {
+        self.beside = Some(Box::new(local));
+    }
+
+    /// The data set, from wherever it is.
+    pub fn dataset(&self) -> Option<&Local> {
+        let is_dataset = |(remote, local): (&Remote, _)| {
+            matches!(remote, Remote::Dataset { .. }).then_some(local)
+        };
+        self.beside
+            .as_deref()
+            .or_else(|| self.remotes.iter().find_map(is_dataset))
     }
 }
 
 impl Repository {
-    /// Reads `owner/name`, `name`, either with `@revision`.
+    /// Reads `owner/name`, `name`, either with `@revision`; the revision may be `~parquet`, or have `%2F` for a slash.
     pub fn parse(kind: RepositoryKind, text: &str) -> Option<Repository> {
         let (id, revision) = text
             .split_once('@')
@@ -128,7 +156,7 @@ impl Repository {
         sound.then(|| Repository {
             kind,
             id: id.to_owned(),
-            revision: revision.map(str::to_owned),
+            revision: revision.map(uri::revision),
         })
     }
 }
@@ -156,14 +184,20 @@ impl fmt::Display for Remote {
             Remote::Dataset {
                 repository,
                 config: None,
+                ..
             } => write!(f, "data set {repository}"),
             Remote::Dataset {
                 repository,
                 config: Some(config),
+                ..
             } => write!(f, "data set {repository} ({config})"),
             Remote::File { repository, path } => {
                 write!(f, "{path} of the {} {repository}", kind(repository))
             }
+            Remote::Files {
+                repository,
+                pattern,
+            } => write!(f, "{pattern} of the {} {repository}", kind(repository)),
             Remote::Url(address) => f.write_str(address),
         }
     }

@@ -19,6 +19,8 @@
 //! Hidden states are `[tokens, hidden]`: the tokens of all texts of a batch, one after the other. [`Spans`] says which rows
 //! are whose. So only attention and pooling know about texts, and a batch without padding is the ordinary case.
 //!
+//! Products of matrices may be computed in 16 bits; `precision` says what that means, and nothing else here knows more of it.
+//!
 //! Promise: results do not depend on the number of threads (see `cpu`). Which elements are dropped is a function of seed,
 //! step, site, row and column alone (see [`Dropout`]).
 //!
@@ -34,6 +36,7 @@ mod flex;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod precision;
 mod rotary;
 mod spans;
 #[cfg(test)]
@@ -51,5 +54,6 @@ pub use embedding::{Lookup, embedding_layer_norm_dropout};
 pub use gelu::gelu;
 pub use layer_norm::{Norm, dropout_add_layer_norm, layer_norm};
 pub use linear::linear;
+pub use precision::Precision;
 pub use rotary::{Rotary, rotated};
 pub use spans::Spans;

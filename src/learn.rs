@@ -13,8 +13,11 @@
 //! Deliberately absent: pipelines, progress bars and files. The loop tells its caller what happened through a callback,
 //! which is also where the caller says stop.
 
+pub mod activations;
+mod balance;
 mod batch;
 mod fit;
+mod freeze;
 mod gradients;
 mod loss;
 mod objective;
@@ -22,11 +25,13 @@ mod optimizer;
 mod predict;
 mod schedule;
 
+pub use balance::{BalanceMethod, BalanceSettings, Balanced};
 pub use batch::{BatchSettings, Laid, Layout, MicroSize, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
-    EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Judgement, Keep, Length, Material,
-    Recipe, StepRecord, ValidationRecord, fit,
+    EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Judgement, Keep, Length, LossScale,
+    Material, Recipe, Snapshot, StepRecord, ValidationRecord, fit,
 };
+pub use freeze::{Beginning, FreezeSettings, Frozen};
 pub use gradients::{Clip, Gradients};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, Focal, binary_cross_entropy, crf_loss, cross_entropy,
@@ -38,6 +43,10 @@ pub use optimizer::{
 };
 pub use predict::{Predictions, predict};
 pub use schedule::{Plateau, Schedule, ScheduleName, ScheduleSettings, curve};
+
+pub use crate::kernels::Precision;
+
+use std::path::PathBuf;
 
 use crate::device;
 use crate::model::ModelError;
@@ -126,12 +135,44 @@ pub enum LearnError {
     #[diagnostic(help("give one weight for each label, in the order of the labels"))]
     LabelWeights { found: usize, labels: usize },
 
-    #[error("`optimizer.groups` names `{pattern}`, and the model has no such parameter")]
+    #[error("`{field}` names `{pattern}`, and the model has no such parameter")]
     #[diagnostic(help(
         "names are those of the checkpoint, and a pattern must fit the whole of one: `*` stands for any characters; near are {}",
         near.join(", ")
     ))]
-    NoSuchParameter { pattern: String, near: Vec<String> },
+    NoSuchParameter {
+        field: &'static str,
+        pattern: String,
+        near: Vec<String>,
+    },
+
+    #[error("`freeze.layers` is {wanted}, and the encoder has {there}")]
+    #[diagnostic(help(
+        "freeze fewer of them, or the whole encoder: `freeze = {{ encoder = true }}`"
+    ))]
+    FewerLayers { wanted: usize, there: usize },
+
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions of the store"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    #[error("{} is damaged: {reason}", path.display())]
+    #[diagnostic(help("`refit cache verify` finds what is, and the next run builds it anew"))]
+    DamagedActivations { path: PathBuf, reason: String },
+
+    #[error("SMOTE makes rows of what a frozen encoder gives, and nothing of that is stored")]
+    #[diagnostic(help(
+        "raise `freeze.store_limit`, or use `balance = {{ method = \"oversample\" }}`"
+    ))]
+    NoVectors,
+
+    #[error("everything is frozen, so there is nothing to learn")]
+    #[diagnostic(help("let `freeze` leave the head, or some layers, as they are"))]
+    AllFrozen,
 
     #[error("the model answers for {found}, and what is to be learned is about {wanted}")]
     #[diagnostic(help("build the model with the head that the objective needs"))]
@@ -175,6 +216,21 @@ pub enum LearnError {
         value: f32,
         learning_rate: f64,
     },
+
+    #[error("this device does not compute in {precision}")]
+    #[diagnostic(help(
+        "drop `precision`, or choose another device: `flex` and `cuda` have half precision, on GPUs since Ampere (2020) also `bf16`; `ndarray` has none"
+    ))]
+    Precision { precision: Precision },
+
+    #[error(
+        "training in fp16 came to a halt at step {step}: gradients overflow even with the loss multiplied by no more than {scale:e}"
+    )]
+    #[diagnostic(help(
+        "the model itself goes beyond what 16 bits hold (65504): take `precision = \"bf16\"`, which has the range of 32 bits, or drop `precision`; \
+         if it began well, lower `optimizer.learning_rate`"
+    ))]
+    Overflow { step: u64, scale: f64 },
 
     /// A kernel failed, or the device ran out of memory.
     #[error("the device failed while {doing}: {cause}")]

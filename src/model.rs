@@ -1,6 +1,6 @@
 //! Encoders and heads: BERT and its relatives, their weights in the Hugging Face layout, and classifiers built on them.
 //!
-//! Read `bert`, `mpnet`, `deberta` and `modern_bert` for what is computed, `family` for what sets a family apart, `head` and `crf` for what stands on top,
+//! Read `bert`, `mpnet`, `deberta` and `modern_bert` for what is computed, `family` for what sets a family apart, `head` and `crf` for what stands on top (`lora` beside it, `stack` for what is beyond transformers' own heads),
 //! `config` for the sizes, `task` for what a model is for, `names` and `parameters` for how tensors are called, `files`,
 //! `checkpoint`, `weights` and `artifact` for files. A [`Classifier`] computes what the family's `…ForSequenceClassification`,
 //! `…ForTokenClassification` or `…ForQuestionAnswering` of transformers computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the seed alone:
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::kernels::Spans;
+pub use crate::kernels::Spans;
 
 use names::Names;
 
@@ -28,22 +28,23 @@ mod dropout;
 mod encoder;
 mod family;
 mod files;
+mod freeze;
 mod head;
 mod initial;
 mod layers;
+mod lora;
 mod modern_bert;
 mod mpnet;
 mod names;
 mod parameters;
-#[cfg(test)]
-mod reference;
+mod stack;
 mod task;
 #[cfg(test)]
 mod tests;
 mod weights;
 
 pub use artifact::{ModelInfo, open, save};
-pub use bert::{Batch, Bert};
+pub use bert::{Batch, Bert, Given};
 pub use checkpoint::{Checkpoint, CheckpointError, StoredTensor};
 pub use config::{
     Activation, Before, DenseHead, EncoderConfig, HeadNorm, Own, PositionEmbedding,
@@ -55,15 +56,18 @@ pub use dropout::Mode;
 pub use encoder::Encoder;
 pub use family::Family;
 pub use files::{EncoderFiles, WeightsForm};
-pub use head::{Head, HeadKind, HeadSettings, Pooling, Reads};
+pub use freeze::freeze;
+pub use head::{Head, HeadKind, HeadSettings, Pooling, Reads, Summary, summarise};
+pub use lora::{LoraSettings, adapt, adapted_modules, learning, merged, write as write_adapter};
 pub use modern_bert::{
     ClassifierPooling, LayerType, ModernBert, ModernBertConfig, Rope, RopeParameters,
 };
 pub use mpnet::{MpNet, MpNetConfig};
-pub use names::decays;
+pub use names::{decays, fits};
 pub use parameters::{
     MapParameters, Parameter, VisitParameters, map_parameters, named_parameters, visit_parameters,
 };
+pub use stack::{Combine, Stack};
 pub use task::Task;
 pub use weights::{LoadReport, Misfit, Misfits, set_tensors};
 
@@ -77,6 +81,11 @@ pub struct Classifier {
     pub head: Head,
     #[module(skip)]
     names: Names,
+    /// So many layers, and what is below them, drop nothing in training; see [`with_frozen`](Self::with_frozen).
+    #[module(skip)]
+    frozen: Option<usize>,
+    #[module(skip)]
+    adapted: Option<lora::Adapted>,
 }
 
 impl Classifier {
@@ -133,17 +142,41 @@ impl Classifier {
     /// What the head answers: `[texts, outputs]`, or `[tokens, outputs]` for a head over tokens, whose numbers at padding
     /// have no meaning.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let pooled = self.head.read(&self.encoder, batch, mode);
+        let frozen = self.frozen.filter(|_| mode.trains());
+        let pooled = self.head.read(&self.encoder, batch, frozen, mode);
         self.head.forward(pooled, mode)
     }
 
     /// The encoder's last hidden state, `[tokens, hidden]`.
     pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        self.encoder.forward(batch, mode)
+        let frozen = self.frozen.filter(|_| mode.trains());
+        self.encoder.forward(batch, frozen, mode)
+    }
+
+    /// Where a pass begins: after how many layers, and with which hidden states, `[tokens, hidden]`: the batch's where it has
+    /// some, those of the frozen layers that are below what the head reads, else what the first layer is given.
+    pub fn begin(&self, batch: &Batch, mode: &Mode) -> (usize, Tensor<2>) {
+        let frozen = self.frozen.filter(|_| mode.trains());
+        let lowest = self.encoder.lowest_of(self.head.stack().layers);
+        let frozen = frozen.map(|frozen| frozen.min(lowest));
+        self.encoder.begin(batch, frozen, mode)
+    }
+
+    /// Whether its embeddings, at least, drop nothing in training.
+    pub fn begins_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// With embeddings and so many first layers that drop nothing in training: what they give is then the same in every epoch.
+    pub fn with_frozen(self, layers: Option<usize>) -> Classifier {
+        Classifier {
+            frozen: layers,
+            ..self
+        }
     }
 
     /// What the head's layers see of [`hidden`](Self::hidden): one vector per text, `[texts, hidden]`;
-    /// for a head over tokens, the hidden states as they are.
+    /// for a head over tokens, the hidden states as they are. In 32 bits, and only for a head that reads no layer but the last.
     pub fn pooled(&self, hidden: Tensor<2>, spans: &Spans) -> Tensor<2> {
         self.head.pool(&self.encoder, hidden, spans)
     }
@@ -182,11 +215,32 @@ impl Classifier {
         if head.outputs() == 0 {
             return Err(ModelError::NoOutputs);
         }
-        let with_pooler = head.reads() == Reads::Texts(Pooling::Pooler) && config.dense.is_none();
+        if let Some(stack) = head.stack() {
+            let wrong = |field, found: usize, wanted| {
+                Err(ModelError::ConfigValue {
+                    origin: "this head".to_owned(),
+                    field,
+                    found: found.to_string(),
+                    wanted,
+                })
+            };
+            let there = config.layers.order().len();
+            if !(1..=there).contains(&stack.layers) {
+                let wanted = format!("from 1 to {there}: the encoder has no more layers");
+                return wrong("layers", stack.layers, wanted);
+            }
+            if stack.hidden_layers.contains(&0) {
+                return wrong("hidden_layers", 0, "widths of at least 1".to_owned());
+            }
+        }
+        let with_pooler =
+            head.reads(config) == Reads::Texts(Pooling::Pooler) && config.dense.is_none();
         Ok(Classifier {
             encoder: Encoder::unset(config, with_pooler, device),
             head: Head::unset(head, config, device),
             names: Names::of(config),
+            frozen: None,
+            adapted: None,
         })
     }
 }
@@ -250,6 +304,12 @@ pub enum ModelError {
     #[error("a model needs at least one label or target to answer with")]
     #[diagnostic(help("train on a table with a column of labels, tags or targets"))]
     NoOutputs,
+    #[error("no linear layer of the encoder is called {pattern}")]
+    #[diagnostic(help(
+        "names are those of transformers' modules, or how these end; there are {}",
+        known.join(", ")
+    ))]
+    NoSuchModule { pattern: String, known: Vec<String> },
     #[error("the classifier has no tensor {name}")]
     #[diagnostic(help("names are those of transformers' classes, and of pytorch-crf for a CRF"))]
     NoSuchTensor { name: String },

@@ -83,20 +83,32 @@ impl Plan {
         for stage in &pipeline.stages {
             edges.push(resolve_edges(pipeline, stage, &mut problems));
         }
-        let order = order(&edges).unwrap_or_else(|circle| {
+        let written = pipeline.stages.len();
+        let stages = with_hidden(pipeline, &mut edges);
+        let order = order(&edges).unwrap_or_else(|mut circle| {
+            circle.retain(|&index| index < written);
             problems.push(circular(pipeline, &edges, &circle));
             Vec::new()
         });
         let mut files = Vec::new();
         let mut elsewhere = Vec::new();
-        for stage in &pipeline.stages {
-            let (fetched, unfetched) = of_stage(stage.stage.as_ref(), pipeline.folder(), at_hand);
-            let found = match unfetched.is_empty() {
+        for (index, stage) in stages.iter().enumerate() {
+            let (mut fetched, unfetched) =
+                of_stage(stage.stage.as_ref(), pipeline.folder(), at_hand);
+            let beside = stage.stage.beside(pipeline.folder()).map(|beside| {
+                if let Some(local) = beside {
+                    fetched.keep_beside(local);
+                }
+            });
+            let found = beside.and_then(|()| match unfetched.is_empty() {
                 true => stage.stage.files(pipeline.folder(), &fetched),
                 false => Ok(Files::new()),
-            };
+            });
             files.push(found.unwrap_or_else(|faults| {
-                problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
+                // What is wrong with the files of a hidden step is wrong with its stage's too.
+                if index < written {
+                    problems.extend(faults.iter().map(|fault| pipeline.problem(stage, fault)));
+                }
                 Files::new()
             }));
             elsewhere.push((fetched, unfetched));
@@ -117,7 +129,8 @@ impl Plan {
             .map(|kind| (kind.name, schema::of_kind(kind.name)))
             .collect();
         let steps = order.iter().map(|&index| {
-            let Written { name, kind, stage } = &pipeline.stages[index];
+            let Written { name, kind, stage } = &stages[index];
+            let schema = schemas.get(kind).unwrap_or(&Value::Null);
             let files = std::mem::take(&mut files[index]);
             let (fetched, unfetched) = std::mem::take(&mut elsewhere[index]);
             let seed = stage.seed().unwrap_or(pipeline.seed);
@@ -128,7 +141,7 @@ impl Plan {
                     .iter()
                     .map(|(field, to)| (*field, position[to]))
                     .collect(),
-                settings: settings_in_key(stage.as_ref(), &schemas[kind], (&files, &fetched), seed),
+                settings: settings_in_key(stage.as_ref(), schema, (&files, &fetched), seed),
                 placement: stage.placement().map(|to| placed_at(pipeline.folder(), to)),
                 publication: stage.publication(),
                 stage: Arc::clone(stage),
@@ -243,6 +256,34 @@ fn of_stage(stage: &dyn Stage, folder: &Path, at_hand: &Fetched) -> (Fetched, Ve
         }
     }
     (fetched, unfetched)
+}
+
+/// The stages of the pipeline, and after them the steps that are put before some of them, with their edges.
+fn with_hidden(
+    pipeline: &Pipeline,
+    edges: &mut Vec<BTreeMap<&'static str, usize>>,
+) -> Vec<Written> {
+    let mut stages = pipeline.stages.clone();
+    for (index, written) in pipeline.stages.iter().enumerate() {
+        let named = |name: &str| {
+            let mut all = pipeline.stages.iter();
+            let found = all.find(|other| other.name == name);
+            found.map(|other| Arc::clone(&other.stage))
+        };
+        let Some(before) = written.stage.before(&named) else {
+            continue;
+        };
+        let own = before.stage.edges().into_iter();
+        let own = own.filter_map(|edge| Some((edge.field, *edges[index].get(edge.field)?)));
+        edges.push(own.collect());
+        edges[index].insert(before.field, stages.len());
+        stages.push(Written {
+            name: format!("{}/{}", written.name, before.field),
+            kind: before.stage.kind(),
+            stage: before.stage,
+        });
+    }
+    stages
 }
 
 fn resolve_edges(

@@ -2,7 +2,7 @@
 //!
 //! One thread decides and up to `jobs` threads work. The deciding loop has three beats. *Settle*: judge every step whose
 //! inputs are known; a step that must run demands the objects of its inputs, which may bring back a collected one. *Launch*:
-//! start what is ready. *Wait* for one to finish. A key is computed only from the digests of finished inputs, so a step
+//! start what is ready, and upload what is placed. *Wait* for one to finish. A key is computed only from the digests of finished inputs, so a step
 //! that reran to the same content leaves everything after it fresh.
 //!
 //! Deliberately absent: any knowledge of what a stage does, and any output; the [`Observer`] has the only voice.
@@ -10,6 +10,7 @@
 mod build;
 pub mod judge;
 pub mod place;
+mod publish;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use self::build::build;
+use self::build::{Finished, build};
 use self::place::PlaceError;
+use self::publish::{Uploaded, upload};
 use self::walk::Walk;
 use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{self, HubError};
@@ -127,25 +129,42 @@ pub fn run(
     let mut walk = Walk::new(plan, store, options, observer);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        let mut running = 0;
+        let (mut running, mut uploading) = (0, 0);
         loop {
             walk.settle();
+            // The receiver outlives every job, so there is always somebody to tell.
             while running < options.jobs
                 && let Some(job) = walk.next_job()
             {
                 let sender = sender.clone();
                 running += 1;
                 scope.spawn(move || {
-                    // The receiver outlives every job, so there is always somebody to tell.
-                    let _ = sender.send(build(job, plan, store, options, observer));
+                    let finished = build(job, plan, store, options, observer);
+                    let _ = sender.send(Done::Built(Box::new(finished)));
                 });
             }
-            if running == 0 {
+            while let Some(next) = walk.next_upload() {
+                let sender = sender.clone();
+                uploading += 1;
+                scope.spawn(move || {
+                    let uploaded = upload(next, plan, observer);
+                    let _ = sender.send(Done::Uploaded(Box::new(uploaded)));
+                });
+            }
+            if running + uploading == 0 {
                 break;
             }
-            let Ok(finished) = receiver.recv() else { break };
-            running -= 1;
-            walk.take(finished);
+            match receiver.recv() {
+                Ok(Done::Built(finished)) => {
+                    running -= 1;
+                    walk.take(*finished);
+                }
+                Ok(Done::Uploaded(uploaded)) => {
+                    uploading -= 1;
+                    walk.take_uploaded(*uploaded);
+                }
+                Err(_) => break,
+            }
         }
     });
     let steps = walk.into_records();
@@ -164,6 +183,12 @@ pub fn run(
     store.save_run(&record)?;
     store.save_memo();
     Ok(record)
+}
+
+/// What a thread comes back with.
+enum Done {
+    Built(Box<Finished>),
+    Uploaded(Box<Uploaded>),
 }
 
 /// Says once that it waits, and gives up when the user asked to stop.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::{JsonSchema, Schema};
@@ -26,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::artifact::{Digest, Kind, Unreadable};
-use crate::hub::{Fetched, Remote, Repository, RepositoryKind};
+use crate::hub::{Fetched, Local, Remote, Repository, RepositoryKind};
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -74,6 +75,14 @@ pub trait Stage: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// A data set that lies beside the spec, with what it says of itself. The plan keeps it with what was fetched.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as faults at their fields.
+    fn beside(&self, _base: &Path) -> Result<Option<Local>, Vec<Fault>> {
+        Ok(None)
+    }
+
     /// The files it reads, by role: paths relative to `base` (the spec's folder) resolved, and what was `fetched`, in which
     /// all its [`remotes`](Self::remotes) are.
     ///
@@ -96,6 +105,28 @@ pub trait Stage: Debug + Send + Sync {
     /// The text of the card that is laid beside a placed artifact. It is not part of the artifact.
     fn card(&self, _facts: &CardFacts) -> Option<String> {
         None
+    }
+
+    /// A step that the spec does not name and whose result is one more input of this one. `named` finds the other stages of
+    /// the spec.
+    fn before(&self, _named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
+        None
+    }
+
+    /// Of a stage whose model has the very encoder that it began with: the step that gives what this encoder makes of a split
+    /// of the tokens of the stage `input`.
+    fn activations_of(&self, _input: &str, _split: &str) -> Option<Arc<dyn Stage>> {
+        None
+    }
+
+    /// What can be said of a run of it beforehand, a line each, from the artifacts that flow in; more where `verbose`.
+    fn outlook(
+        &self,
+        _inputs: &BTreeMap<&'static str, PathBuf>,
+        _files: &Files,
+        _verbose: bool,
+    ) -> Vec<String> {
+        Vec::new()
     }
 
     /// Does the work: reads `context.inputs` and `context.files`, writes everything into `context.draft`.
@@ -125,6 +156,14 @@ pub struct Edge {
     pub stage: String,
     /// The kind of artifact that this field accepts.
     pub accepts: Kind,
+}
+
+/// A step that the plan puts before a stage.
+#[derive(Debug, Clone)]
+pub struct Before {
+    /// The input's name in the context; the step is called `STAGE/FIELD`. Its edges are among those of the stage.
+    pub field: &'static str,
+    pub stage: Arc<dyn Stage>,
 }
 
 /// Something wrong with a stage's settings, at a field.
@@ -317,6 +356,12 @@ fn examples_of(tokens: &crate::text::Tokens) -> Result<Option<crate::table::Tabl
     let table = folder.is_dir().then(|| crate::table::Table::open(folder));
     Ok(table.transpose()?)
 }
+
+/// The input that holds what a frozen encoder gives.
+const ACTIVATIONS: &str = "activations";
+
+/// The folder in a model that holds what LoRA learned, as PEFT reads it.
+const ADAPTER: &str = "adapter";
 
 fn test_split() -> String {
     "test".to_owned()

@@ -37,7 +37,7 @@ use std::path::PathBuf;
 pub use encoded::Encoded;
 pub use files::{TOKENIZER_FILES, tokenizer_files, tokenizer_names};
 pub use tokenizer::Tokenizer;
-pub use tokens::{TokenSplit, Tokens};
+pub use tokens::{TokenSplit, Tokens, TokensCard};
 pub use train::{WordCounts, count_words, learn_wordpiece};
 
 /// Marks "nothing" where each token has a number: no word begins here, no tag, no place in the context.

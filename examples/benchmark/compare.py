@@ -6,6 +6,7 @@ from collections.abc import Callable
 import data
 import finetune
 import gpu
+import heads
 import noop
 import predict
 import step
@@ -18,6 +19,7 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], Callable[[list[str], int | None], 
     "predict": (predict.PARTS, predict.compare),
     "data": ((), data.compare),
     "noop": ((), noop.compare),
+    "heads": ((), heads.compare),
     "gpu": (gpu.PARTS, gpu.compare),
 }
 

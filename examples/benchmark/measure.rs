@@ -23,7 +23,7 @@ use std::time::Instant;
 use refit::device::{self, Chosen};
 use refit::learn::{
     BatchSettings, CrossEntropy, EvaluateEvery, Event, Judgement, Keep, LearnError, Length,
-    Material, Objective, OptimizerSettings, Predictions, Recipe, Rows, ScheduleName,
+    Material, Objective, OptimizerSettings, Precision, Predictions, Recipe, Rows, ScheduleName,
     ScheduleSettings, fit, predict, shuffled,
 };
 use refit::metrics::Metric;
@@ -43,17 +43,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let device = device::choose(&option(&mut words, "--device")?.unwrap_or("auto".to_owned()));
     let precision = option(&mut words, "--precision")?.unwrap_or("fp32".to_owned());
-    if precision != "fp32" {
-        return Err(format!("this version trains in fp32 alone, not in {precision}").into());
-    }
+    let precision: Precision = serde_json::from_value(json!(precision))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let line = match words[..] {
-        ["step", encoder, rows, batch] => {
-            step(encoder.as_ref(), rows.as_ref(), batch.parse()?, &device?)?
-        }
+        ["step", encoder, rows, batch] => step(
+            encoder.as_ref(),
+            rows.as_ref(),
+            batch.parse()?,
+            precision,
+            &device?,
+        )?,
         ["predict", model, texts] => answer(model.as_ref(), texts.as_ref(), &device?)?,
         ["load", encoder] => load(encoder.as_ref(), &device?)?,
-        ["device", name] => json!({ "device": device::choose(name)?.name }),
+        ["device", name] => {
+            let chosen = device::choose(name)?;
+            if !precision.runs_on(&chosen.device) {
+                return Err(format!("{} does not compute in {precision}", chosen.name).into());
+            }
+            json!({ "device": chosen.name })
+        }
         _ => return Err(USAGE.into()),
     };
     println!("{line}");
@@ -76,6 +84,7 @@ fn step(
     encoder: &Path,
     rows: &Path,
     batch: u32,
+    precision: Precision,
     chosen: &Chosen,
 ) -> Result<serde_json::Value, Box<dyn Error>> {
     let rows = Listed::read(rows)?;
@@ -120,7 +129,11 @@ fn step(
         evaluate_every: EvaluateEvery::default(),
         early_stopping: None,
         keep: Keep::default(),
+        keep_last: 0,
         ema: None,
+        frozen: None,
+        gradient_checkpointing: false,
+        precision,
         seed: SEED,
     };
     let mut seconds = Vec::new();

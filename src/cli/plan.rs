@@ -7,7 +7,9 @@ use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     store_of_spec, table,
 };
-use crate::run::judge::{Foreseen, assess};
+use crate::plan::Plan;
+use crate::run::judge::{Assessment, Foreseen, assess};
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -25,7 +27,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn answer(arguments: &Arguments) -> Answer {
+pub(super) fn answer(arguments: &Arguments, verbose: bool) -> Answer {
     let Resolved { pipeline, plan, .. } =
         resolve(&arguments.spec, &arguments.store, arguments.json)?;
     let (selected, forced) = plan
@@ -40,6 +42,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         Foreseen::Run => "run",
         Foreseen::Pending => "pending",
     };
+    let outlook = |one: &Assessment| outlook(&plan, &assessments, one, &store, verbose);
     if arguments.json {
         let steps: Vec<Value> = assessments
             .iter()
@@ -51,6 +54,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
                     "reason": one.reason.to_string(),
                     "key": one.key,
                     "digest": one.digest,
+                    "outlook": outlook(one),
                 })
             })
             .collect();
@@ -66,8 +70,37 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
                 &one.reason.to_string(),
             ]);
         }
-        print(&format!("{}\n", rows.trim_fmt()));
+        let mut text = format!("{}\n", rows.trim_fmt());
+        for one in &assessments {
+            for line in outlook(one) {
+                text.push_str(&format!("{}: {line}\n", plan.steps[one.step].name));
+            }
+        }
+        print(&text);
     }
     let all_fresh = assessments.iter().all(|one| one.state == Foreseen::Fresh);
     Ok(if all_fresh { Exit::Done } else { Exit::Pending })
+}
+
+/// What a step says of the run that is to come, where the artifacts that it reads are at hand.
+fn outlook(
+    plan: &Plan,
+    assessments: &[Assessment],
+    one: &Assessment,
+    store: &Store,
+    verbose: bool,
+) -> Vec<String> {
+    let step = &plan.steps[one.step];
+    if one.state == Foreseen::Fresh || !step.unfetched.is_empty() {
+        return Vec::new();
+    }
+    let digest = |input: usize| {
+        let of_input = assessments.iter().find(|other| other.step == input);
+        of_input.and_then(|other| other.digest)
+    };
+    let inputs = step.inputs.iter().filter_map(|(field, input)| {
+        let path = store.object_path(&digest(*input)?);
+        path.is_dir().then_some((*field, path))
+    });
+    step.stage.outlook(&inputs.collect(), &step.files, verbose)
 }

@@ -1,79 +1,71 @@
 //! The splits of a data set, from the names of its files and what its card tells programs.
 //!
-//! The rules are those of Hugging Face's `datasets` library (`data_files.py`; "Structure your repository" and "Manual
-//! configuration" in the hub's documentation): what the card's `configs` say comes first; then shards named
-//! `data/SPLIT-00000-of-00003.parquet`; then `train`, `validation`, `test` and their usual synonyms as words in the names of
-//! files, then in the names of folders; and where there is nothing of all that, every file is for training. Class names are
-//! those of the card's `dataset_info`.
+//! As Hugging Face's `datasets` library finds them ([`rules`]; "Structure your repository" and "Manual configuration" in the
+//! hub's documentation): what the card's `configs` say comes first; then shards named `data/SPLIT-00000-of-00003.parquet`;
+//! then `train`, `validation`, `test` and their usual synonyms as words in the names of folders, then in those of files; and
+//! where there is nothing of all that, every file is for training. Class names are those of the card's `dataset_info`.
 //!
 //! Deliberately absent: loading scripts, which are programs, and files that `load` cannot read.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use glob::{MatchOptions, Pattern};
 use serde_json::Value;
 
+use self::rules::{KEYWORDS, Kind, Splits};
 use super::Dataset;
 
 /// A data set whose splits cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatasetError {
-    #[error("there is no file that could be read: no {}", ENDINGS.join(", "))]
+    #[error(
+        "there is no file that could be read, or most of its files are of other kinds than {}",
+        Kind::readable()
+    )]
     NoFiles,
     #[error("it has the configurations {}", known.join(", "))]
     SeveralConfigs { known: Vec<String> },
+    #[error("its card marks both {first} and {second} as its default configuration")]
+    SeveralDefaults { first: String, second: String },
     #[error("it has no configuration {asked:?}; there is {}", known.join(", "))]
     NoConfig { asked: String, known: Vec<String> },
     #[error("its card names files for the split {split} that are not there: {patterns}")]
     NoMatch { split: String, patterns: String },
+    #[error("the files of {first} and those of {other} are of different kinds")]
+    SeveralKinds { first: String, other: String },
+    #[error(
+        "{name:?} is no name for a split: letters, digits, `_`, and points between words are allowed"
+    )]
+    NoSplitName { name: String },
+    #[error("its card is wrong: {reason}")]
+    WrongCard { reason: String },
 }
 
 impl DatasetError {
     /// What to do.
-    pub(super) fn help_text(&self) -> &'static str {
+    pub fn help_text(&self) -> &'static str {
         match self {
-            DatasetError::NoFiles | DatasetError::NoMatch { .. } => {
-                "name its files yourself: `train = \"hf://datasets/OWNER/NAME/PATH\"`"
+            DatasetError::SeveralConfigs { .. } | DatasetError::SeveralDefaults { .. } => {
+                "choose one: `config = \"NAME\"`"
             }
-            DatasetError::SeveralConfigs { .. } => "choose one: `config = \"NAME\"`",
             DatasetError::NoConfig { .. } => "set `config` to one of these",
+            DatasetError::NoFiles
+            | DatasetError::NoMatch { .. }
+            | DatasetError::SeveralKinds { .. }
+            | DatasetError::NoSplitName { .. }
+            | DatasetError::WrongCard { .. } => {
+                "name its files yourself: `train = [\"…\"]`, and `hf://datasets/OWNER/NAME/PATH` for those of the hub"
+            }
         }
     }
 }
-
-/// The endings of files that `load` reads, the ones preferred first where a data set has equally many of two.
-const ENDINGS: [&str; 7] = ["parquet", "csv", "tsv", "jsonl", "ndjson", "json", "txt"];
-
-/// Files that describe a data set and hold none of it.
-const NO_DATA: [&str; 7] = [
-    "dataset_info.json",
-    "dataset_infos.json",
-    "dataset_dict.json",
-    "state.json",
-    "requirements.txt",
-    "license.txt",
-    "readme.txt",
-];
-
-/// What the splits are called.
-const SPLITS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
-    ("validation", &["validation", "valid", "val", "dev"]),
-    ("test", &["test", "testing", "eval", "evaluation"]),
-];
-
-/// `*` stops at a folder's end, `**` does not.
-const BY_FOLDER: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: false,
-};
 
 /// The splits of a data set with files of these `names`, in the configuration asked for. `converted` says that they are the
 /// hub's own Parquet files, `CONFIG/SPLIT/0000.parquet`.
 ///
 /// # Errors
-/// Nothing to read; several configurations and none asked for; one that is not there.
+/// Nothing to read; several configurations and none asked for; one that is not there; a card that cannot be followed.
 pub fn choose(
     names: &BTreeSet<&str>,
     card: &Value,
@@ -83,37 +75,69 @@ pub fn choose(
     let (splits, config) = if converted {
         converted_splits(names, config)?
     } else {
-        let configs = card.get("configs").and_then(Value::as_array);
-        match configs.filter(|configs| !configs.is_empty()) {
-            Some(configs) => configured_splits(names, configs, config)?,
-            None => {
-                let splits = named_splits(&readable(names.iter().copied()))?;
-                if let Some(asked) = config.filter(|asked| *asked != DEFAULT) {
-                    return Err(DatasetError::NoConfig {
-                        asked: asked.to_owned(),
-                        known: vec![DEFAULT.to_owned()],
-                    });
-                }
-                (splits, None)
+        let configs = card.get("configs").filter(|configs| !configs.is_null());
+        let configs = match configs {
+            None => &[][..],
+            Some(Value::Array(configs)) => configs,
+            Some(_) => return Err(wrong_card("`configs` is no list")),
+        };
+        if configs.is_empty() {
+            // Where there are no files, that is what there is to say: the hub may have them as Parquet.
+            let splits = named_splits(names)?;
+            let told = info_names(card);
+            let known = |asked: &&str| *asked != DEFAULT && !told.iter().any(|one| one == asked);
+            if let Some(asked) = config.filter(known) {
+                let mut known = vec![DEFAULT.to_owned()];
+                known.extend(told);
+                return Err(DatasetError::NoConfig {
+                    asked: asked.to_owned(),
+                    known,
+                });
             }
+            let asked = config.filter(|asked| *asked != DEFAULT || told.len() > 1);
+            (splits, asked.map(str::to_owned))
+        } else {
+            configured_splits(names, configs, config)?
         }
     };
     Ok(Dataset {
-        splits,
+        splits: splits.into_iter().collect(),
         class_names: class_names(card, config.as_deref()),
     })
+}
+
+/// Role → the split that plays it, of those that a data set has: the one of that name, else one that is called by a synonym
+/// (`dev`, `valid`, `val` for `validation`; `testing`, `eval`, `evaluation` for `test`; `training` for `train`).
+pub fn roles(has: &BTreeMap<String, Vec<String>>) -> Vec<(&'static str, &'static str)> {
+    let played = KEYWORDS.into_iter().filter_map(|(role, keywords)| {
+        let split = keywords
+            .iter()
+            .find(|keyword| has.contains_key(**keyword))?;
+        Some((role, *split))
+    });
+    played.collect()
+}
+
+/// The files that fit a pattern, without those that describe a data set, unless the pattern names them.
+pub(super) fn matching(names: &BTreeSet<&str>, pattern: &str) -> Vec<String> {
+    let found = rules::matching(names, pattern, false);
+    found.into_iter().map(str::to_owned).collect()
+}
+
+fn wrong_card(reason: impl Into<String>) -> DatasetError {
+    DatasetError::WrongCard {
+        reason: reason.into(),
+    }
 }
 
 /// What the only configuration of a data set is called that names none.
 const DEFAULT: &str = "default";
 
-type Splits = BTreeMap<String, Vec<String>>;
-
 fn converted_splits(
     names: &BTreeSet<&str>,
     asked: Option<&str>,
 ) -> Result<(Splits, Option<String>), DatasetError> {
-    let mut configs: BTreeMap<String, Splits> = BTreeMap::new();
+    let mut configs: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     for name in names.iter().filter(|name| name.ends_with(".parquet")) {
         if let [config, split, _] = name.split('/').collect::<Vec<_>>()[..] {
             let split = split.strip_prefix("partial-").unwrap_or(split);
@@ -127,7 +151,7 @@ fn converted_splits(
     let known: Vec<String> = configs.keys().cloned().collect();
     let chosen = pick(&known, None, asked)?;
     let splits = configs.remove(&chosen).unwrap_or_default();
-    Ok((splits, Some(chosen)))
+    Ok((splits.into_iter().collect(), Some(chosen)))
 }
 
 /// The configuration asked for; else the one marked as default, the one of that name, or the only one.
@@ -158,199 +182,146 @@ fn configured_splits(
     configs: &[Value],
     asked: Option<&str>,
 ) -> Result<(Splits, Option<String>), DatasetError> {
-    let name_of = |config: &Value| {
-        let name = config.get("config_name").and_then(Value::as_str);
-        name.unwrap_or(DEFAULT).to_owned()
+    let name_of = |config: &Value| match config.get("config_name") {
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(Value::Number(name)) => Ok(name.to_string()),
+        _ => Err(wrong_card("an entry of `configs` has no `config_name`")),
     };
-    let known: Vec<String> = configs.iter().map(name_of).collect();
-    let marked = configs
-        .iter()
-        .find(|config| config.get("default").and_then(Value::as_bool) == Some(true));
-    let chosen = pick(&known, marked.map(name_of), asked)?;
-    let config = configs.iter().find(|config| name_of(config) == chosen);
-    let config = config.unwrap_or(&Value::Null);
+    let known = configs.iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
+    let is_default = |(config, name): &(&Value, &String)| {
+        *name == DEFAULT || config.get("default").and_then(Value::as_bool) == Some(true)
+    };
+    let mut defaults = configs.iter().zip(&known).filter(is_default);
+    let marked = defaults.next().map(|(_, name)| name.clone());
+    if let (None, Some(first), Some((_, second))) = (asked, &marked, defaults.next()) {
+        return Err(DatasetError::SeveralDefaults {
+            first: first.clone(),
+            second: second.clone(),
+        });
+    }
+    let chosen = pick(&known, marked, asked)?;
+    let place = known.iter().position(|name| *name == chosen);
+    let config = place
+        .and_then(|place| configs.get(place))
+        .unwrap_or(&Value::Null);
     let folder = config.get("data_dir").and_then(Value::as_str).unwrap_or("");
     let folder = folder.trim_start_matches("./").trim_matches('/');
-    let inside = |name: &str| -> Option<String> {
-        match folder {
-            "" => Some(name.to_owned()),
-            folder => Some(name.strip_prefix(folder)?.strip_prefix('/')?.to_owned()),
-        }
+    let below = |name: &'_ str| match folder {
+        "" | "." => Some(name.len()),
+        folder => Some(name.strip_prefix(folder)?.strip_prefix('/')?.len()),
     };
-    let splits = match config.get("data_files") {
+    let within: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| name.get(name.len() - below(name)?..))
+        .collect();
+    let splits = match config.get("data_files").filter(|files| !files.is_null()) {
         Some(files) => {
-            let mut splits = Splits::new();
-            for (split, patterns) in patterns(files) {
-                let found = matching(names, &patterns, &inside);
-                if found.is_empty() {
-                    return Err(DatasetError::NoMatch {
+            let patterns = stated_patterns(files)?;
+            let resolved = patterns.into_iter().map(|(split, patterns)| {
+                let found = rules::resolve(&within, &split, &patterns)?;
+                match found.is_empty() {
+                    true => Err(DatasetError::NoMatch {
                         split,
                         patterns: patterns.join(", "),
-                    });
+                    }),
+                    false => Ok((split, found)),
                 }
-                splits.entry(split).or_default().extend(found);
-            }
+            });
+            let splits = resolved.collect::<Result<Splits, _>>()?;
+            rules::one_kind(&splits)?;
             splits
         }
-        None => {
-            let there = names.iter().copied().filter(|name| inside(name).is_some());
-            named_splits(&readable(there))?
-        }
+        None => named_splits(&within)?,
     };
-    if splits.is_empty() {
-        return Err(DatasetError::NoFiles);
-    }
-    Ok((splits, Some(chosen)))
+    let whole = |name: String| match folder {
+        "" | "." => name,
+        folder => format!("{folder}/{name}"),
+    };
+    let splits = splits.into_iter().map(|(split, files)| {
+        let files = files.into_iter().map(whole);
+        (split, files.collect())
+    });
+    Ok((splits.collect(), Some(chosen)))
 }
 
-/// Split → patterns of the names of its files. What names no split is for training.
-fn patterns(files: &Value) -> Vec<(String, Vec<String>)> {
-    let texts = |value: &Value| -> Vec<String> {
-        match value {
-            Value::String(text) => vec![text.clone()],
-            Value::Array(items) => {
-                let texts = items.iter().filter_map(Value::as_str);
-                texts.map(str::to_owned).collect()
-            }
-            _ => Vec::new(),
-        }
+/// Split → patterns, as a card states them. What names no split is for training.
+fn stated_patterns(files: &Value) -> Result<Splits, DatasetError> {
+    let text = |value: &Value| {
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| wrong_card("`data_files` holds something that is no path"))
     };
-    let train = || SPLITS[0].0.to_owned();
+    let texts = |value: &Value| match value {
+        Value::Array(items) => items.iter().map(text).collect::<Result<Vec<_>, _>>(),
+        one => Ok(vec![text(one)?]),
+    };
+    let train = || KEYWORDS[0].0.to_owned();
     match files {
-        Value::Array(items) if items.iter().all(Value::is_object) => items
-            .iter()
-            .map(|item| {
-                let split = item.get("split").and_then(Value::as_str);
-                let paths = item.get("path").map(&texts).unwrap_or_default();
-                (split.map_or_else(train, str::to_owned), paths)
-            })
-            .collect(),
-        Value::Object(splits) => splits
-            .iter()
-            .map(|(split, paths)| (split.clone(), texts(paths)))
-            .collect(),
-        other => vec![(train(), texts(other))],
-    }
-}
-
-fn matching(
-    names: &BTreeSet<&str>,
-    patterns: &[String],
-    inside: &dyn Fn(&str) -> Option<String>,
-) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for pattern in patterns {
-        let pattern = pattern.trim_start_matches("./");
-        let compiled = Pattern::new(pattern).ok();
-        let fits = |name: &str| {
-            inside(name).is_some_and(|inner| {
-                let by_pattern = compiled.as_ref();
-                inner == pattern
-                    || by_pattern.is_some_and(|one| one.matches_with(&inner, BY_FOLDER))
-            })
-        };
-        for name in readable(names.iter().copied().filter(|name| fits(name))) {
-            if !found.iter().any(|one| one == name) {
-                found.push(name.to_owned());
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let mut splits = Splits::new();
+            for item in items {
+                let fields = item.as_object().filter(|fields| fields.len() == 2);
+                let (split, path) = fields
+                    .and_then(|fields| Some((fields.get("split")?.as_str()?, fields.get("path")?)))
+                    .ok_or_else(|| {
+                        wrong_card(
+                            "an entry of `data_files` has something other than `split` and `path`",
+                        )
+                    })?;
+                if !rules::is_split_name(split) {
+                    let name = split.to_owned();
+                    return Err(DatasetError::NoSplitName { name });
+                }
+                if splits.iter().any(|(known, _)| known == split) {
+                    return Err(wrong_card(format!("it names files for {split} twice")));
+                }
+                splits.push((split.to_owned(), texts(path)?));
             }
+            Ok(splits)
         }
+        Value::Array(_) | Value::String(_) => Ok(vec![(train(), texts(files)?)]),
+        _ => Err(wrong_card(
+            "`data_files` is neither a path, nor a list of paths, nor a list of `split` and `path`",
+        )),
     }
-    found
 }
 
-/// The files that hold data, of the ending that most of them have.
-fn readable<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let ending = |name: &str| {
-        let (_, ending) = name.rsplit_once('.')?;
-        ENDINGS
-            .iter()
-            .position(|known| ending.eq_ignore_ascii_case(known))
-    };
-    let hidden = |part: &str| part.starts_with('.') || part.starts_with("__");
-    let holds_data = |name: &&str| {
-        let file = name.rsplit('/').next().unwrap_or(name).to_lowercase();
-        ending(name).is_some() && !name.split('/').any(hidden) && !NO_DATA.contains(&file.as_str())
-    };
-    let names: Vec<&str> = names.filter(holds_data).collect();
-    let mut counts = [0; ENDINGS.len()];
-    for place in names.iter().filter_map(|name| ending(name)) {
-        counts[place] += 1;
+fn named_splits(names: &BTreeSet<&str>) -> Result<Splits, DatasetError> {
+    let mut splits = Splits::new();
+    for (split, patterns) in rules::named_patterns(names)? {
+        let files = rules::resolve(names, &split, &patterns)?;
+        splits.push((split, files));
     }
-    let most = counts.iter().max().copied().unwrap_or(0);
-    let chosen = counts.iter().position(|count| *count == most);
-    names
-        .into_iter()
-        .filter(|name| ending(name) == chosen)
-        .collect()
+    let kind = rules::one_kind(&splits)?;
+    Ok(rules::of_kind(splits, kind))
 }
 
-fn named_splits(names: &[&str]) -> Result<Splits, DatasetError> {
-    if names.is_empty() {
-        return Err(DatasetError::NoFiles);
-    }
-    let collected = |split_of: &dyn Fn(&str) -> Option<String>| {
-        let mut splits = Splits::new();
-        for name in names {
-            if let Some(split) = split_of(name) {
-                splits.entry(split).or_default().push((*name).to_owned());
-            }
-        }
-        splits
+/// The configurations of which the card's `dataset_info` tells.
+fn info_names(card: &Value) -> Vec<String> {
+    let infos = match card.get("dataset_info") {
+        Some(Value::Array(infos)) => &infos[..],
+        Some(info @ Value::Object(_)) => std::slice::from_ref(info),
+        _ => &[],
     };
-    let in_file = |name: &str| split_in(name.rsplit('/').next().unwrap_or(name));
-    let in_folders =
-        |name: &str| split_in(name.rsplit_once('/').map_or("", |(folders, _)| folders));
-    type Rule<'a> = &'a dyn Fn(&str) -> Option<String>;
-    let rules: [Rule; 4] = [&shard, &in_file, &in_folders, &|_: &str| {
-        Some(SPLITS[0].0.to_owned())
-    }];
-    let splits = rules
-        .into_iter()
-        .map(collected)
-        .find(|splits| !splits.is_empty());
-    Ok(splits.unwrap_or_default())
+    infos.iter().map(info_name).collect()
 }
 
-/// The split of `data/SPLIT-00000-of-00003….parquet`.
-fn shard(name: &str) -> Option<String> {
-    let file = name
-        .strip_prefix("data/")
-        .filter(|file| !file.contains('/'))?;
-    let (before, after) = file.split_once("-of-")?;
-    let (split, number) = before.rsplit_once('-')?;
-    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let of = after.get(..5)?;
-    let is_name = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    let sound = digits(number) && digits(of) && split.split('.').all(is_name);
-    sound.then(|| split.to_owned())
+fn info_name(info: &Value) -> String {
+    let name = info.get("config_name").and_then(Value::as_str);
+    name.unwrap_or(DEFAULT).to_owned()
 }
 
-/// The split that a name's words say, words being what stands between characters that are no letters.
-fn split_in(text: &str) -> Option<String> {
-    let text = text.to_lowercase();
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic()).collect();
-    let said = SPLITS
-        .iter()
-        .find(|(_, synonyms)| words.iter().any(|word| synonyms.contains(word)));
-    said.map(|(split, _)| (*split).to_owned())
-}
-
-/// Column → names of its classes, of the card's `dataset_info`.
+/// Column → names of its classes, of the card's `dataset_info` of a configuration. Where none has a name, an only one is meant.
 fn class_names(card: &Value, config: Option<&str>) -> BTreeMap<String, Vec<String>> {
-    let info = match card.get("dataset_info") {
-        Some(Value::Array(infos)) => {
-            let of_config = |info: &&Value| {
-                let name = info.get("config_name").and_then(Value::as_str);
-                name.unwrap_or(DEFAULT) == config.unwrap_or(DEFAULT)
-            };
-            match infos.as_slice() {
-                [only] => Some(only),
-                several => several.iter().find(of_config),
-            }
-        }
-        other => other,
+    let infos = match card.get("dataset_info") {
+        Some(Value::Array(infos)) => &infos[..],
+        Some(info) => std::slice::from_ref(info),
+        None => &[],
+    };
+    let info = match (config, infos) {
+        (None, [only]) => Some(only),
+        (config, infos) => infos
+            .iter()
+            .find(|info| info_name(info) == config.unwrap_or(DEFAULT)),
     };
     let features = info
         .and_then(|info| info.get("features"))
@@ -383,16 +354,22 @@ fn label_names(feature: &Value, depth: usize) -> Option<Vec<String>> {
 /// Names are a list, or a table with the numbers as keys.
 fn ordered(names: &Value) -> Option<Vec<String>> {
     match names {
-        Value::Array(names) => names
-            .iter()
-            .map(|name| name.as_str().map(str::to_owned))
-            .collect(),
+        Value::Array(names) => names.iter().map(name_of_class).collect(),
         Value::Object(numbered) => (0..numbered.len())
-            .map(|number| {
-                let name = numbered.get(&number.to_string())?;
-                name.as_str().map(str::to_owned)
-            })
+            .map(|number| name_of_class(numbered.get(&number.to_string())?))
             .collect(),
+        _ => None,
+    }
+}
+
+/// A name that was written without quotes may be a number.
+fn name_of_class(name: &Value) -> Option<String> {
+    match name {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(name) => Some(name.to_string()),
+        // As Python writes it.
+        Value::Bool(true) => Some("True".to_owned()),
+        Value::Bool(false) => Some("False".to_owned()),
         _ => None,
     }
 }

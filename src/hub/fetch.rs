@@ -126,22 +126,40 @@ fn repository_of(remote: &Remote) -> Option<&Repository> {
         Remote::Encoder(repository)
         | Remote::Tokenizer(repository)
         | Remote::Dataset { repository, .. }
-        | Remote::File { repository, .. } => Some(repository),
+        | Remote::File { repository, .. }
+        | Remote::Files { repository, .. } => Some(repository),
         Remote::Url(_) => None,
     }
 }
 
 /// The files of a remote, where its entry names them.
 fn named(pinned: &Pinned, remote: &Remote) -> Option<Vec<String>> {
+    if let Remote::Dataset { splits, .. } = remote {
+        let names = of_splits(splits, &pinned.splits);
+        let known = names.iter().all(|name| pinned.files.contains_key(name));
+        return (known && !pinned.splits.is_empty()).then_some(names);
+    }
     let names = match remote {
         Remote::Encoder(_) => pinned.encoder.clone(),
         Remote::Tokenizer(_) => pinned.tokenizer.clone(),
-        Remote::Dataset { .. } => pinned.splits.values().flatten().cloned().collect(),
         Remote::File { path, .. } => vec![path.clone()],
-        Remote::Url(_) => Vec::new(),
+        Remote::Files { pattern, .. } => pinned.patterns.get(pattern).cloned().unwrap_or_default(),
+        Remote::Dataset { .. } | Remote::Url(_) => Vec::new(),
     };
     let known = names.iter().all(|name| pinned.files.contains_key(name));
     (known && !names.is_empty()).then_some(names)
+}
+
+/// The files of the splits asked for, of those that there are; by default of those that play a role.
+fn of_splits(asked: &BTreeSet<String>, splits: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let roles = dataset::roles(splits);
+    let is_asked = |split: &String| match asked.is_empty() {
+        true => roles.iter().any(|(_, played_by)| played_by == split),
+        false => asked.contains(split),
+    };
+    let files = splits.iter().filter(|(split, _)| is_asked(split));
+    let files: BTreeSet<&String> = files.flat_map(|(_, files)| files).collect();
+    files.into_iter().cloned().collect()
 }
 
 fn local(pinned: &Pinned, remote: &Remote, files: BTreeMap<String, PathBuf>) -> Local {
@@ -284,12 +302,39 @@ impl Seeker<'_> {
                 }
                 entry.files = self.contents(repository, &state, std::slice::from_ref(path))?;
             }
-            Remote::Dataset { config, .. } => {
+            Remote::Files { pattern, .. } => {
+                let found = dataset::matching(&names, pattern);
+                if found.is_empty() {
+                    return Err(HubError::NoFile {
+                        what: format!("{pattern} in {repository}"),
+                    });
+                }
+                entry.files = self.contents(repository, &state, &found)?;
+                entry.patterns.insert(pattern.clone(), found);
+            }
+            // Its splits are known, and files of another of them are wanted.
+            Remote::Dataset { splits, .. }
+                if pinned.is_some_and(|pinned| !pinned.splits.is_empty()) =>
+            {
+                let known = pinned.map(|pinned| (&pinned.splits, &pinned.class_names));
+                if let Some((known, class_names)) = known {
+                    (entry.splits, entry.class_names) = (known.clone(), class_names.clone());
+                }
+                let names = of_splits(splits, &entry.splits);
+                if let Some(name) = names.iter().find(|name| !state.files.contains_key(*name)) {
+                    return Err(HubError::NoFile {
+                        what: format!("{name} in {repository}"),
+                    });
+                }
+                entry.files = self.contents(repository, &state, &names)?;
+            }
+            Remote::Dataset { config, splits, .. } => {
                 let wrong = |source| HubError::Dataset {
                     repository: repository.to_string(),
                     source,
                 };
-                let mut chosen = dataset::choose(&names, &state.card, config.as_deref(), false);
+                let converted = repository.revision.as_deref() == Some(PARQUET);
+                let mut chosen = dataset::choose(&names, &state.card, config.as_deref(), converted);
                 if let (Err(dataset::DatasetError::NoFiles), None) = (&chosen, &repository.revision)
                 {
                     let card = std::mem::take(&mut state.card);
@@ -306,7 +351,7 @@ impl Seeker<'_> {
                 }
                 let chosen = chosen.map_err(wrong)?;
                 entry.commit.clone_from(&state.commit);
-                let names: Vec<String> = chosen.splits.values().flatten().cloned().collect();
+                let names = of_splits(splits, &chosen.splits);
                 entry.files = self.contents(repository, &state, &names)?;
                 entry.splits = chosen.splits;
                 entry.class_names = chosen.class_names;
@@ -541,6 +586,7 @@ fn merge(before: Option<&Pinned>, new: Pinned, remote: &Remote) -> Pinned {
             merged.splits = new.splits;
             merged.class_names = new.class_names;
         }
+        Remote::Files { .. } => merged.patterns.extend(new.patterns),
         Remote::File { .. } | Remote::Url(_) => {}
     }
     merged.files.extend(new.files);

@@ -65,10 +65,12 @@ impl Entry {
             Remote::Encoder(repository) | Remote::Tokenizer(repository) => {
                 (Section::Model, repository, None)
             }
-            Remote::Dataset { repository, config } => {
-                (Section::Dataset, repository, config.clone())
+            Remote::Dataset {
+                repository, config, ..
+            } => (Section::Dataset, repository, config.clone()),
+            Remote::File { repository, .. } | Remote::Files { repository, .. } => {
+                (Section::File, repository, None)
             }
-            Remote::File { repository, .. } => (Section::File, repository, None),
             Remote::Url(_) => return None,
         };
         let id = match (section, repository.kind) {
@@ -97,6 +99,7 @@ impl Entry {
             encoder: Vec::new(),
             tokenizer: Vec::new(),
             splits: BTreeMap::new(),
+            patterns: BTreeMap::new(),
             class_names: BTreeMap::new(),
             files: BTreeMap::new(),
         }
@@ -121,9 +124,12 @@ pub(super) struct Pinned {
     /// The files that make the tokenizer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tokenizer: Vec<String>,
-    /// Split → its files.
+    /// Split → its files, also of splits that were never asked for; these have no entries in `files`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) splits: BTreeMap<String, Vec<String>>,
+    /// Pattern → the files that fitted it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) patterns: BTreeMap<String, Vec<String>>,
     /// Column → the names of its classes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) class_names: BTreeMap<String, Vec<String>>,

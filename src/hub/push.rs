@@ -79,6 +79,9 @@ fn upload(
     let mut changed = Vec::new();
     let mut bytes = 0;
     for name in names {
+        if progress.interrupted() {
+            return Err(HubError::Interrupted);
+        }
         let path = folder.join(name);
         let found = content_of(&path)?;
         let is_new = match there.files.get(name) {

@@ -9,19 +9,20 @@ use super::cpu::random::Dropout;
 use super::distance::Distance;
 use super::dropout;
 use super::flex::{self, Fused, Numbers};
+use super::precision::Precision;
 use super::spans::Spans;
 
-/// dropout(softmax(q kᵀ / √size)) v for each text and head: `query`, `key`, `value` and the result are
-/// `[rows, heads * size]`. In rows that belong to no text the result is of no meaning, but finite.
+/// dropout(softmax(q kᵀ / √size)) v for each text and head: `inputs` are queries, keys and values, and they and the result are
+/// `[rows, heads * size]`. In rows that belong to no text the result is of no meaning, but finite. The two products are
+/// computed in `precision`, the softmax in 32 bits.
 pub fn attention(
-    query: Tensor<2>,
-    key: Tensor<2>,
-    value: Tensor<2>,
+    inputs: [Tensor<2>; 3],
     spans: &Spans,
     heads: usize,
     dropout: Dropout,
+    precision: Precision,
 ) -> Tensor<2> {
-    attention_by_distance(query, key, value, &Distance::Ignored, spans, heads, dropout)
+    attention_by_distance(inputs, &Distance::Ignored, spans, heads, dropout, precision)
 }
 
 /// dropout(softmax(scores)) v for each text and head, with the scores of `distance`; otherwise as [`attention`].
@@ -29,13 +30,12 @@ pub fn attention(
 /// # Panics
 /// When a tensor in `distance` has another shape than it says.
 pub fn attention_by_distance(
-    query: Tensor<2>,
-    key: Tensor<2>,
-    value: Tensor<2>,
+    inputs: [Tensor<2>; 3],
     distance: &Distance,
     spans: &Spans,
     heads: usize,
     dropout: Dropout,
+    precision: Precision,
 ) -> Tensor<2> {
     distance.check(spans, heads);
     let dropout = dropout.in_pieces(heads);
@@ -44,18 +44,21 @@ pub fn attention_by_distance(
         heads,
         window,
         dropout,
+        precision,
     };
+    let fused = flex::fits(&inputs[0]);
+    let rounded = |input| flex::input(precision.rounded(input));
     match distance {
-        Distance::Ignored | Distance::Window(_) if flex::fits(&query) => {
-            let inputs = [query, key, value].map(flex::input);
-            flex::apply(operation(distance.window()), inputs)
+        Distance::Ignored | Distance::Window(_) if fused => {
+            let context = flex::apply(operation(distance.window()), inputs.map(rounded));
+            precision.rounded(context)
         }
-        Distance::Bias(bias) if flex::fits(&query) => {
-            let [query, key, value] = [query, key, value].map(flex::input);
+        Distance::Bias(bias) if fused => {
+            let [query, key, value] = inputs.map(rounded);
             let inputs = [query, key, value, flex::input(bias.clone())];
-            flex::apply(Biased(operation(None)), inputs)
+            precision.rounded(flex::apply(Biased(operation(None)), inputs))
         }
-        _ => composed(query, key, value, distance, spans, heads, dropout),
+        _ => composed(inputs, distance, spans, heads, dropout, precision),
     }
 }
 
@@ -64,22 +67,21 @@ pub fn attention_by_distance(
 ///
 /// One query for each head is little work, so this is a composition on every device.
 pub fn attention_of_first(
-    query: Tensor<2>,
-    key: Tensor<2>,
-    value: Tensor<2>,
+    [query, key, value]: [Tensor<2>; 3],
     spans: &Spans,
     heads: usize,
     dropout: Dropout,
+    precision: Precision,
 ) -> Tensor<2> {
     let dropout = dropout.in_pieces(heads);
     let [texts, width] = query.dims();
     let query = query.reshape([texts, heads, 1, width / heads]); // [texts, heads, 1, size]
     let [key, value] = [key, value].map(|rows| by_head(rows, spans, heads));
-    let weights = weights(query, key, &Distance::Ignored, spans); // [texts, heads, 1, length]
+    let weights = weights(query, key, &Distance::Ignored, spans, precision); // [texts, heads, 1, length]
     let shape = weights.dims();
     let weights = weights.reshape([texts * heads, shape[3]]); // [texts * heads, length]
     let weights = dropout::dropout(weights, dropout).reshape(shape); // [texts, heads, 1, length]
-    let context = weights.matmul(value); // [texts, heads, 1, size]
+    let context = precision.product(weights, value); // [texts, heads, 1, size]
     context.reshape([texts, width]) // [texts, heads * size]
 }
 
@@ -107,21 +109,20 @@ pub fn attention_weights_by_distance(
 ) -> Tensor<4> {
     distance.check(spans, heads);
     let [query, key] = [query, key].map(|rows| by_head(rows, spans, heads));
-    weights(query, key, distance, spans)
+    weights(query, key, distance, spans, Precision::Fp32)
 }
 
 pub(super) fn composed(
-    query: Tensor<2>,
-    key: Tensor<2>,
-    value: Tensor<2>,
+    inputs: [Tensor<2>; 3],
     distance: &Distance,
     spans: &Spans,
     heads: usize,
     dropout: Dropout,
+    precision: Precision,
 ) -> Tensor<2> {
-    let [query, key, value] = [query, key, value].map(|rows| by_head(rows, spans, heads));
-    let weights = dropped(weights(query, key, distance, spans), spans, dropout);
-    let context = weights.matmul(value); // [texts, heads, length, size]
+    let [query, key, value] = inputs.map(|rows| by_head(rows, spans, heads));
+    let weights = weights(query, key, distance, spans, precision);
+    let context = precision.product(dropped(weights, spans, dropout), value); // [texts, heads, length, size]
     let [texts, heads, length, size] = context.dims();
     let context = context
         .swap_dims(1, 2) // [texts, length, heads, size]
@@ -139,8 +140,14 @@ fn by_head(rows: Tensor<2>, spans: &Spans, heads: usize) -> Tensor<4> {
 }
 
 /// softmax of the scores over the keys that are seen and no padding, `[texts, heads, queries, length]`.
-fn weights(query: Tensor<4>, key: Tensor<4>, distance: &Distance, spans: &Spans) -> Tensor<4> {
-    let mut scores = distance.scores(query, key); // [texts, heads, queries, length]
+fn weights(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    distance: &Distance,
+    spans: &Spans,
+    precision: Precision,
+) -> Tensor<4> {
+    let mut scores = distance.scores(query, key, precision); // [texts, heads, queries, length]
     let shape = scores.dims();
     if spans.pads() {
         let padding = spans
@@ -180,6 +187,7 @@ struct Attention {
     heads: usize,
     window: Option<usize>,
     dropout: Dropout,
+    precision: Precision,
 }
 
 impl Attention {
@@ -191,6 +199,7 @@ impl Attention {
             heads: self.heads,
             size: width / self.heads,
             window: self.window,
+            precision: self.precision,
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod embedding;
 pub(crate) mod gelu;
+pub(crate) mod half;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod memory;

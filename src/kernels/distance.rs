@@ -5,6 +5,7 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
+use super::precision::Precision;
 use super::spans::Spans;
 
 /// What the scores of attention depend on beside queries and keys. Without it they are q kᵀ / √size.
@@ -71,19 +72,37 @@ impl Distance {
 
     /// The scores of `query` `[texts, heads, queries, size]` for `key` `[texts, heads, length, size]`:
     /// `[texts, heads, queries, length]`. Where they depend on distances, all queries are there.
-    pub(super) fn scores(&self, query: Tensor<4>, key: Tensor<4>) -> Tensor<4> {
+    ///
+    /// In half precision the products are divided, not their operands: these would be rounded once more.
+    pub(super) fn scores(
+        &self,
+        query: Tensor<4>,
+        key: Tensor<4>,
+        precision: Precision,
+    ) -> Tensor<4> {
         let [_, heads, length, size] = query.dims();
-        let scaled = |terms: usize| query.clone() / ((size * terms) as f64).sqrt();
-        let with = |query: Tensor<4>| query.matmul(key.clone().swap_dims(2, 3)); // [texts, heads, queries, length]
+        let root = |terms: usize| ((size * terms) as f64).sqrt();
+        let before = |operand: &Tensor<4>, terms: usize| match precision.is_half() {
+            true => operand.clone(),
+            false => operand.clone() / root(terms),
+        };
+        let after = |product: Tensor<4>, terms: usize| match precision.is_half() {
+            true => product / root(terms),
+            false => product,
+        };
+        let scaled = |terms: usize| before(&query, terms);
+        let with = |query: Tensor<4>, terms: usize| {
+            after(precision.product(query, key.clone().swap_dims(2, 3)), terms) // [texts, heads, queries, length]
+        };
         match self {
-            Distance::Ignored | Distance::Window(_) => with(scaled(1)),
+            Distance::Ignored | Distance::Window(_) => with(scaled(1), 1),
             Distance::Bias(bias) => {
                 let distances = Distance::count(length);
                 let bias = bias
                     .clone()
                     .reshape([1, heads, 1, distances]) // [1, heads, 1, distances]
                     .expand([1, heads, length, distances]);
-                with(scaled(1)) + by_key(bias)
+                with(scaled(1), 1) + by_key(bias)
             }
             Distance::Disentangled(vectors) => {
                 let terms = 1 + vectors.both().count();
@@ -94,15 +113,16 @@ impl Distance {
                         .reshape([1, distances, heads, width / heads]) // [1, distances, heads, size]
                         .permute([0, 2, 3, 1]) // [1, heads, size, distances]
                 };
-                let mut scores = with(query.clone());
+                let mut scores = with(query.clone(), terms);
                 if let Some(keys) = &vectors.keys {
-                    scores = scores + by_key(query.matmul(by_head(keys.clone())));
+                    let product = precision.product(query, by_head(keys.clone()));
+                    scores = scores + by_key(after(product, terms));
                 }
                 if let Some(queries) = &vectors.queries {
                     // Here the rows are keys, so that the distances run the other way.
-                    let key = key.clone() / ((size * terms) as f64).sqrt();
-                    let product = key.matmul(by_head(queries.clone().flip([0])));
-                    scores = scores + by_key(product).swap_dims(2, 3);
+                    let key = before(&key, terms);
+                    let product = precision.product(key, by_head(queries.clone().flip([0])));
+                    scores = scores + by_key(after(product, terms)).swap_dims(2, 3);
                 }
                 scores
             }

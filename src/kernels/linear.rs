@@ -5,21 +5,38 @@ use burn::tensor::Tensor;
 use super::cpu;
 use super::cpu::linear::Sizes;
 use super::flex::{self, Fused, Numbers};
+use super::precision::Precision;
 
-/// `input [rows, inputs]` · `weight [inputs, outputs]` + `bias [outputs]` → `[rows, outputs]`.
-pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    if flex::fits(&input) {
-        flex::apply(
-            Linear,
-            [flex::input(input), flex::input(weight), flex::input(bias)],
-        )
-    } else {
-        composed(input, weight, bias)
+/// `input [rows, inputs]` · `weight [inputs, outputs]` + `bias [outputs]` → `[rows, outputs]`, with all four of them rounded to
+/// `precision`.
+pub fn linear(
+    input: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<2> {
+    if !flex::fits(&input) {
+        return composed(input, weight, bias, precision);
     }
+    let output = flex::apply(
+        Linear,
+        [
+            flex::input(precision.rounded(input)),
+            flex::input(precision.rounded(weight)),
+            flex::input(precision.rounded(bias)),
+        ],
+    );
+    precision.rounded(output)
 }
 
-pub(super) fn composed(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    input.matmul(weight) + bias.unsqueeze::<2>()
+pub(super) fn composed(
+    input: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<2> {
+    let product = precision.product(input, weight);
+    precision.rounded(product + precision.rounded(bias).unsqueeze::<2>())
 }
 
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ mod adamw;
 mod exact;
 mod layouts;
 mod ndarray;
+mod precision;
 mod shapes;
 mod threads;
 
@@ -146,6 +147,10 @@ impl Case {
 
     /// Both forms on flex, forward and backward, agree; with and without autodiff the fused one gives the same bits.
     fn agrees(&self) {
+        self.agrees_to(TOLERANCE);
+    }
+
+    fn agrees_to(&self, tolerance: f32) {
         let flex = Device::flex();
         let found = self.back(&self.fused, &flex);
         assert_eq!(
@@ -154,10 +159,14 @@ impl Case {
             "{}: plain and recorded",
             self.name
         );
-        self.compare(&found, &self.back(&self.composed, &flex));
+        self.compare_to(&found, &self.back(&self.composed, &flex), tolerance);
     }
 
     fn compare(&self, found: &Outcome, wanted: &Outcome) {
+        self.compare_to(found, wanted, TOLERANCE);
+    }
+
+    fn compare_to(&self, found: &Outcome, wanted: &Outcome, tolerance: f32) {
         let compared = |output: &[f32]| -> Vec<f32> {
             let columns = self.flow.shape[1];
             output
@@ -168,16 +177,17 @@ impl Case {
                 .collect()
         };
         let name = &self.name;
-        close(
+        close_to(
             &format!("{name}: output"),
             &compared(&found.output),
             &compared(&wanted.output),
+            tolerance,
         );
         let gradients = found.gradients.iter().zip(&wanted.gradients);
         for (input, (found, wanted)) in gradients.enumerate() {
             let what = format!("{name}: gradient by input {input}");
             match (found, wanted) {
-                (Some(found), Some(wanted)) => close(&what, found, wanted),
+                (Some(found), Some(wanted)) => close_to(&what, found, wanted, tolerance),
                 (found, wanted) => assert_eq!(found, wanted, "{what}"),
             }
         }
@@ -232,16 +242,26 @@ fn close_to(what: &str, found: &[f32], wanted: &[f32], tolerance: f32) {
 }
 
 fn linear_case(random: &mut Random, rows: usize, inputs: usize, outputs: usize) -> Case {
+    linear_case_in(Precision::Fp32, random, [rows, inputs, outputs])
+}
+
+fn linear_case_in(
+    precision: Precision,
+    random: &mut Random,
+    [rows, inputs, outputs]: [usize; 3],
+) -> Case {
     Case {
-        name: format!("linear {rows} × {inputs} → {outputs}"),
+        name: format!("linear {rows} × {inputs} → {outputs} in {precision}"),
         inputs: vec![
             random.matrix(rows, inputs),
             random.matrix(inputs, outputs),
             random.matrix(1, outputs),
         ],
         flow: random.matrix(rows, outputs),
-        fused: Box::new(|x| linear(x[0].clone(), x[1].clone(), vector(&x[2]))),
-        composed: Box::new(|x| super::linear::composed(x[0].clone(), x[1].clone(), vector(&x[2]))),
+        fused: Box::new(move |x| linear(x[0].clone(), x[1].clone(), vector(&x[2]), precision)),
+        composed: Box::new(move |x| {
+            super::linear::composed(x[0].clone(), x[1].clone(), vector(&x[2]), precision)
+        }),
     }
 }
 
@@ -355,12 +375,13 @@ fn attention_case(
         inputs: (0..3).map(|_| random.matrix(rows, width)).collect(),
         flow,
         fused: Box::new(move |x| {
-            let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
-            attention(q, k, v, &fused_spans, heads, drop)
+            let inputs = [0, 1, 2].map(|which| x[which].clone());
+            attention(inputs, &fused_spans, heads, drop, Precision::Fp32)
         }),
         composed: Box::new(move |x| {
-            let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
-            super::attention::composed(q, k, v, &Distance::Ignored, &composed_spans, heads, drop)
+            let inputs = [0, 1, 2].map(|which| x[which].clone());
+            let (spans, precision) = (&composed_spans, Precision::Fp32);
+            super::attention::composed(inputs, &Distance::Ignored, spans, heads, drop, precision)
         }),
     }
 }
@@ -438,6 +459,17 @@ fn distance_case(
     by: By,
     drop: Dropout,
 ) -> Case {
+    distance_case_in(Precision::Fp32, random, spans, [heads, size], by, drop)
+}
+
+fn distance_case_in(
+    precision: Precision,
+    random: &mut Random,
+    spans: &Spans,
+    [heads, size]: [usize; 2],
+    by: By,
+    drop: Dropout,
+) -> Case {
     let case = attention_case(random, spans, heads, size, drop);
     let further = by.shapes(spans, heads, size);
     let further = further
@@ -447,18 +479,18 @@ fn distance_case(
     let form = |compose: bool| -> Form {
         let spans = spans.clone();
         Box::new(move |x| {
-            let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
+            let inputs = [0, 1, 2].map(|which| x[which].clone());
             let distance = by.distance(&x[3..]);
             let attend = if compose {
                 super::attention::composed
             } else {
                 attention_by_distance
             };
-            attend(q, k, v, &distance, &spans, heads, drop)
+            attend(inputs, &distance, &spans, heads, drop, precision)
         })
     };
     Case {
-        name: format!("{} by {by:?}", case.name),
+        name: format!("{} by {by:?} in {precision}", case.name),
         inputs,
         flow: case.flow,
         fused: form(false),

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -27,9 +27,10 @@ use rand_chacha::ChaCha8Rng;
 pub use settings::{BatchSettings, MicroSize, Padding};
 
 use super::LearnError;
+use super::activations::{Given, Known};
 use crate::device;
 use crate::kernels::Spans;
-use crate::model::Batch;
+use crate::model::{self, Batch};
 use crate::text::{Encoded, TokenSplit};
 
 /// Rows of token ids, however they are stored.
@@ -87,6 +88,11 @@ pub trait Rows: Sync {
     /// The number of tokens in a row.
     fn length(&self, row: usize) -> usize {
         self.ids(row).len()
+    }
+
+    /// What is known of the row before the model has read it.
+    fn known(&self, _row: usize) -> Option<Known<'_>> {
+        None
     }
 }
 
@@ -303,6 +309,8 @@ pub struct Laid {
     pub ids: Vec<i32>,
     pub type_ids: Vec<i32>,
     pub spans: Spans,
+    /// What is known of them already.
+    given: Given,
 }
 
 impl Laid {
@@ -327,16 +335,30 @@ impl Laid {
                 *to = i32::from(id);
             }
         }
+        let given = Given::of(rows, chosen, &spans);
         Laid {
             ids,
             type_ids,
             spans,
+            given,
         }
     }
 
     /// As tensors.
     pub fn on(self, device: &Device) -> Batch {
-        Batch::new(self.ids, self.type_ids, self.spans, device)
+        let matrix = |values: Vec<f32>, rows: usize| {
+            let width = values.len() / rows.max(1);
+            Tensor::from_data(TensorData::new(values, [rows, width]), device)
+        };
+        let given = match self.given {
+            Given::Nothing => model::Given::Nothing,
+            Given::Hidden { layers, values } => model::Given::Hidden {
+                layers,
+                hidden: matrix(values, self.spans.rows()),
+            },
+            Given::Pooled(values) => model::Given::Pooled(matrix(values, self.spans.texts().len())),
+        };
+        Batch::new(self.ids, self.type_ids, self.spans, device).with(given)
     }
 }
 

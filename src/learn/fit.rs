@@ -5,10 +5,13 @@
 //! kept. Memory: the weights that are kept cost a second copy, an average of weights a third.
 //!
 //! How a batch that is too large for the device goes through in parts is in `accumulate`, the average of weights in `average`,
-//! what a recipe says in `settings`.
+//! what a recipe says in `settings`, how losses are scaled in `fp16` in `scaling`.
 //!
-//! Batches are prepared ahead on another thread. Loss and gradient norm are brought to the host at once on a CPU, and every
-//! [`TOGETHER`] steps elsewhere, because asking a device for a number waits until it has done all that came before.
+//! In half precision the validation rows are asked in it as well, as transformers' `Trainer` does: it is the model as it is
+//! trained, and as fast. Weights are 32-bit numbers throughout, and whoever asks the finished model does so in them.
+//!
+//! Batches are prepared ahead on another thread. Loss and gradient norm are brought to the host at once on a CPU and in `fp16`,
+//! and every [`TOGETHER`] steps elsewhere, because asking a device for a number waits until it has done all that came before.
 //!
 //! Promise: the loop draws no random number itself. The order of rows and the dropout masks are functions of the seed and
 //! of the epoch or step.
@@ -17,8 +20,11 @@
 
 mod accumulate;
 mod average;
+mod checkpointing;
+mod scaling;
 mod settings;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
@@ -27,6 +33,7 @@ use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use scaling::LossScale;
 pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Recipe};
 
 use self::accumulate::Accumulation;
@@ -34,11 +41,13 @@ use self::average::Average;
 use super::batch::{self, Cut, Layout, Prepared, Rows};
 use super::gradients::{Clip, read};
 use super::optimizer::Optimizer;
+use super::predict::predict_as;
 use super::schedule::Schedule;
-use super::{LearnError, Objective, Predictions, predict};
+use super::{LearnError, Objective, Predictions};
 use crate::device;
+use crate::kernels::Precision;
 use crate::metrics::Metric;
-use crate::model::Classifier;
+use crate::model::{Classifier, Mode};
 
 /// Steps whose losses are read together from a device that computes beside the host.
 const TOGETHER: usize = 10;
@@ -71,7 +80,7 @@ pub struct Judgement {
 /// Something that the loop tells; the answer says whether to go on.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// An optimizer step was taken.
+    /// An optimizer step was taken, or left out.
     Step(&'a StepRecord),
     /// So many validation rows were answered.
     Rows(usize),
@@ -91,8 +100,14 @@ pub struct StepRecord {
     /// Of the batch, before the step.
     pub loss: f32,
     pub learning_rate: f64,
-    /// The L2 norm of all gradients before clipping.
+    /// The L2 norm of all gradients before clipping; in JSON `null` where it is not finite.
     pub gradient_norm: f32,
+    /// In `fp16`, by what the loss was multiplied before it went back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// In `fp16`, whether the gradients were not finite at this scale, so that no weight was changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// The validation scores after an epoch or a step, as they stand in the metrics log.
@@ -117,8 +132,20 @@ pub struct Fitted {
     pub thresholds: Option<Vec<f64>>,
     /// Steps taken in all.
     pub steps: u64,
+    /// How many of them were left out; see [`StepRecord::skipped`].
+    pub skipped: u64,
     /// Whether early stopping ended it.
     pub stopped_early: bool,
+    /// The weights at the last times that validation was due, as many as the recipe says, the oldest first.
+    pub last: Vec<Snapshot>,
+}
+
+/// A model in the midst of its training, without autodiff.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub model: Classifier,
+    pub step: u64,
+    pub epoch: u64,
 }
 
 /// Trains `model` (built on `device`, without autodiff).
@@ -138,8 +165,14 @@ pub fn fit(
 ) -> Result<Fitted, LearnError> {
     let pace = Pace {
         layout: Layout::on(device, recipe.batch.padding, material.max_length),
-        together: if device::is_cpu(device) { 1 } else { TOGETHER },
+        // In fp16 every step waits to hear whether its gradients overflowed.
+        together: match recipe.precision {
+            _ if device::is_cpu(device) => 1,
+            Precision::Fp16 => 1,
+            _ => TOGETHER,
+        },
         fits: None,
+        scale: LossScale::BEGIN,
     };
     fit_at(pace, model, material, recipe, device, on)
 }
@@ -152,6 +185,8 @@ struct Pace<'a> {
     together: usize,
     /// Whether a part of so many rows fits into the memory; `None` asks the device alone.
     fits: Option<&'a dyn Fn(usize) -> bool>,
+    /// By what losses are multiplied at first, in `fp16`.
+    scale: LossScale,
 }
 
 fn fit_at(
@@ -162,6 +197,11 @@ fn fit_at(
     device: &Device,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
+    if !recipe.precision.runs_on(device) {
+        return Err(LearnError::Precision {
+            precision: recipe.precision,
+        });
+    }
     check(&model, material)?;
     let train = material.train;
     let cut = Cut {
@@ -174,7 +214,16 @@ fn fit_at(
     std::thread::scope(|scope| {
         let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, lay_out)?;
         let accumulation = Accumulation::new(cut, pace, material, recipe, device);
-        follow(model, &batches, accumulation, material, recipe, device, on)
+        let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
+        follow(
+            model,
+            &batches,
+            (accumulation, scale),
+            material,
+            recipe,
+            device,
+            on,
+        )
     })
 }
 
@@ -182,7 +231,7 @@ fn fit_at(
 fn follow(
     model: Classifier,
     batches: &Receiver<Prepared>,
-    mut accumulation: Accumulation,
+    (mut accumulation, mut scale): (Accumulation, Option<LossScale>),
     material: &Material,
     recipe: &Recipe,
     device: &Device,
@@ -193,6 +242,10 @@ fn follow(
         .steps(material.train.rows(), recipe.batch.size);
     let mut schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
     let mut optimizer = Optimizer::new(&recipe.optimizer, &model)?;
+    let model = match &recipe.frozen {
+        Some(frozen) => frozen.apply(model, 1),
+        None => model,
+    };
     let mut average = recipe.ema.map(Average::new);
     let metric = recipe
         .early_stopping
@@ -203,23 +256,44 @@ fn follow(
     let mut model = model.train();
     let mut kept: Option<Fitted> = None;
     let mut best: Option<f64> = None;
-    let (mut step, mut epoch, mut without_gain) = (0, 0, 0);
+    let (mut step, mut skipped_steps, mut epoch, mut without_gain) = (0, 0, 0, 0);
     let mut stopped_early = false;
     let mut unread = Vec::new();
+    let mut last = VecDeque::new();
 
     while step < total && !stopped_early {
         let Ok(batch) = batches.recv() else {
             break;
         };
+        if let Some(frozen) = &recipe.frozen
+            && batch.epoch > epoch
+            && frozen.changes_in(batch.epoch)
+        {
+            model = frozen.apply(model, batch.epoch);
+        }
         epoch = batch.epoch;
-        let learning_rate = schedule.rate(step);
+        let learning_rate = schedule.rate(step - skipped_steps);
         let ends_epoch = batch.ends_epoch;
-        let (loss, gradients) = accumulation.gradients(&model, batch, step, on)?;
+        let loss_scale = scale.map(|scale| scale.factor());
+        let factor = loss_scale.unwrap_or(1.0);
+        let (loss, gradients) = accumulation.gradients(&model, batch, step, factor, on)?;
         let clip = gradients.clip(recipe.optimizer.max_grad_norm);
-        let share = clip.as_ref().and_then(|clip| clip.share.clone());
-        model = optimizer.step(model, gradients, share, learning_rate);
-        if let Some(average) = &mut average {
-            average.add(&model);
+        let skipped = match (&mut scale, &clip) {
+            (Some(scale), Some(clip)) => {
+                let finite = clip.is_finite()?;
+                scale.observe(finite);
+                !finite
+            }
+            _ => false,
+        };
+        if skipped {
+            skipped_steps += 1;
+        } else {
+            let share = clip.as_ref().and_then(|clip| clip.share.clone());
+            model = optimizer.step(model, gradients, share, learning_rate);
+            if let Some(average) = &mut average {
+                average.add(&model);
+            }
         }
 
         step += 1;
@@ -229,6 +303,8 @@ fn follow(
             learning_rate,
             loss,
             clip,
+            loss_scale,
+            skipped,
         });
         let evaluates = step == total || recipe.evaluate_every.is_due(step, epoch, ends_epoch);
         if unread.len() >= accumulation.together() || evaluates || ends_epoch {
@@ -238,12 +314,30 @@ fn follow(
             }
             end?;
         }
-        let (true, Some(rows)) = (evaluates, material.validation) else {
+        if let Some(scale) = scale.filter(LossScale::is_exhausted) {
+            return Err(LearnError::Overflow {
+                step,
+                scale: scale.factor(),
+            });
+        }
+        if !evaluates {
+            continue;
+        }
+        let candidate = weights_to_judge(&model, average.as_ref());
+        if recipe.keep_last > 0 {
+            last.truncate(recipe.keep_last - 1);
+            last.push_front(Snapshot {
+                model: candidate.clone(),
+                step,
+                epoch,
+            });
+        }
+        let Some(rows) = material.validation else {
             continue;
         };
-        let candidate = weights_to_judge(&model, average.as_ref());
         let tokens = (recipe.batch.evaluation_size as usize).saturating_mul(material.max_length);
-        let answers = predict(
+        let answers = predict_as(
+            &Mode::EVALUATE.in_precision(recipe.precision),
             &candidate,
             rows,
             material.pad_id,
@@ -280,15 +374,20 @@ fn follow(
                 scores,
                 thresholds: judgement.thresholds,
                 steps: step,
+                skipped: skipped_steps,
                 stopped_early,
+                last: Vec::new(),
             });
         }
     }
 
+    let last = last.into_iter().rev().collect();
     Ok(match kept {
         Some(kept) => Fitted {
             steps: step,
+            skipped: skipped_steps,
             stopped_early,
+            last,
             ..kept
         },
         None => Fitted {
@@ -298,7 +397,9 @@ fn follow(
             scores: None,
             thresholds: None,
             steps: step,
+            skipped: skipped_steps,
             stopped_early,
+            last,
         },
     })
 }
@@ -354,6 +455,8 @@ struct Unread {
     /// `[1]`.
     loss: Tensor<1>,
     clip: Option<Clip>,
+    loss_scale: Option<f64>,
+    skipped: bool,
 }
 
 /// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device. The
@@ -374,10 +477,12 @@ fn read_all(
             step,
             epoch,
             learning_rate,
+            loss_scale,
+            skipped,
             ..
         } = unread;
         for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
-            if !value.is_finite() {
+            if !value.is_finite() && !skipped {
                 let diverged = LearnError::Diverged {
                     step,
                     what,
@@ -393,6 +498,8 @@ fn read_all(
             loss,
             learning_rate,
             gradient_norm,
+            loss_scale,
+            skipped,
         });
     }
     Ok((records, Ok(())))

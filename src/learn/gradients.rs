@@ -1,6 +1,6 @@
 //! Gradients by the parameter's Hugging Face name, their norm, and its clipping.
 //!
-//! Promise: nothing here waits for the device. The norm stays a tensor until somebody reads it.
+//! Promise: only what says so waits for the device. The norm stays a tensor until somebody reads it.
 //!
 //! Deliberately absent: means over several batches. Losses that are shares of one whole have gradients that simply
 //! [add up](Gradients::add).
@@ -16,15 +16,41 @@ use crate::model::{self, Classifier, VisitParameters};
 
 /// The derivative of a loss by each parameter that it depends on, free of autodiff: row-major, in the shape's order of the
 /// parameter, `[elements]`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gradients {
     by_name: BTreeMap<String, Tensor<1>>,
+    /// By what they are too large.
+    scale: f64,
+}
+
+impl Default for Gradients {
+    fn default() -> Self {
+        Gradients {
+            by_name: BTreeMap::new(),
+            scale: 1.0,
+        }
+    }
 }
 
 impl Gradients {
     /// Goes back from `loss` (`[1]`) through everything that led to it. `model` is the one that computed the loss, with
     /// autodiff; a parameter that the loss does not depend on has no gradient.
     pub fn of(loss: &Tensor<1>, model: &Classifier) -> Self {
+        Gradients::with_tape(loss, model).0
+    }
+
+    /// The same with the derivative by `input`, `[tokens, hidden]`, free of autodiff; `None` when the loss does not depend on
+    /// it.
+    pub(super) fn with_input(
+        loss: &Tensor<1>,
+        model: &Classifier,
+        input: &Tensor<2>,
+    ) -> (Self, Option<Tensor<2>>) {
+        let (gradients, tape) = Gradients::with_tape(loss, model);
+        (gradients, input.grad(&tape))
+    }
+
+    fn with_tape(loss: &Tensor<1>, model: &Classifier) -> (Self, Tape) {
         struct Collect {
             tape: Tape,
             found: Gradients,
@@ -41,7 +67,13 @@ impl Gradients {
             found: Gradients::default(),
         };
         model::visit_parameters(model, &mut collect);
-        collect.found
+        (collect.found, collect.tape)
+    }
+
+    /// The same, of a loss that had been multiplied by `scale`, so that small gradients do not vanish in 16 bits. They stay as
+    /// large as they are; their [norms and share](Self::clip) become those of the loss itself.
+    pub fn of_scaled_loss(self, scale: f64) -> Self {
+        Gradients { scale, ..self }
     }
 
     pub(super) fn insert<const D: usize>(&mut self, name: &str, gradient: Tensor<D>) {
@@ -77,7 +109,14 @@ impl Gradients {
     /// The L2 norm of all of them together, `[1]`; `None` when there are none.
     fn norm(&self) -> Option<Tensor<1>> {
         let squares = self.squares();
-        (!squares.is_empty()).then(|| Tensor::cat(squares, 0).sum().sqrt()) // [parameters] → [1]
+        (!squares.is_empty()).then(|| self.unscaled(Tensor::cat(squares, 0).sum().sqrt())) // [parameters] → [1]
+    }
+
+    fn unscaled(&self, norms: Tensor<1>) -> Tensor<1> {
+        match self.scale {
+            1.0 => norms,
+            scale => norms / scale,
+        }
     }
 
     /// Each parameter's L2 norm, by Hugging Face name.
@@ -89,23 +128,31 @@ impl Gradients {
         if squares.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let norms = read(Tensor::cat(squares, 0).sqrt(), "computing gradients")?;
+        let norms = read(
+            self.unscaled(Tensor::cat(squares, 0).sqrt()),
+            "computing gradients",
+        )?;
         Ok(self.by_name.keys().cloned().zip(norms).collect())
     }
 
     /// The L2 norm of all gradients together, and the share of them that makes it at most `max_norm` (0: no limit); `None`
-    /// when there are no gradients.
+    /// when there are no gradients. Of scaled gradients the share also takes back the scale.
     ///
     /// Source: `torch.nn.utils.clip_grad_norm_`, whose divisor is the norm plus 1e-6. Nothing is scaled here: the optimizer
     /// does it in passing.
     pub fn clip(&self, max_norm: f64) -> Option<Clip> {
         let norm = self.norm()?;
-        let share = (max_norm > 0.0).then(|| {
+        let clipped = (max_norm > 0.0).then(|| {
             (norm.clone() + 1e-6)
                 .recip()
                 .mul_scalar(max_norm)
                 .clamp_max(1.0)
         });
+        let share = match (self.scale, clipped) {
+            (1.0, clipped) => clipped,
+            (scale, Some(clipped)) => Some(clipped / scale),
+            (scale, None) => Some(norm.zeros_like() + 1.0 / scale),
+        };
         Some(Clip { norm, share })
     }
 }
@@ -114,8 +161,16 @@ impl Gradients {
 #[derive(Debug, Clone)]
 pub struct Clip {
     pub norm: Tensor<1>,
-    /// By what every gradient is to be multiplied; at most 1. `None` without a limit.
+    /// By what every gradient is to be multiplied; at most 1. `None` for nothing: without a limit and a scale.
     pub share: Option<Tensor<1>>,
+}
+
+impl Clip {
+    /// Whether every gradient is finite; waits for the device.
+    pub(super) fn is_finite(&self) -> Result<bool, LearnError> {
+        let norm = read(self.norm.clone(), "training")?;
+        Ok(norm.iter().all(|norm| norm.is_finite()))
+    }
 }
 
 /// Brings a tensor's numbers to the host.

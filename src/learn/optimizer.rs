@@ -23,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use rates::{ParameterGroup, Place, places};
+pub(super) use rates::{check_patterns, fits};
 
 use self::rates::Rate;
 use super::{Gradients, LearnError};

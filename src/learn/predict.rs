@@ -47,6 +47,20 @@ pub fn predict(
     device: &Device,
     on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Predictions, LearnError> {
+    let mode = Mode::EVALUATE;
+    predict_as(&mode, model, rows, pad_id, tokens, device, on_rows)
+}
+
+/// As [`predict`], in the precision of `mode`.
+pub(super) fn predict_as(
+    mode: &Mode,
+    model: &Classifier,
+    rows: &dyn Rows,
+    pad_id: u32,
+    tokens: usize,
+    device: &Device,
+    on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Predictions, LearnError> {
     let mut order: Vec<usize> = (0..rows.rows()).collect();
     order.sort_by_key(|&row| Reverse(rows.length(row)));
     let longest = order.first().map_or(0, |&row| rows.length(row));
@@ -61,7 +75,7 @@ pub fn predict(
     }
     let ask = |chosen: &[usize]| {
         let laid = Laid::out(rows, chosen, layout, pad_id, longest);
-        answers(model, rows, chosen, laid, device)
+        answers(mode, model, rows, chosen, laid, device)
     };
     let mut logits = vec![Vec::new(); rows.rows()];
     let side_by_side = match device::is_cpu(device) {
@@ -90,6 +104,7 @@ const SIDE_BY_SIDE: usize = 4;
 
 /// What `model` answers for each of the rows `chosen`, which are `laid` out in this order.
 fn answers(
+    mode: &Mode,
     model: &Classifier,
     rows: &dyn Rows,
     chosen: &[usize],
@@ -97,7 +112,7 @@ fn answers(
     device: &Device,
 ) -> Result<Vec<Vec<f32>>, LearnError> {
     let batch = laid.on(device);
-    let answers = model.forward(&batch, &Mode::Evaluate); // [chosen, outputs] or [tokens, outputs]
+    let answers = model.forward(&batch, mode); // [chosen, outputs] or [tokens, outputs]
     let [_, outputs] = answers.dims();
     let answers = read(answers, "predicting")?;
     let of = |rows: Range<usize>| &answers[rows.start * outputs..rows.end * outputs];

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::EncoderConfig;
 use super::head::{HeadKind, Pooling};
+use super::stack::Stack;
 use super::weights::{self, Rest};
 use super::{Checkpoint, Classifier, ModelError, Task};
 
@@ -21,6 +22,9 @@ pub struct ModelInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
     pub head_dropout: f64,
+    /// What the head has beyond one of transformers' own class.
+    #[serde(default, skip_serializing_if = "Stack::is_plain")]
+    pub stack: Stack,
     /// In the order of the head's numbers; none for numbers and answers.
     pub label_names: Vec<String>,
     /// The same for a model that answers with numbers.
@@ -78,11 +82,13 @@ impl ModelInfo {
                 outputs,
                 pooling: self.pooling.unwrap_or_default(),
                 dropout,
+                stack: self.stack.clone(),
             },
             Task::TokenClassification => HeadKind::Tokens {
                 outputs,
                 crf: self.crf,
                 dropout,
+                stack: self.stack.clone(),
             },
             Task::QuestionAnswering => HeadKind::Spans,
         }

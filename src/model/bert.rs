@@ -14,14 +14,16 @@
 //! Promises the reference's numbers in float32 to rounding. Deliberately absent: decoders, cross-attention, caches of keys
 //! and values, relative positions.
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::nn::{Embedding, Linear};
+use burn::nn::Embedding;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::config::{Activation, EncoderConfig};
 use super::dropout::{Mode, Site};
-use super::layers::{Intermediate, LayerNorm, Output, apply, linear, lookup, table};
+use super::layers::{Intermediate, LayerNorm, Linear, Output, apply, linear, lookup, table};
 use crate::kernels::{self, Lookup, Spans};
 
 /// Texts as the encoder reads them. The tensors are `[tokens]`, on the device of the model.
@@ -31,10 +33,25 @@ pub struct Batch {
     pub ids: Tensor<1, Int>,
     /// The segment of each token: 0, or 1 in the second text of a pair.
     pub type_ids: Tensor<1, Int>,
-    /// The place of each token in its text, from 0.
-    pub positions: Tensor<1, Int>,
     /// Which tokens belong to which text; those to none are padding.
     pub spans: Spans,
+    /// The token ids on the host: places are counted there.
+    counted: Vec<i32>,
+    /// What is known of them already.
+    pub given: Given,
+}
+
+/// What is known of a batch before the encoder has read it, computed by a part of it that does not change.
+#[derive(Debug, Clone)]
+pub enum Given {
+    Nothing,
+    /// The hidden states after so many layers, `[tokens, hidden]`.
+    Hidden {
+        layers: usize,
+        hidden: Tensor<2>,
+    },
+    /// The one vector per text that the head makes of the last hidden states, `[texts, hidden]`.
+    Pooled(Tensor<2>),
 }
 
 impl Batch {
@@ -44,19 +61,39 @@ impl Batch {
     /// When the lengths differ from `spans.rows()`.
     pub fn new(ids: Vec<i32>, type_ids: Vec<i32>, spans: Spans, device: &Device) -> Batch {
         assert_eq!((ids.len(), type_ids.len()), (spans.rows(), spans.rows()));
-        let mut positions = vec![0; spans.rows()];
-        for text in spans.texts() {
-            for (place, position) in positions[text.clone()].iter_mut().enumerate() {
-                *position = place as i32;
+        Batch {
+            ids: Tensor::from_data(ids.as_slice(), device),
+            type_ids: Tensor::from_data(type_ids.as_slice(), device),
+            spans,
+            counted: ids,
+            given: Given::Nothing,
+        }
+    }
+
+    /// The same batch, of which this is known already.
+    pub fn with(self, given: Given) -> Batch {
+        Batch { given, ..self }
+    }
+
+    /// The row of each token among position embeddings, `[tokens]`: its place in its text, counted from `first`.
+    ///
+    /// Where `first` is not 0, the row before it is that of the token with this id, padding. In a text, too, such a token
+    /// has that row and no place of its own. Source: `create_position_ids_from_input_ids` of transformers' RoBERTa, which
+    /// has it from fairseq.
+    pub(super) fn positions(&self, first: usize) -> Tensor<1, Int> {
+        let first = first as i32;
+        let padding = (first > 0).then_some(first - 1);
+        let mut positions = vec![padding.unwrap_or(0); self.spans.rows()];
+        for text in self.spans.texts() {
+            let mut next = first;
+            for row in text.clone() {
+                if Some(self.counted[row]) != padding {
+                    positions[row] = next;
+                    next += 1;
+                }
             }
         }
-        let tensor = |values: Vec<i32>| Tensor::from_data(values.as_slice(), device);
-        Batch {
-            ids: tensor(ids),
-            type_ids: tensor(type_ids),
-            positions: tensor(positions),
-            spans,
-        }
+        Tensor::from_data(positions.as_slice(), &self.ids.device())
     }
 }
 
@@ -94,48 +131,81 @@ impl Bert {
         self.embeddings.word_embeddings.weight.lazy_device()
     }
 
-    /// The last hidden state, `[tokens, hidden]`; of no meaning at padding.
-    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        self.below(self.encoder.order.len(), batch, mode)
+    /// Its linear layers, in an order that does not change.
+    pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
+        let layers = self.encoder.layer.iter_mut().flat_map(Layer::linears);
+        let pooler = self.pooler.as_mut().map(|pooler| &mut pooler.dense);
+        let first = self.embeddings_project.as_mut();
+        first.into_iter().chain(layers).chain(pooler).collect()
     }
 
-    /// The last hidden state of each text's first token, `[texts, hidden]`. Of the last block, only what these tokens need
-    /// is computed: keys and values of all tokens, everything else of the first ones.
-    pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let below = self.encoder.order.len().saturating_sub(1);
-        let Some(last) = self.encoder.at(below) else {
-            return first(self.forward(batch, mode), &batch.spans);
+    /// The number of its layers.
+    pub(super) fn depth(&self) -> usize {
+        self.encoder.order.len()
+    }
+
+    /// Which of the blocks that it holds computes a layer.
+    pub(super) fn block(&self, layer: usize) -> Option<usize> {
+        self.encoder.order.get(layer).copied()
+    }
+
+    /// What the first layer is given, `[tokens, hidden]`.
+    pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        let embedded = self.embeddings.forward(batch, mode); // [tokens, embedding]
+        match &self.embeddings_project {
+            Some(project) => apply(project, embedded, mode), // [tokens, hidden]
+            None => embedded,
+        }
+    }
+
+    /// What the layers of these numbers make of what the first of them is given, `[tokens, hidden]`.
+    pub(super) fn layers(
+        &self,
+        layers: Range<usize>,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        mode: &Mode,
+    ) -> Tensor<2> {
+        layers
+            .filter_map(|number| Some((number, self.encoder.at(number)?)))
+            .fold(hidden, |hidden, (number, layer)| {
+                layer.forward(hidden, &batch.spans, mode, number)
+            })
+    }
+
+    /// The same up to the last layer, for each text's first token alone, `[texts, hidden]`. Of the last block, only what these
+    /// tokens need is computed: keys and values of all tokens, everything else of the first ones.
+    pub(super) fn first_after(
+        &self,
+        layers: usize,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        mode: &Mode,
+    ) -> Tensor<2> {
+        let below = self.depth().saturating_sub(1);
+        let Some(last) = self.encoder.at(below).filter(|_| layers <= below) else {
+            return first(hidden, &batch.spans);
         };
-        let hidden = self.below(below, batch, mode);
+        let hidden = self.layers(layers..below, hidden, batch, mode);
         last.forward_first(hidden, &batch.spans, mode, below)
     }
 
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
-    /// there is no such layer.
-    pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
+    /// The attention weights of a layer (counted from 0) without dropout, of what it is given,
+    /// `[texts, heads, length, length]`; `None` when there is no such layer.
+    pub(super) fn attention(
+        &self,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        layer: usize,
+    ) -> Option<Tensor<4>> {
         let attention = &self.encoder.at(layer)?.attention.self_attention;
-        let hidden = self.below(layer, batch, &Mode::Evaluate);
-        let [query, key, _] = attention.project(hidden);
+        let [query, key, _] = attention.project(hidden, &Mode::EVALUATE);
         Some(kernels::attention_weights(
             query,
             key,
             &batch.spans,
             attention.heads,
         ))
-    }
-
-    /// What the first `layers` layers give, `[tokens, hidden]`.
-    fn below(&self, layers: usize, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let embedded = self.embeddings.forward(batch, mode); // [tokens, embedding]
-        let embedded = match &self.embeddings_project {
-            Some(project) => apply(project, embedded), // [tokens, hidden]
-            None => embedded,
-        };
-        (0..layers)
-            .filter_map(|number| Some((number, self.encoder.at(number)?)))
-            .fold(embedded, |hidden, (number, layer)| {
-                layer.forward(hidden, &batch.spans, mode, number)
-            })
     }
 }
 
@@ -172,10 +242,7 @@ impl Embeddings {
     }
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let positions = match self.first_position {
-            0 => batch.positions.clone(),
-            first => batch.positions.clone() + first as i32,
-        };
+        let positions = batch.positions(self.first_position);
         kernels::embedding_layer_norm_dropout(
             lookup(&self.word_embeddings, batch.ids.clone()),
             lookup(&self.position_embeddings, positions),
@@ -229,6 +296,21 @@ struct Layer {
 }
 
 impl Layer {
+    fn linears(&mut self) -> [&mut Linear; 6] {
+        let Attention {
+            self_attention,
+            output,
+        } = &mut self.attention;
+        [
+            &mut self_attention.query,
+            &mut self_attention.key,
+            &mut self_attention.value,
+            &mut output.dense,
+            &mut self.intermediate.dense,
+            &mut self.output.dense,
+        ]
+    }
+
     fn unset(config: &EncoderConfig, device: &Device) -> Layer {
         let (width, wide) = (config.hidden_size, config.intermediate_size);
         let output = |inputs, dropout| {
@@ -260,11 +342,10 @@ impl Layer {
         mode: &Mode,
         number: usize,
     ) -> Tensor<2> {
-        let mode = &mode.of_texts();
         let firsts = first(hidden.clone(), spans);
         let attention = &self.attention.self_attention;
         let context = attention.forward_first(firsts.clone(), hidden, spans, mode, number);
-        self.after_attention(context, firsts, mode, number)
+        self.after_attention(context, firsts, &mode.of_texts(), number)
     }
 
     /// From what attention gave and what it was given, of the same rows.
@@ -279,7 +360,7 @@ impl Layer {
             self.attention
                 .output
                 .forward(context, hidden, mode, Site::AttentionOutput(number));
-        let wide = self.intermediate.forward(hidden.clone()); // [rows, intermediate]
+        let wide = self.intermediate.forward(hidden.clone(), mode); // [rows, intermediate]
         self.output
             .forward(wide, hidden, mode, Site::Output(number))
     }
@@ -315,14 +396,15 @@ impl SelfAttention {
     }
 
     /// Queries, keys and values, each `[tokens, hidden]`.
-    fn project(&self, hidden: Tensor<2>) -> [Tensor<2>; 3] {
-        [&self.query, &self.key, &self.value].map(|projection| apply(projection, hidden.clone()))
+    fn project(&self, hidden: Tensor<2>, mode: &Mode) -> [Tensor<2>; 3] {
+        [&self.query, &self.key, &self.value]
+            .map(|projection| apply(projection, hidden.clone(), mode))
     }
 
     fn forward(&self, hidden: Tensor<2>, spans: &Spans, mode: &Mode, number: usize) -> Tensor<2> {
-        let [query, key, value] = self.project(hidden);
+        let inputs = self.project(hidden, mode);
         let dropout = mode.dropout(self.dropout, Site::Attention(number));
-        kernels::attention(query, key, value, spans, self.heads, dropout)
+        kernels::attention(inputs, spans, self.heads, dropout, mode.precision())
     }
 
     /// What each text's first token attends to: `firsts` `[texts, hidden]` over `hidden` `[tokens, hidden]`.
@@ -334,11 +416,12 @@ impl SelfAttention {
         mode: &Mode,
         number: usize,
     ) -> Tensor<2> {
-        let query = apply(&self.query, firsts); // [texts, hidden]
+        let (of_texts, precision) = (mode.of_texts(), mode.precision());
+        let query = apply(&self.query, firsts, &of_texts); // [texts, hidden]
         let [key, value] =
-            [&self.key, &self.value].map(|projection| apply(projection, hidden.clone()));
-        let dropout = mode.dropout(self.dropout, Site::Attention(number));
-        kernels::attention_of_first(query, key, value, spans, self.heads, dropout)
+            [&self.key, &self.value].map(|projection| apply(projection, hidden.clone(), mode));
+        let dropout = of_texts.dropout(self.dropout, Site::Attention(number));
+        kernels::attention_of_first([query, key, value], spans, self.heads, dropout, precision)
     }
 }
 
@@ -350,8 +433,8 @@ pub(super) struct Pooler {
 
 impl Pooler {
     /// `[texts, hidden]` → `[texts, hidden]`.
-    pub(super) fn forward(&self, first: Tensor<2>) -> Tensor<2> {
-        apply(&self.dense, first).tanh()
+    pub(super) fn forward(&self, first: Tensor<2>, mode: &Mode) -> Tensor<2> {
+        apply(&self.dense, first, mode).tanh()
     }
 }
 

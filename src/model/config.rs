@@ -151,8 +151,8 @@ impl Sharing {
     }
 }
 
-/// The activation between the dense layers of a block, as `hidden_act` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The activation after a dense layer, as `hidden_act` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x Φ(x), with the exact error function (Hendrycks and Gimpel, arXiv:1606.08415).
@@ -162,7 +162,9 @@ pub enum Activation {
     /// The same approximated with tanh.
     #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
     GeluNew,
+    /// x where it is positive, else 0.
     Relu,
+    /// The hyperbolic tangent, as in BERT's pooler.
     Tanh,
 }
 

@@ -9,14 +9,16 @@
 //! Promises the reference's numbers in float32 to rounding. Deliberately absent: DeBERTa v1, whose attention has other
 //! biases, and the enhanced mask decoder.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, Initializer, Linear};
+use burn::nn::{Embedding, Initializer};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::bert::{Batch, first};
+use super::bert::Batch;
 use super::config::Activation;
 use super::dropout::{Mode, Site};
-use super::layers::{Intermediate, LayerNorm, Output, apply, linear, lookup, table};
+use super::layers::{Intermediate, LayerNorm, Linear, Output, apply, linear, lookup, table};
 use crate::kernels::{self, Distance, Lookup, Spans, Vectors};
 
 mod config;
@@ -45,24 +47,58 @@ impl Deberta {
         self.embeddings.word_embeddings.weight.lazy_device()
     }
 
-    /// The last hidden state, `[tokens, hidden]`; of no meaning at padding.
-    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        self.below(self.encoder.layer.len(), batch, mode)
+    /// Its linear layers, in an order that does not change.
+    pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
+        let layers = self.encoder.layer.iter_mut().flat_map(Layer::linears);
+        let first = self.embeddings.embed_proj.as_mut();
+        first.into_iter().chain(layers).collect()
     }
 
-    /// The last hidden state of each text's first token, `[texts, hidden]`.
-    pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        first(self.forward(batch, mode), &batch.spans)
+    /// The number of its layers.
+    pub(super) fn depth(&self) -> usize {
+        self.encoder.layer.len()
     }
 
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
-    /// there is no such layer.
-    pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
-        let attention = &self.encoder.layer.get(layer)?.attention.self_attention;
-        let hidden = self.below(layer, batch, &Mode::Evaluate);
+    /// What the first layer is given, `[tokens, hidden]`.
+    pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        self.embeddings.forward(batch, mode)
+    }
+
+    /// What the layers of these numbers make of what the first of them is given, `[tokens, hidden]`. The convolution is part
+    /// of the first layer.
+    pub(super) fn layers(
+        &self,
+        layers: Range<usize>,
+        given: Tensor<2>,
+        batch: &Batch,
+        mode: &Mode,
+    ) -> Tensor<2> {
         let distances = self.encoder.distances(&batch.spans);
-        let distance = attention.distance(distances.as_ref(), &Mode::Evaluate, layer);
-        let [query, key] = attention.query_and_key(hidden, &distance);
+        let numbered = self.encoder.layer.iter().enumerate();
+        let mut hidden = given.clone();
+        for (number, layer) in numbered.skip(layers.start).take(layers.len()) {
+            hidden = layer.forward(hidden, distances.as_ref(), &batch.spans, mode, number);
+            if number == 0
+                && let Some(conv) = &self.encoder.conv
+            {
+                hidden = conv.forward(given.clone(), hidden, &batch.spans, mode);
+            }
+        }
+        hidden
+    }
+
+    /// The attention weights of a layer (counted from 0) without dropout, of what it is given,
+    /// `[texts, heads, length, length]`; `None` when there is no such layer.
+    pub(super) fn attention(
+        &self,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        layer: usize,
+    ) -> Option<Tensor<4>> {
+        let attention = &self.encoder.layer.get(layer)?.attention.self_attention;
+        let distances = self.encoder.distances(&batch.spans);
+        let distance = attention.distance(distances.as_ref(), &Mode::EVALUATE, layer);
+        let [query, key] = attention.query_and_key(hidden, &distance, &Mode::EVALUATE);
         Some(kernels::attention_weights_by_distance(
             query,
             key,
@@ -70,22 +106,6 @@ impl Deberta {
             &batch.spans,
             attention.heads,
         ))
-    }
-
-    /// What the first `layers` layers give, `[tokens, hidden]`.
-    fn below(&self, layers: usize, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let embedded = self.embeddings.forward(batch, mode);
-        let distances = self.encoder.distances(&batch.spans);
-        let mut hidden = embedded.clone();
-        for (number, layer) in self.encoder.layer[..layers].iter().enumerate() {
-            hidden = layer.forward(hidden, distances.as_ref(), &batch.spans, mode, number);
-            if number == 0
-                && let Some(conv) = &self.encoder.conv
-            {
-                hidden = conv.forward(embedded.clone(), hidden, &batch.spans, mode);
-            }
-        }
-        hidden
     }
 }
 
@@ -122,13 +142,13 @@ impl Embeddings {
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let none = || Lookup::zeros(batch.spans.rows(), self.width, &batch.ids.device());
-        let optional = |embedding: &Option<Embedding>, entries: &Tensor<1, Int>| {
+        let optional = |embedding: &Option<Embedding>, entries: &dyn Fn() -> Tensor<1, Int>| {
             let embedding = embedding.as_ref();
-            embedding.map_or_else(none, |embedding| lookup(embedding, entries.clone()))
+            embedding.map_or_else(none, |embedding| lookup(embedding, entries()))
         };
         let words = lookup(&self.word_embeddings, batch.ids.clone());
-        let positions = optional(&self.position_embeddings, &batch.positions);
-        let segments = optional(&self.token_type_embeddings, &batch.type_ids);
+        let positions = optional(&self.position_embeddings, &|| batch.positions(0));
+        let segments = optional(&self.token_type_embeddings, &|| batch.type_ids.clone());
         let dropout = mode.dropout(self.dropout, Site::Embeddings);
         let norm = self.layer_norm.norm();
         let Some(projection) = &self.embed_proj else {
@@ -138,7 +158,7 @@ impl Embeddings {
         };
         let [words, positions, segments] =
             [words, positions, segments].map(|lookup| lookup.table.select(0, lookup.entries)); // [tokens, embedding]
-        let hidden = apply(projection, words + positions + segments); // [tokens, hidden]
+        let hidden = apply(projection, words + positions + segments, mode); // [tokens, hidden]
         kernels::dropout(kernels::layer_norm(hidden, norm), dropout)
     }
 }
@@ -216,6 +236,29 @@ struct Layer {
 }
 
 impl Layer {
+    fn linears(&mut self) -> Vec<&mut Linear> {
+        let Attention {
+            self_attention,
+            output,
+        } = &mut self.attention;
+        let content = [
+            &mut self_attention.query_proj,
+            &mut self_attention.key_proj,
+            &mut self_attention.value_proj,
+        ];
+        let (key, query) = (
+            &mut self_attention.pos_key_proj,
+            &mut self_attention.pos_query_proj,
+        );
+        let dense = [
+            &mut output.dense,
+            &mut self.intermediate.dense,
+            &mut self.output.dense,
+        ];
+        let content = content.into_iter().chain(key).chain(query);
+        content.chain(dense).collect()
+    }
+
     fn unset(config: &DebertaConfig, device: &Device) -> Layer {
         let (width, wide) = (config.hidden_size, config.intermediate_size);
         let output = |inputs| {
@@ -244,7 +287,7 @@ impl Layer {
         let context = attention.forward(hidden.clone(), distances, spans, mode, number);
         let site = Site::AttentionOutput(number);
         let hidden = self.attention.output.forward(context, hidden, mode, site);
-        let wide = self.intermediate.forward(hidden.clone()); // [tokens, intermediate]
+        let wide = self.intermediate.forward(hidden.clone(), mode); // [tokens, intermediate]
         self.output
             .forward(wide, hidden, mode, Site::Output(number))
     }
@@ -300,14 +343,13 @@ impl SelfAttention {
             return Distance::Ignored;
         };
         // The rows are distances, not tokens.
-        let dropout = mode
-            .of_batch()
-            .dropout(self.pos_dropout, Site::Distances(number));
+        let mode = &mode.of_batch();
+        let dropout = mode.dropout(self.pos_dropout, Site::Distances(number));
         let embeddings = kernels::dropout(distances.embeddings.clone(), dropout) // [2 * span, hidden]
             .narrow(0, distances.rows.start, distances.rows.len()); // [rows in use, hidden]
         let vectors = |own: &Option<Linear>, shared: &Linear| {
             let projection = own.as_ref().unwrap_or(shared);
-            apply(projection, embeddings.clone()).select(0, distances.by_distance.clone()) // [2 * length - 1, hidden]
+            apply(projection, embeddings.clone(), mode).select(0, distances.by_distance.clone()) // [2 * length - 1, hidden]
         };
         Distance::Disentangled(Vectors {
             keys: (self.terms.c2p).then(|| vectors(&self.pos_key_proj, &self.key_proj)),
@@ -317,15 +359,15 @@ impl SelfAttention {
 
     /// Queries and keys, each `[tokens, hidden]`. The reference divides scores by the number of the configured terms, and
     /// does so as well where distances have no embeddings.
-    fn query_and_key(&self, hidden: Tensor<2>, distance: &Distance) -> [Tensor<2>; 2] {
-        let query = apply(&self.query_proj, hidden.clone());
+    fn query_and_key(&self, hidden: Tensor<2>, distance: &Distance, mode: &Mode) -> [Tensor<2>; 2] {
+        let query = apply(&self.query_proj, hidden.clone(), mode);
         let query = match distance {
             Distance::Ignored if self.terms.count() > 0 => {
                 query / ((1 + self.terms.count()) as f64).sqrt()
             }
             _ => query,
         };
-        [query, apply(&self.key_proj, hidden)]
+        [query, apply(&self.key_proj, hidden, mode)]
     }
 
     fn forward(
@@ -337,10 +379,12 @@ impl SelfAttention {
         number: usize,
     ) -> Tensor<2> {
         let distance = self.distance(distances, mode, number);
-        let value = apply(&self.value_proj, hidden.clone());
-        let [query, key] = self.query_and_key(hidden, &distance);
+        let precision = mode.precision();
+        let value = apply(&self.value_proj, hidden.clone(), mode);
+        let [query, key] = self.query_and_key(hidden, &distance, mode);
         let dropout = mode.dropout(self.dropout, Site::Attention(number));
-        kernels::attention_by_distance(query, key, value, &distance, spans, self.heads, dropout)
+        let inputs = [query, key, value];
+        kernels::attention_by_distance(inputs, &distance, spans, self.heads, dropout, precision)
     }
 }
 
@@ -390,7 +434,7 @@ impl Convolution {
             .permute([2, 1, 0]) // [neighbours, inputs, outputs]
             .reshape([neighbours * inputs, outputs]); // [neighbours * inputs, outputs]
         let seen = beside(embedded, neighbours, spans); // [tokens, neighbours * inputs]
-        let mixed = kernels::linear(seen, weight, self.conv.bias.val()); // [tokens, hidden]
+        let mixed = kernels::linear(seen, weight, self.conv.bias.val(), mode.precision()); // [tokens, hidden]
         let dropped = kernels::dropout(mixed, mode.dropout(self.dropout, Site::Convolution));
         kernels::dropout_add_layer_norm(
             self.activation.of(dropped),

@@ -158,6 +158,8 @@ impl fmt::Display for Family {
 }
 
 #[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Weights before training, drawn as transformers' `_init_weights` does: normal for matrices, zeros for biases and for
 //! the padding token's row (of RoBERTa's positions too), ones for LayerNorm. A CRF's are uniform between -0.1 and 0.1, as pytorch-crf draws them.
-//! ModernBERT's are cut off, and those of a head have deviations of their own.
+//! LoRA's are PEFT's: A as torch draws a linear layer (Kaiming, uniform), B 0. ModernBERT's are cut off, and those of a head have deviations of their own.
 //!
 //! Each tensor has a ChaCha8 stream of its own, keyed by seed and name, so equal seeds give equal weights on every
 //! device and in whatever order they are asked for.
@@ -17,7 +17,7 @@ use super::names::{CRF, is_norm};
 /// The first values of the parameter `name`, of `shape` in a checkpoint's layout.
 pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u64) -> Vec<f32> {
     let length = shape.iter().product();
-    if name.ends_with("bias") {
+    if name.ends_with("bias") || name.ends_with(".lora_B.weight") {
         return vec![0.0; length];
     }
     if is_norm(name) {
@@ -28,9 +28,14 @@ pub(super) fn draw(name: &str, shape: &[usize], config: &EncoderConfig, seed: u6
     key.update(&seed.to_le_bytes());
     key.update(name.as_bytes());
     let mut generator = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
-    if name.starts_with(CRF) {
+    let range = match shape {
+        _ if name.starts_with(CRF) => Some(CRF_RANGE),
+        [_, inputs] if name.ends_with(".lora_A.weight") => Some((*inputs as f64).powf(-0.5)),
+        _ => None,
+    };
+    if let Some(range) = range {
         return (0..length)
-            .map(|_| ((2.0 * uniform(&mut generator) - 1.0) * CRF_RANGE) as f32)
+            .map(|_| ((2.0 * uniform(&mut generator) - 1.0) * range) as f32)
             .collect();
     }
     let mut values = match config.family {

@@ -4,11 +4,12 @@
 //! Hidden states are `[tokens, hidden]` throughout. Deliberately absent: attention, in which the encoders differ.
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
+use burn::nn::{self, Embedding, EmbeddingConfig, Initializer, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::config::Activation;
 use super::dropout::{Mode, Site};
+use super::lora::LowRank;
 use crate::kernels::{self, Lookup, Norm};
 
 /// Scale and, where there is one, shift over the hidden dimension, `[hidden]` each.
@@ -47,14 +48,26 @@ impl LayerNorm {
     }
 }
 
+/// A matrix `[inputs, outputs]`, a shift `[outputs]`, and what LoRA adds to the matrix, where there is one.
+#[derive(Module, Debug)]
+pub(super) struct Linear {
+    pub(super) weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+    pub(super) lora: Option<LowRank>,
+}
+
 pub(super) fn linear(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Linear {
-    LinearConfig::new(inputs, outputs)
-        .with_bias(bias)
-        .init(device)
+    let config = LinearConfig::new(inputs, outputs).with_bias(bias);
+    let nn::Linear { weight, bias } = config.init(device);
+    Linear {
+        weight,
+        bias,
+        lora: None,
+    }
 }
 
 /// `[rows, inputs]` → `[rows, outputs]`.
-pub(super) fn apply(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
+pub(super) fn apply(layer: &Linear, input: Tensor<2>, mode: &Mode) -> Tensor<2> {
     let weight = layer.weight.val();
     let bias = match &layer.bias {
         Some(bias) => bias.val(),
@@ -63,7 +76,11 @@ pub(super) fn apply(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
             Tensor::zeros([outputs], &weight.device().without_autodiff())
         }
     };
-    kernels::linear(input, weight, bias)
+    let product = kernels::linear(input.clone(), weight, bias, mode.precision()); // [rows, outputs]
+    match &layer.lora {
+        None => product,
+        Some(lora) => product + lora.forward(input, mode), // [rows, outputs]
+    }
 }
 
 /// A table `[rows, width]`.
@@ -81,7 +98,7 @@ pub(super) fn lookup(embedding: &Embedding, entries: Tensor<1, Int>) -> Lookup {
 /// The dense layer that widens, and its activation: `BertIntermediate` and its equals.
 #[derive(Module, Debug)]
 pub(super) struct Intermediate {
-    dense: Linear,
+    pub(super) dense: Linear,
     #[module(skip)]
     activation: Activation,
 }
@@ -100,15 +117,15 @@ impl Intermediate {
     }
 
     /// `[rows, width]` → `[rows, intermediate]`.
-    pub(super) fn forward(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.activation.of(apply(&self.dense, hidden))
+    pub(super) fn forward(&self, hidden: Tensor<2>, mode: &Mode) -> Tensor<2> {
+        self.activation.of(apply(&self.dense, hidden, mode))
     }
 }
 
 /// Dense, dropout, residual, LayerNorm: `BertOutput` and its equals.
 #[derive(Module, Debug)]
 pub(super) struct Output {
-    dense: Linear,
+    pub(super) dense: Linear,
     layer_norm: LayerNorm,
     dropout: f64,
 }
@@ -136,7 +153,7 @@ impl Output {
         site: Site,
     ) -> Tensor<2> {
         let dropout = mode.dropout(self.dropout, site);
-        let dense = apply(&self.dense, input); // [rows, width]
+        let dense = apply(&self.dense, input, mode); // [rows, width]
         kernels::dropout_add_layer_norm(dense, residual, self.layer_norm.norm(), dropout)
     }
 }

@@ -6,14 +6,16 @@
 //!
 //! Promises the reference's numbers in float32 to rounding. Deliberately absent: scaled rotary frequencies.
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::nn::{Embedding, Linear};
+use burn::nn::Embedding;
 use burn::tensor::{Device, Tensor};
 
-use super::bert::{Batch, first};
+use super::bert::Batch;
 use super::config::Activation;
 use super::dropout::{Mode, Site};
-use super::layers::{LayerNorm, apply, linear, lookup, table};
+use super::layers::{LayerNorm, Linear, apply, linear, lookup, table};
 use crate::kernels::{self, Distance, Lookup, Rotary, Spans};
 
 mod config;
@@ -71,27 +73,55 @@ impl ModernBert {
         self.embeddings.tok_embeddings.weight.lazy_device()
     }
 
-    /// The last hidden state, `[tokens, hidden]`; of no meaning at padding.
-    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+    /// Its linear layers, in an order that does not change.
+    pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
+        self.layers.iter_mut().flat_map(Layer::linears).collect()
+    }
+
+    /// The number of its layers.
+    pub(super) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// What the first layer is given, `[tokens, hidden]`.
+    pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        self.embeddings.forward(batch, mode)
+    }
+
+    /// What the layers of these numbers make of what the first of them is given, `[tokens, hidden]`.
+    pub(super) fn layers(
+        &self,
+        layers: Range<usize>,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        mode: &Mode,
+    ) -> Tensor<2> {
         let turns = self.turns(&batch.spans);
-        let hidden = self.below(self.layers.len(), &turns, batch, mode);
+        let numbered = self.layers.iter().enumerate();
+        let chosen = numbered.skip(layers.start).take(layers.len());
+        chosen.fold(hidden, |hidden, (number, layer)| {
+            layer.forward(hidden, &turns, &batch.spans, mode, number)
+        })
+    }
+
+    /// What the last layer gives → the last hidden states, of the same rows.
+    pub(super) fn finish(&self, hidden: Tensor<2>) -> Tensor<2> {
         self.final_norm.forward(hidden)
     }
 
-    /// The last hidden state of each text's first token, `[texts, hidden]`.
-    pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let turns = self.turns(&batch.spans);
-        let hidden = self.below(self.layers.len(), &turns, batch, mode);
-        self.final_norm.forward(first(hidden, &batch.spans))
-    }
-
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
-    /// there is no such layer.
-    pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
+    /// The attention weights of a layer (counted from 0) without dropout, of what it is given,
+    /// `[texts, heads, length, length]`; `None` when there is no such layer.
+    pub(super) fn attention(
+        &self,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        layer: usize,
+    ) -> Option<Tensor<4>> {
         let of = self.layers.get(layer)?;
         let turns = self.turns(&batch.spans);
-        let hidden = self.below(layer, &turns, batch, &Mode::Evaluate);
-        let [query, key, _] = of.attn.project(of.before_attention(hidden), &turns);
+        let [query, key, _] = of
+            .attn
+            .project(of.before_attention(hidden), &turns, &Mode::EVALUATE);
         Some(kernels::attention_weights_by_distance(
             query,
             key,
@@ -111,17 +141,6 @@ impl ModernBert {
             full: Rotary::new(spans, size, full),
             sliding: Rotary::new(spans, size, sliding),
         }
-    }
-
-    /// What the first `layers` layers give, `[tokens, hidden]`.
-    fn below(&self, layers: usize, turns: &Turns, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let embedded = self.embeddings.forward(batch, mode);
-        self.layers[..layers]
-            .iter()
-            .enumerate()
-            .fold(embedded, |hidden, (number, layer)| {
-                layer.forward(hidden, turns, &batch.spans, mode, number)
-            })
     }
 }
 
@@ -167,6 +186,16 @@ struct Layer {
 }
 
 impl Layer {
+    fn linears(&mut self) -> [&mut Linear; 4] {
+        let (attention, mlp) = (&mut self.attn, &mut self.mlp);
+        [
+            &mut attention.wqkv,
+            &mut attention.wo,
+            &mut mlp.wi,
+            &mut mlp.wo,
+        ]
+    }
+
     fn unset(config: &ModernBertConfig, number: usize, device: &Device) -> Layer {
         let (width, wide) = (config.hidden_size, config.intermediate_size);
         let layer_type = config.layer_type(number);
@@ -234,9 +263,9 @@ impl Attention {
     }
 
     /// Turned queries, turned keys and values, each `[tokens, hidden]`.
-    fn project(&self, hidden: Tensor<2>, turns: &Turns) -> [Tensor<2>; 3] {
+    fn project(&self, hidden: Tensor<2>, turns: &Turns, mode: &Mode) -> [Tensor<2>; 3] {
         let [_, width] = hidden.dims();
-        let all = apply(&self.wqkv, hidden); // [tokens, 3 * hidden]
+        let all = apply(&self.wqkv, hidden, mode); // [tokens, 3 * hidden]
         let [query, key, value] = [0, 1, 2].map(|part| all.clone().narrow(1, part * width, width)); // [tokens, hidden]
         let turns = match self.window {
             Some(_) => &turns.sliding,
@@ -257,17 +286,16 @@ impl Attention {
         mode: &Mode,
         number: usize,
     ) -> Tensor<2> {
-        let [query, key, value] = self.project(hidden, turns);
+        let precision = mode.precision();
         let context = kernels::attention_by_distance(
-            query,
-            key,
-            value,
+            self.project(hidden, turns, mode),
             &self.distance(),
             spans,
             self.heads,
             mode.dropout(self.dropout, Site::Attention(number)),
+            precision,
         );
-        let output = apply(&self.wo, context); // [tokens, hidden]
+        let output = apply(&self.wo, context, mode); // [tokens, hidden]
         let dropout = mode.dropout(self.dropout, Site::AttentionOutput(number));
         kernels::dropout(output, dropout)
     }
@@ -285,11 +313,11 @@ struct Mlp {
 
 impl Mlp {
     fn forward(&self, hidden: Tensor<2>, mode: &Mode, number: usize) -> Tensor<2> {
-        let both = apply(&self.wi, hidden); // [tokens, 2 * intermediate]
+        let both = apply(&self.wi, hidden, mode); // [tokens, 2 * intermediate]
         let wide = both.dims()[1] / 2;
         let [input, gate] = [0, wide].map(|from| both.clone().narrow(1, from, wide)); // [tokens, intermediate]
         let gated = self.activation.of(input) * gate;
         let dropout = mode.dropout(self.dropout, Site::Intermediate(number));
-        apply(&self.wo, kernels::dropout(gated, dropout)) // [tokens, hidden]
+        apply(&self.wo, kernels::dropout(gated, dropout), mode) // [tokens, hidden]
     }
 }

@@ -4,22 +4,22 @@
 //! a row for each bucket of distances: near ones have a bucket each, far ones share it, the more the farther they are
 //! (Raffel et al., arXiv:1910.10683).
 //!
-//! Promises the reference's numbers in float32 to rounding. The reference gives padding tokens within a text no place of
-//! their own; here they count as any token does.
+//! Promises the reference's numbers in float32 to rounding.
 
+use std::ops::Range;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::nn::{Embedding, Linear};
+use burn::nn::Embedding;
 use burn::tensor::{Device, Int, Tensor};
 use serde::Deserialize;
 
 use super::ModelError;
-use super::bert::{Batch, first};
+use super::bert::Batch;
 use super::checks::{self, MOST, MOST_LAYERS};
 use super::config::Activation;
 use super::dropout::{Mode, Site};
-use super::layers::{Intermediate, LayerNorm, Output, apply, linear, lookup, table};
+use super::layers::{Intermediate, LayerNorm, Linear, Output, apply, linear, lookup, table};
 use crate::kernels::{self, Distance, Lookup, Spans};
 
 /// The fields of an MPNet `config.json` that decide what is computed.
@@ -163,24 +163,52 @@ impl MpNet {
         self.embeddings.word_embeddings.weight.lazy_device()
     }
 
-    /// The last hidden state, `[tokens, hidden]`; of no meaning at padding.
-    pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+    /// Its linear layers, in an order that does not change.
+    pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
+        self.encoder
+            .layer
+            .iter_mut()
+            .flat_map(Layer::linears)
+            .collect()
+    }
+
+    /// The number of its layers.
+    pub(super) fn depth(&self) -> usize {
+        self.encoder.layer.len()
+    }
+
+    /// What the first layer is given, `[tokens, hidden]`.
+    pub(super) fn embed(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        self.embeddings.forward(batch, mode)
+    }
+
+    /// What the layers of these numbers make of what the first of them is given, `[tokens, hidden]`.
+    pub(super) fn layers(
+        &self,
+        layers: Range<usize>,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        mode: &Mode,
+    ) -> Tensor<2> {
         let bias = self.encoder.bias(&batch.spans);
-        self.below(self.encoder.layer.len(), &bias, batch, mode)
+        let numbered = self.encoder.layer.iter().enumerate();
+        let chosen = numbered.skip(layers.start).take(layers.len());
+        chosen.fold(hidden, |hidden, (number, layer)| {
+            layer.forward(hidden, &bias, &batch.spans, mode, number)
+        })
     }
 
-    /// The last hidden state of each text's first token, `[texts, hidden]`.
-    pub fn first(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        first(self.forward(batch, mode), &batch.spans)
-    }
-
-    /// The attention weights of a layer (counted from 0) without dropout, `[texts, heads, length, length]`; `None` when
-    /// there is no such layer.
-    pub fn attention(&self, batch: &Batch, layer: usize) -> Option<Tensor<4>> {
+    /// The attention weights of a layer (counted from 0) without dropout, of what it is given,
+    /// `[texts, heads, length, length]`; `None` when there is no such layer.
+    pub(super) fn attention(
+        &self,
+        hidden: Tensor<2>,
+        batch: &Batch,
+        layer: usize,
+    ) -> Option<Tensor<4>> {
         let attention = &self.encoder.layer.get(layer)?.attention.attn;
         let bias = self.encoder.bias(&batch.spans);
-        let hidden = self.below(layer, &bias, batch, &Mode::Evaluate);
-        let [query, key, _] = attention.project(hidden);
+        let [query, key, _] = attention.project(hidden, &Mode::EVALUATE);
         Some(kernels::attention_weights_by_distance(
             query,
             key,
@@ -188,17 +216,6 @@ impl MpNet {
             &batch.spans,
             attention.heads,
         ))
-    }
-
-    /// What the first `layers` layers give, `[tokens, hidden]`.
-    fn below(&self, layers: usize, bias: &Distance, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let embedded = self.embeddings.forward(batch, mode);
-        self.encoder.layer[..layers]
-            .iter()
-            .enumerate()
-            .fold(embedded, |hidden, (number, layer)| {
-                layer.forward(hidden, bias, &batch.spans, mode, number)
-            })
     }
 }
 
@@ -225,7 +242,7 @@ impl Embeddings {
     }
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let positions = batch.positions.clone() + FIRST_POSITION as i32;
+        let positions = batch.positions(FIRST_POSITION);
         kernels::embedding_layer_norm_dropout(
             lookup(&self.word_embeddings, batch.ids.clone()),
             lookup(&self.position_embeddings, positions),
@@ -288,6 +305,12 @@ struct Layer {
 }
 
 impl Layer {
+    fn linears(&mut self) -> [&mut Linear; 6] {
+        let SelfAttention { q, k, v, o, .. } = &mut self.attention.attn;
+        let (wide, narrow) = (&mut self.intermediate.dense, &mut self.output.dense);
+        [q, k, v, o, wide, narrow]
+    }
+
     fn unset(config: &MpNetConfig, device: &Device) -> Layer {
         let (width, epsilon) = (config.hidden_size, config.layer_norm_eps);
         let square = || linear(width, width, true, device);
@@ -328,7 +351,7 @@ impl Layer {
         number: usize,
     ) -> Tensor<2> {
         let hidden = self.attention.forward(hidden, bias, spans, mode, number);
-        let wide = self.intermediate.forward(hidden.clone()); // [tokens, intermediate]
+        let wide = self.intermediate.forward(hidden.clone(), mode); // [tokens, intermediate]
         self.output
             .forward(wide, hidden, mode, Site::Output(number))
     }
@@ -370,8 +393,8 @@ struct SelfAttention {
 
 impl SelfAttention {
     /// Queries, keys and values, each `[tokens, hidden]`.
-    fn project(&self, hidden: Tensor<2>) -> [Tensor<2>; 3] {
-        [&self.q, &self.k, &self.v].map(|projection| apply(projection, hidden.clone()))
+    fn project(&self, hidden: Tensor<2>, mode: &Mode) -> [Tensor<2>; 3] {
+        [&self.q, &self.k, &self.v].map(|projection| apply(projection, hidden.clone(), mode))
     }
 
     fn forward(
@@ -382,11 +405,12 @@ impl SelfAttention {
         mode: &Mode,
         number: usize,
     ) -> Tensor<2> {
-        let [query, key, value] = self.project(hidden);
+        let inputs = self.project(hidden, mode);
+        let precision = mode.precision();
         let dropout = mode.dropout(self.dropout, Site::Attention(number));
         let context =
-            kernels::attention_by_distance(query, key, value, bias, spans, self.heads, dropout);
-        apply(&self.o, context) // [tokens, hidden]
+            kernels::attention_by_distance(inputs, bias, spans, self.heads, dropout, precision);
+        apply(&self.o, context, mode) // [tokens, hidden]
     }
 }
 

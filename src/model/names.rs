@@ -12,6 +12,9 @@ use super::family::Family;
 /// What the names of a CRF's parameters begin with.
 pub(super) const CRF: &str = "crf.";
 
+/// What holds the dense layers of a head that are beyond those of transformers' own class.
+const DENSE_LAYERS: &str = "mlp";
+
 /// How a classifier names its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Names {
@@ -44,7 +47,10 @@ impl Names {
                 "wo" => "Wo",
                 other => other,
             });
-            words.collect::<Vec<_>>().join(".")
+            let words = words.collect::<Vec<_>>().join(".");
+            words
+                .replace(".lora.a.", ".lora_A.")
+                .replace(".lora.b.", ".lora_B.")
         };
         match path.split_once('.') {
             // The variant of the encoder is no part of a name.
@@ -122,16 +128,20 @@ pub(super) fn is_pooler(family: Family, name: &str) -> bool {
 pub(super) fn is_head(family: Family, name: &str) -> bool {
     let own = family.description().head.filter(|own| !own.pretrained);
     let dense = own.map(|own| own.dense);
-    ["classifier", "qa_outputs"]
+    ["classifier", "qa_outputs", DENSE_LAYERS]
         .into_iter()
         .chain(dense)
         .any(|head| within(name, head))
         || name.starts_with(CRF)
 }
 
-/// Whether it is an index table that old versions of transformers stored beside the weights.
-pub(super) fn is_buffer(name: &str) -> bool {
-    name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids")
+/// Whether a model does without a tensor that is called like one of its encoder's: an index table that old versions of
+/// transformers stored beside the weights, and embeddings of positions for a DeBERTa that adds none. Source for the
+/// latter: `_keys_to_ignore_on_load_unexpected` in `modeling_deberta_v2.py`.
+pub(super) fn is_left_over(family: Family, name: &str) -> bool {
+    name.ends_with("embeddings.position_ids")
+        || name.ends_with("embeddings.token_type_ids")
+        || family == Family::Deberta && name.ends_with("embeddings.position_embeddings.weight")
 }
 
 /// Whether `name` is below `module`.
@@ -161,6 +171,28 @@ pub(super) fn transposed(name: &str) -> bool {
         && !is_norm(name)
         && !name.contains("_embeddings.")
         && !name.ends_with("relative_attention_bias.weight")
+}
+
+/// Whether the whole of `name` is as `pattern` says, in which `*` stands for any characters and `?` for one.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    // fitting[n]: the pattern so far fits the first n characters.
+    let mut fitting = vec![false; name.len() + 1];
+    fitting[0] = true;
+    for &wanted in &pattern {
+        let mut next = vec![false; name.len() + 1];
+        for at in 0..=name.len() {
+            let before = at.checked_sub(1);
+            next[at] = match wanted {
+                '*' => fitting[at] || before.is_some_and(|before| next[before]),
+                '?' => before.is_some_and(|before| fitting[before]),
+                _ => before.is_some_and(|before| fitting[before] && name[before] == wanted),
+            };
+        }
+        fitting = next;
+    }
+    fitting.last().copied().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn pooled_by(pooling: Pooling) -> HeadKind {
         outputs: LABELS,
         pooling,
         dropout: None,
+        stack: Stack::default(),
     }
 }
 
@@ -138,7 +139,7 @@ fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Tensors {
 }
 
 fn hidden(classifier: &Classifier) -> Vec<f32> {
-    numbers(classifier.hidden(&batch(2, 6, &Device::flex()), &Mode::Evaluate))
+    numbers(classifier.hidden(&batch(2, 6, &Device::flex()), &Mode::EVALUATE))
 }
 
 #[test]
@@ -404,7 +405,7 @@ fn padding_changes_no_text() {
         let classifier = tiny(pooling, 1);
         let logits = |spans| {
             let batch = laid_out(spans, &device);
-            numbers(classifier.forward(&batch, &Mode::Evaluate))
+            numbers(classifier.forward(&batch, &Mode::EVALUATE))
         };
         let packed = logits(Spans::packed([6, 4]));
         for to in [6, 9] {
@@ -424,7 +425,7 @@ fn packed_and_padded_batches_learn_the_same_on_every_device() {
             .unwrap()
             .train();
         let batch = laid_out(spans, &device);
-        let loss = classifier.forward(&batch, &Mode::Evaluate).square().sum();
+        let loss = classifier.forward(&batch, &Mode::EVALUATE).square().sum();
         struct All(burn::tensor::Gradients, Vec<f32>);
         impl VisitParameters for All {
             fn visit<const D: usize>(
@@ -462,13 +463,14 @@ fn a_first_token_comes_out_the_same_where_only_it_is_computed() {
     let batch = batch(3, 7, &Device::flex());
     for pooling in [Pooling::Pooler, Pooling::Cls] {
         let classifier = tiny(pooling, 3);
-        let all = classifier.hidden(&batch, &Mode::Evaluate);
+        let all = classifier.hidden(&batch, &Mode::EVALUATE);
         let all = numbers(classifier.pooled(all, &batch.spans));
-        let first = numbers(
-            classifier
-                .head
-                .read(&classifier.encoder, &batch, &Mode::Evaluate),
-        );
+        let first = numbers(classifier.head.read(
+            &classifier.encoder,
+            &batch,
+            None,
+            &Mode::EVALUATE,
+        ));
         assert_eq!(all.len(), first.len());
         for (all, first) in all.iter().zip(first) {
             assert!((all - first).abs() < 1e-6, "{pooling:?}: {all} and {first}");
@@ -524,7 +526,7 @@ fn a_saved_model_opens_to_equal_logits_and_saves_to_equal_bytes() {
         assert_eq!(opened.outputs(), LABELS);
         assert_eq!(opened.head.dropout(), 0.25);
         let logits = |classifier: &Classifier| {
-            numbers(classifier.forward(&batch(2, 6, &device), &Mode::Evaluate))
+            numbers(classifier.forward(&batch(2, 6, &device), &Mode::EVALUATE))
         };
         assert_eq!(logits(&opened), logits(&classifier));
         save(two.path(), &opened, &found_config, &found_info).unwrap();
@@ -554,9 +556,9 @@ fn only_training_drops_out_and_equal_steps_drop_the_same() {
     let device = Device::flex();
     let classifier = tiny(Pooling::Pooler, 1);
     let logits = |mode: Mode| numbers(classifier.forward(&batch(0, 6, &device), &mode));
-    let train = |seed, step| logits(Mode::Train { seed, step });
-    assert_eq!(logits(Mode::Evaluate), logits(Mode::Evaluate));
-    assert_ne!(logits(Mode::Evaluate), train(1, 1));
+    let train = |seed, step| logits(Mode::train(seed, step));
+    assert_eq!(logits(Mode::EVALUATE), logits(Mode::EVALUATE));
+    assert_ne!(logits(Mode::EVALUATE), train(1, 1));
     assert_eq!(train(1, 1), train(1, 1));
     assert_ne!(train(1, 1), train(1, 2));
     assert_ne!(train(1, 1), train(2, 1));
@@ -579,7 +581,7 @@ fn every_parameter_gets_a_gradient() {
     let classifier = tiny(Pooling::Pooler, 1).train();
     let batch = batch(2, 6, &device_of(&classifier));
     let gradients = classifier
-        .forward(&batch, &Mode::Train { seed: 1, step: 1 })
+        .forward(&batch, &Mode::train(1, 1))
         .sum()
         .backward();
     let mut without = Without(&gradients, Vec::new());
@@ -653,11 +655,11 @@ fn a_head_over_tokens_answers_for_each_of_them_and_the_encoder_has_no_pooler() {
         assert_eq!(model.head.pooling(), None);
         assert_eq!(model.head.crf().is_some(), head == over_tokens()[1]);
         let packed = laid_out(Spans::packed([6, 4]), &device);
-        let answers = model.forward(&packed, &Mode::Evaluate);
+        let answers = model.forward(&packed, &Mode::EVALUATE);
         assert_eq!(answers.dims(), [10, head.outputs()]);
         let padded = laid_out(Spans::padded([6, 4], 9), &device);
         let real = Tensor::from_data([0, 1, 2, 3, 4, 5, 9, 10, 11, 12], &device);
-        let others = model.forward(&padded, &Mode::Evaluate).select(0, real);
+        let others = model.forward(&padded, &Mode::EVALUATE).select(0, real);
         assert!(close(&numbers(answers), &numbers(others)), "{head:?}");
         assert!(tensors(&model).keys().all(|name| !name.contains("pooler")));
     }
@@ -738,6 +740,7 @@ fn info(task: Task) -> ModelInfo {
         } else {
             0.25
         },
+        stack: Stack::default(),
         label_names,
         target_names,
         crf: task == Task::TokenClassification,
@@ -770,7 +773,7 @@ fn a_saved_model_of_any_task_opens_to_equal_answers_and_saves_to_equal_bytes() {
         );
         assert_eq!(tensors(&opened), tensors(&model));
         let answers =
-            |model: &Classifier| numbers(model.forward(&batch(2, 6, &device), &Mode::Evaluate));
+            |model: &Classifier| numbers(model.forward(&batch(2, 6, &device), &Mode::EVALUATE));
         assert_eq!(answers(&opened), answers(&model));
         save(two.path(), &opened, &found_config, &found_info).unwrap();
         for name in ["model.safetensors", "config.json", "model.json"] {
@@ -830,4 +833,111 @@ fn what_a_classifier_does_not_have_is_not_written() {
             r#"{{"task":"classification","pooling":"pooler","head_dropout":0.25,"label_names":["a","b","c"],"max_length":16,"tokenizer_digest":"{digest}","best_epoch":1,"best_step":2,"steps":3}}"#
         )
     );
+}
+
+fn stacked(stack: Stack) -> HeadKind {
+    HeadKind::Texts {
+        outputs: LABELS,
+        pooling: Pooling::Mean,
+        dropout: Some(0.5),
+        stack,
+    }
+}
+
+#[test]
+fn values_are_dropped_before_each_dense_layer_of_a_head() {
+    let stack = Stack {
+        hidden_layers: vec![LABELS],
+        activation: Activation::Relu,
+        ..Stack::default()
+    };
+    let config = EncoderConfig {
+        hidden_dropout_prob: 0.0,
+        output_dropout: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        ..config()
+    };
+    let device = Device::flex();
+    let model = Classifier::initialised(&config, &stacked(stack), 1, &device).unwrap();
+    // The layer that answers shows what the dense one gives, and what is dropped after it is 0.
+    let identity = (0..LABELS * LABELS).map(|at| f32::from(at % (LABELS + 1) == 0));
+    let weights = BTreeMap::from([
+        ("classifier.weight".to_owned(), identity.collect()),
+        ("mlp.0.bias".to_owned(), vec![10.0; LABELS]),
+        ("mlp.0.weight".to_owned(), vec![0.5; LABELS * 8]),
+    ]);
+    let model = set_tensors(model, weights).unwrap();
+    let of = |mode: Mode| numbers(model.forward(&batch(2, 6, &device), &mode));
+    let whole = of(Mode::EVALUATE);
+    let dropped = of(Mode::train(1, 1));
+    let kept = || {
+        dropped
+            .iter()
+            .zip(&whole)
+            .filter(|(found, _)| **found != 0.0)
+    };
+    assert!(kept().count() > 0);
+    assert!(kept().any(|(found, whole)| (found - 2.0 * whole).abs() > 1e-3));
+}
+
+#[test]
+fn a_head_on_a_stack_opens_to_equal_logits() {
+    let device = Device::flex();
+    let stack = Stack {
+        layers: 2,
+        combine: Combine::Concat,
+        hidden_layers: vec![5, 4],
+        activation: Activation::Tanh,
+    };
+    let model = Classifier::initialised(&config(), &stacked(stack.clone()), 4, &device).unwrap();
+    let info = ModelInfo {
+        pooling: model.head.pooling(),
+        head_dropout: model.head.dropout(),
+        stack,
+        ..info(Task::Classification)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), &model, &config(), &info).unwrap();
+    let (opened, _, found) = open(folder.path(), &device).unwrap();
+    assert_eq!(found, info);
+    let logits =
+        |model: &Classifier| numbers(model.forward(&batch(2, 6, &device), &Mode::EVALUATE));
+    assert_eq!(logits(&opened), logits(&model));
+}
+
+#[test]
+fn more_layers_than_the_encoder_has_are_refused() {
+    for layers in [0, 3] {
+        let stack = Stack {
+            layers,
+            ..Stack::default()
+        };
+        let refused = Classifier::initialised(&config(), &stacked(stack), 1, &Device::flex());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("from 1 to 2"), "{refused}");
+    }
+}
+
+#[test]
+fn frozen_layers_drop_nothing_for_a_head_that_reads_them_either() {
+    let device = Device::flex();
+    let stack = Stack {
+        layers: 2,
+        ..Stack::default()
+    };
+    let head = HeadKind::Tokens {
+        outputs: LABELS,
+        crf: false,
+        dropout: Some(0.0),
+        stack,
+    };
+    let model = Classifier::initialised(&config(), &head, 1, &device).unwrap();
+    let of = |frozen, mode| {
+        let model = model.clone().with_frozen(frozen);
+        numbers(model.forward(&batch(2, 6, &device), &mode))
+    };
+    let train = Mode::train(1, 1);
+    let whole = of(None, Mode::EVALUATE);
+    assert_eq!(of(Some(2), train), whole);
+    assert_ne!(of(Some(1), train), whole);
 }

@@ -17,7 +17,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::family::Family;
-use super::names::{belongs, canonical, is_buffer, is_head, is_pooler};
+use super::names::{belongs, canonical, is_head, is_left_over, is_pooler};
 use super::parameters::{
     self, MapParameters, Parameter, VisitParameters, map_parameters, named_parameters,
 };
@@ -51,7 +51,9 @@ impl LoadReport {
         let unused: Vec<&String> = self
             .ignored
             .iter()
-            .filter(|name| !is_buffer(name) && !is_pooler(&canonical(self.family, name)))
+            .filter(|name| {
+                !is_left_over(self.family, name) && !is_pooler(&canonical(self.family, name))
+            })
             .collect();
         if let Some(first) = unused.first() {
             let rest = match unused.len() - 1 {
@@ -189,8 +191,9 @@ pub(super) fn load(
     }
     let pooler_unused = classifier.encoder.pooler().is_none();
     for (name, tensor) in &found {
-        let unused =
-            !belongs(family, name) || is_buffer(name) || (is_pooler(family, name) && pooler_unused);
+        let unused = !belongs(family, name)
+            || is_left_over(family, name)
+            || (is_pooler(family, name) && pooler_unused);
         match unused {
             true => report.ignored.push(tensor.name.clone()),
             false => misfits.push(Misfit::Unexpected {
@@ -284,18 +287,36 @@ pub fn set_tensors(
 /// # Errors
 /// A file that cannot be written, or values that the device could not hand over.
 pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelError> {
+    write_some(classifier, &|name| Some(name.to_owned()), path)
+}
+
+/// The same of those parameters alone for which `named` has a name, which is what they are called in the file.
+pub(super) fn write_some(
+    classifier: &Classifier,
+    named: &dyn Fn(&str) -> Option<String>,
+    path: &Path,
+) -> Result<(), ModelError> {
     /// A parameter's values are fetched when it is its turn.
     type Fetch = Box<dyn Fn() -> Result<Vec<f32>, ModelError>>;
-    struct Collect(BTreeMap<String, (Vec<usize>, Fetch)>);
-    impl VisitParameters for Collect {
+    struct Collect<'a> {
+        named: &'a dyn Fn(&str) -> Option<String>,
+        found: BTreeMap<String, (Vec<usize>, Fetch)>,
+    }
+    impl VisitParameters for Collect<'_> {
         fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
+            let Some(called) = (self.named)(name) else {
+                return;
+            };
             let shape = parameters::shape(name, parameter);
             let (owned, parameter) = (name.to_owned(), parameter.clone());
             let fetch = Box::new(move || parameters::get(&owned, &parameter));
-            self.0.insert(name.to_owned(), (shape, fetch));
+            self.found.insert(called, (shape, fetch));
         }
     }
-    let mut collect = Collect(BTreeMap::new());
+    let mut collect = Collect {
+        named,
+        found: BTreeMap::new(),
+    };
     parameters::visit_parameters(classifier, &mut collect);
 
     let mut end = 0;
@@ -309,7 +330,7 @@ pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelErr
         };
         (name.clone(), info)
     };
-    let infos = collect.0.iter().map(info).collect();
+    let infos = collect.found.iter().map(info).collect();
     let mark = [("format".to_owned(), "pt".to_owned())];
     let mut header = Metadata::new(Some(mark.into_iter().collect()), infos)
         .map_err(|e| e.to_string())
@@ -328,7 +349,7 @@ pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelErr
     let length = (header.len() as u64).to_le_bytes();
     file.write_all(&length).map_err(failed)?;
     file.write_all(&header).map_err(failed)?;
-    for (_, fetch) in collect.0.into_values() {
+    for (_, fetch) in collect.found.into_values() {
         for values in fetch()?.chunks(1024) {
             let bytes = values.iter().flat_map(|value| value.to_le_bytes());
             file.write_all(&bytes.collect::<Vec<u8>>())

@@ -109,7 +109,7 @@ fn still_as_judged(
     Ok(())
 }
 
-fn told(panic: &(dyn Any + Send)) -> String {
+pub(super) fn told(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)

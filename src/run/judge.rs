@@ -291,7 +291,10 @@ pub fn assess(
 fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTreeSet<usize>) {
     let order: Vec<usize> = assessed.keys().rev().copied().collect();
     for index in order {
+        // What is placed already is uploaded from there.
+        let uploads = matches!(assessed[&index].reason, Reason::NotPublished { .. });
         let runs = assessed[&index].state == Foreseen::Run
+            && !uploads
             && (assessed[&index].digest.is_none() || absent.contains(&index));
         if !runs {
             continue;

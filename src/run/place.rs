@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Digest, Unreadable, files_under, relative_name};
 use crate::fingerprint::Key;
+use crate::hub::{Environment, Repository};
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
 use crate::store::{Record, Store};
@@ -25,6 +26,8 @@ use crate::store::{Record, Store};
 /// The marker's file name.
 pub const MARKER: &str = ".refit.json";
 const CARD: &str = "README.md";
+/// How names begin of what lies beside a placed folder for a moment.
+const DRAFT: &str = ".refit-placing-";
 /// The store's own file inside an object, which is no part of the artifact.
 const MANIFEST: &str = "manifest.json";
 
@@ -52,7 +55,7 @@ struct Marker {
     key: Key,
     digest: Digest,
     files: BTreeMap<String, Digest>,
-    /// The repository that it was uploaded to, as it is.
+    /// Where it was uploaded to as it is: the hub's address and the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     published: Option<String>,
 }
@@ -167,28 +170,42 @@ pub fn wanting(
     })
 }
 
-/// Whether what is placed at `to` still has to be uploaded.
+/// Whether what is placed at `to` still has to be uploaded to the hub that this process talks to.
 fn unpublished(to: &Path, step: &Step) -> Option<Reason> {
-    let repository = step.publication.as_ref()?.repository.to_string();
+    let repository = &step.publication.as_ref()?.repository;
+    let wanted = page(&Environment::of_process(), repository);
     let published = read_marker(to).and_then(|marker| marker.published);
-    (published.as_ref() != Some(&repository)).then_some(Reason::NotPublished { to: repository })
+    (published != Some(wanted)).then(|| Reason::NotPublished {
+        to: repository.to_string(),
+    })
+}
+
+fn page(environment: &Environment, repository: &Repository) -> String {
+    format!("{}/{repository}", environment.endpoint)
 }
 
 /// Writes into the marker of what is placed at `to` that it was uploaded.
 ///
 /// # Errors
 /// The marker cannot be written.
-pub fn note_published(to: &Path, repository: &str) -> Result<(), PlaceError> {
+pub fn note_published(
+    to: &Path,
+    environment: &Environment,
+    repository: &Repository,
+) -> Result<(), PlaceError> {
     let Some(mut marker) = read_marker(to) else {
         return Ok(());
     };
-    marker.published = Some(repository.to_owned());
+    marker.published = Some(page(environment, repository));
     let path = to.join(MARKER);
     let failed = |source| PlaceError::Write {
         path: path.clone(),
         source,
     };
-    let mut draft = tempfile::NamedTempFile::new_in(to).map_err(failed)?;
+    // Beside the folder: whoever is killed here must leave nothing in it that was not placed.
+    let beside = to.parent().unwrap_or(to);
+    let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(beside);
+    let mut draft = draft.map_err(failed)?;
     let written = serde_json::to_writer_pretty(&mut draft, &marker);
     written.map_err(|error| failed(error.into()))?;
     #[cfg(unix)]
@@ -262,7 +279,7 @@ pub fn place(
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
     let draft = tempfile::Builder::new()
-        .prefix(".refit-placing-")
+        .prefix(DRAFT)
         .tempdir_in(parent)
         .map_err(write(parent))?;
     for file in files_under(object)? {

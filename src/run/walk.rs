@@ -6,16 +6,16 @@
 //! Deliberately absent: threads and the work of a step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::build::{Finished, Job};
 use super::judge::{History, Judgement, judge};
 use super::place;
+use super::publish::{Upload, Uploaded};
 use super::{Observer, Options, RunError, scores_of};
 use crate::artifact::Digest;
 use crate::fingerprint::Fingerprint;
-use crate::hub::{self, Environment};
+use crate::hub::HubError;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
 use crate::stage::{CardFacts, CardStep, Input, StageError};
@@ -52,6 +52,8 @@ pub(super) struct Walk<'a> {
     states: Vec<State>,
     records: BTreeMap<usize, StepRecord>,
     forced: BTreeSet<usize>,
+    /// What is placed and waits to be uploaded.
+    uploads: Vec<Upload>,
     /// The step whose failure stopped the run.
     stopped_by: Option<String>,
 }
@@ -72,6 +74,7 @@ impl<'a> Walk<'a> {
             states: plan.steps.iter().map(|_| State::Waiting).collect(),
             records: BTreeMap::new(),
             forced: options.forced.clone(),
+            uploads: Vec::new(),
             stopped_by: None,
         }
     }
@@ -304,6 +307,8 @@ impl<'a> Walk<'a> {
     }
 
     fn know(&mut self, index: usize, record: Box<Record>, present: bool, mut entry: StepRecord) {
+        let step = &self.plan.steps[index];
+        let mut to_upload = None;
         match self.place(index, &record, present) {
             // Nothing is rebuilt only to be refused afterwards.
             Ok(Some(reason @ Reason::PlacementRefused { .. })) if !present => {
@@ -313,7 +318,8 @@ impl<'a> Walk<'a> {
                 self.fail(index, &RunError::Refused { message }, entry);
                 return;
             }
-            Ok(Some(reason)) if !present => {
+            // Nor is anything that is placed already and only has to be uploaded.
+            Ok(Some(reason)) if !present && !matches!(reason, Reason::NotPublished { .. }) => {
                 self.states[index] = State::Wanted {
                     fingerprint: Box::new(record.fingerprint.clone()),
                     reason,
@@ -322,8 +328,13 @@ impl<'a> Walk<'a> {
                 };
                 return;
             }
-            Ok(Some(reason)) if entry.outcome == Outcome::Fresh => entry.reason = reason,
-            Ok(_) => {}
+            Ok(Some(reason)) => {
+                to_upload = step.placement.clone().zip(step.publication.clone());
+                if entry.outcome == Outcome::Fresh {
+                    entry.reason = reason;
+                }
+            }
+            Ok(None) => {}
             Err(error) => {
                 entry.outcome = Outcome::Failed;
                 entry.reason = Reason::Error {
@@ -334,12 +345,22 @@ impl<'a> Walk<'a> {
             }
         }
         self.states[index] = State::Known { record, present };
-        self.observer.finished(&self.plan.steps[index], &entry);
-        self.records.insert(index, entry);
+        match to_upload {
+            Some((from, publication)) => self.uploads.push(Upload {
+                index,
+                from,
+                publication,
+                entry,
+            }),
+            None => {
+                self.observer.finished(step, &entry);
+                self.records.insert(index, entry);
+            }
+        }
     }
 
     /// Places the artifact where that is asked for and not done yet. The reason says that it was (or, with the object
-    /// absent, that it has to be).
+    /// absent, that it has to be), or that it is placed and has to be uploaded.
     fn place(
         &self,
         index: usize,
@@ -354,41 +375,46 @@ impl<'a> Walk<'a> {
         let Some(reason) = place::wanting(to, self.plan, step, record, self.store, forced)? else {
             return Ok(None);
         };
-        if present {
+        if present && !matches!(reason, Reason::NotPublished { .. }) {
             let object = self.store.object_path(&record.digest);
             let card = step.stage.card(&self.card_facts(index, record));
             place::place(
                 to, &object, card, self.plan, step, record, self.store, forced,
             )?;
-            if !matches!(reason, Reason::NotPublished { .. }) {
-                self.observer.placed(step, to);
-            }
-            self.publish(step, to)?;
+            self.observer.placed(step, to);
         }
         Ok(Some(reason))
     }
 
-    /// Uploads what is placed, where the spec says so and it was not done yet.
-    fn publish(&self, step: &Step, to: &Path) -> Result<(), RunError> {
-        let Some(publication) = &step.publication else {
-            return Ok(());
-        };
-        let repository = &publication.repository;
-        let message = format!("{} of {}, by refit", step.name, self.plan.pipeline);
-        let progress = self.observer.uploading(step);
-        let environment = Environment::of_process();
-        let page = hub::push(
-            &environment,
-            repository,
-            to,
-            &message,
-            publication.private,
-            progress.as_ref(),
-        )?;
-        drop(progress);
-        place::note_published(to, &repository.to_string())?;
-        self.observer.published(step, page.as_deref());
-        Ok(())
+    /// The next upload of what is placed.
+    pub(super) fn next_upload(&mut self) -> Option<Upload> {
+        match self.stopping() {
+            true => None,
+            false => self.uploads.pop(),
+        }
+    }
+
+    pub(super) fn take_uploaded(&mut self, uploaded: Uploaded) {
+        let Uploaded {
+            index,
+            mut entry,
+            result,
+        } = uploaded;
+        let step = &self.plan.steps[index];
+        match result {
+            Ok(page) => {
+                self.observer.published(step, page.as_deref());
+                self.observer.finished(step, &entry);
+                self.records.insert(index, entry);
+            }
+            Err(error) => {
+                entry.outcome = Outcome::Failed;
+                entry.reason = Reason::Error {
+                    message: error.to_string(),
+                };
+                self.fail(index, &error, entry);
+            }
+        }
     }
 
     fn card_facts(&self, index: usize, record: &Record) -> CardFacts {
@@ -440,7 +466,10 @@ impl<'a> Walk<'a> {
 
     fn fail(&mut self, index: usize, error: &RunError, mut entry: StepRecord) {
         let step = &self.plan.steps[index];
-        let interrupted = matches!(error, RunError::Stage(StageError::Interrupted));
+        let interrupted = matches!(
+            error,
+            RunError::Stage(StageError::Interrupted) | RunError::Hub(HubError::Interrupted)
+        );
         if interrupted {
             entry.reason = Reason::Interrupted;
         } else {

@@ -6,20 +6,24 @@
 //!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::artifact::Kind;
 use crate::device;
-use crate::learn;
+use crate::learn::activations::Activations;
+use crate::learn::{self, Rows};
 use crate::model::{self, Crf, ModelInfo};
 use crate::table::{self, Cells};
-use crate::task::{Asked, Rule, Scored};
+use crate::task::{Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
 
 use super::{
-    Context, Edge, Fault, Stage, StageError, advance, check_split, examples_of, find_split,
+    ACTIVATIONS, Before, Context, Edge, Fault, Stage, StageError, advance, check_split,
+    examples_of, find_split,
 };
 
 /// Scores a trained model on one split, by the usual metrics of its task, and keeps every single prediction.
@@ -81,6 +85,15 @@ impl Stage for Evaluate {
         check_split(&self.split).into_iter().collect()
     }
 
+    fn before(&self, named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
+        let model = named(&self.model)?;
+        let stage = model.activations_of(&self.input, &self.split)?;
+        Some(Before {
+            field: ACTIVATIONS,
+            stage,
+        })
+    }
+
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let tokens = Tokens::open(context.input("input"))?;
         let folder = context.input("model");
@@ -103,6 +116,16 @@ impl Stage for Evaluate {
         let objective = rule
             .task
             .objective(&Default::default(), split, &rule.names)?;
+        if split.rows() > 0 && (0..split.rows()).all(|row| !has_gold(split, rule.task, row)) {
+            return Err(StageError::Mismatch {
+                message: format!(
+                    "the split {:?} has nothing to compare answers with: none of its rows says the right one",
+                    self.split
+                ),
+                help: "set `split` to one that does. Many public test sets keep theirs secret; `predict` answers such rows"
+                    .to_owned(),
+            });
+        }
         objective.check(split, &self.split, rule.names.len())?;
 
         let chosen = device::choose(context.device)?;
@@ -116,9 +139,16 @@ impl Stage for Evaluate {
         context
             .progress
             .start("evaluating", split.rows() as u64, "rows");
+        let stored = match context.inputs.get(ACTIVATIONS) {
+            Some(input) => Some(Activations::open(&input.path)?),
+            None => None,
+        };
+        let known = stored
+            .as_ref()
+            .and_then(|stored| stored.of(&self.split, split, classifier.head.summary()));
         let outputs = learn::predict(
             &classifier,
-            split,
+            known.as_ref().map_or(split as &dyn Rows, |rows| rows),
             tokens.pad_id(),
             self.batch_size.saturating_mul(tokens.max_length()),
             &chosen.device,
@@ -148,6 +178,17 @@ impl Stage for Evaluate {
         columns.extend(answers.columns(&asked));
         table::write_columns(&context.draft.join("predictions.parquet"), columns)?;
         Ok(())
+    }
+}
+
+/// Whether a row says what the right answer is.
+fn has_gold(split: &TokenSplit, task: Task, row: usize) -> bool {
+    match task {
+        Task::Classification => split.label(row).is_some(),
+        Task::MultiLabel => split.labels(row).is_some(),
+        Task::Regression => split.targets(row).is_some(),
+        Task::TokenClassification => split.tags(row).is_some(),
+        Task::QuestionAnswering => split.answer(row).is_some(),
     }
 }
 

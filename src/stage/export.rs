@@ -1,7 +1,7 @@
 //! `export`: a folder for use without refit, as transformers reads it.
 //!
 //! Leaves `model.safetensors`, `config.json` and the tokenizer's files: what `from_pretrained` of the task's Auto class and of
-//! `AutoTokenizer` loads. A head that transformers' classes cannot express comes with `modeling_refit.py` and a model type
+//! `AutoTokenizer` loads. In place of the weights it may be what LoRA learned, as PEFT's `from_pretrained` loads it. A head that transformers' classes cannot express comes with `modeling_refit.py` and a model type
 //! of its own. What transformers has no place for at all (thresholds, how long an answer may be) is in `model.json`. Two
 //! exports of one model have the same bytes, not only the same digest.
 //!
@@ -10,6 +10,7 @@
 //! Deliberately absent: placing, and the marker that guards a placed folder. The engine does both.
 
 mod card;
+mod modelling;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,15 +26,9 @@ use crate::hub::{Repository, RepositoryKind};
 use crate::model::{Family, ModelInfo, Pooling};
 use crate::task::{Rule, Task};
 
-use super::{CardFacts, Context, Edge, Fault, Publication, Stage, StageError};
+use super::{ADAPTER, CardFacts, Context, Edge, Fault, Publication, Stage, StageError};
 
 use card::card;
-
-/// The modelling file that goes with a head of ours, by the name that `auto_map` refers to.
-const MODELLING_FILE: &str = "modeling_refit.py";
-const MODELLING: &str = include_str!("export/modeling_refit.py");
-/// The same for every family but BERT, whose file stays as it was for the sake of what was exported with it.
-const MODELLING_ANY: &str = include_str!("export/modeling_refit_any.py");
 
 /// Turns a trained model into a folder that transformers loads, with labels, tokenizer and model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +43,11 @@ pub struct Export {
     #[serde(default = "safetensors_alone")]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub formats: Vec<Format>,
+    /// Gives what LoRA learned alone, as an adapter that PEFT loads onto the encoder, in place of a whole model: a few
+    /// hundred kilobytes, for many tasks on one encoder. Only of a model that was trained with `lora`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub adapter: bool,
     /// The folder to place the result in, relative to the spec. A folder that something else wrote, or that was edited since,
     /// is left alone unless forced.
     pub to: String,
@@ -159,46 +159,89 @@ impl Stage for Export {
         let mut config = read_object(&path)?;
         let family = family_of(&config).ok_or_else(|| damaged(&path, "it names no model type"))?;
         let own = own_class(&info, &rule, family);
+        if self.adapter {
+            copy_adapter(&model.join(ADAPTER), context.draft, own.is_some())?;
+            write_json(&context.draft.join("config.json"), &Value::Object(config))?;
+            return write_rest(context, &info, &rule);
+        }
         write_weights(
             &model.join("model.safetensors"),
             &context.draft.join("model.safetensors"),
-            own.is_some().then_some(family),
+            own.is_some().then_some(Own {
+                family,
+                pooler: info.pooling == Some(Pooling::Pooler),
+            }),
         )?;
         context.checkpoint()?;
         if let Some(own) = own {
             config.extend(own);
-            let modelling = match family {
-                Family::Bert => MODELLING,
-                _ => MODELLING_ANY,
-            };
-            write(&context.draft.join(MODELLING_FILE), modelling.as_bytes())?;
+            let path = context.draft.join(modelling::FILE);
+            write(&path, modelling::source(is_bert(&info, family)).as_bytes())?;
         }
         write_json(&context.draft.join("config.json"), &Value::Object(config))?;
-        if info.thresholds.is_some() || rule.task == Task::QuestionAnswering {
-            copy(&model.join("model.json"), &context.draft.join("model.json"))?;
-        }
-        copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)?;
-        Ok(())
+        write_rest(context, &info, &rule)
     }
 }
 
+/// What goes with the weights, whatever form these have.
+fn write_rest(context: &Context, info: &ModelInfo, rule: &Rule) -> Result<(), StageError> {
+    let model = context.input("model");
+    if info.thresholds.is_some() || rule.task == Task::QuestionAnswering {
+        copy(&model.join("model.json"), &context.draft.join("model.json"))?;
+    }
+    copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)
+}
+
+/// Copies the adapter of a model whose head is one of transformers' own, onto which alone PEFT can put it.
+fn copy_adapter(from: &Path, to: &Path, own_class: bool) -> Result<(), StageError> {
+    let mismatch = |message: &str, help: &str| {
+        Err(StageError::Mismatch {
+            message: message.to_owned(),
+            help: help.to_owned(),
+        })
+    };
+    if !from.is_dir() {
+        return mismatch(
+            "the model was trained without LoRA, so there is no adapter to export",
+            "drop `adapter`, or train with `lora = { rank = 8, alpha = 16 }`",
+        );
+    }
+    if own_class {
+        return mismatch(
+            "the model's head is none of transformers' own, so PEFT has nothing to put the adapter on",
+            "drop `adapter` to export the whole model, or train with the usual head: `pooling = \"pooler\"`, no CRF, one layer",
+        );
+    }
+    for path in crate::artifact::files_under(from)? {
+        copy(&path, &to.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// Whether a head of ours is in the file for BERT alone.
+fn is_bert(info: &ModelInfo, family: Family) -> bool {
+    family == Family::Bert && info.stack.is_plain()
+}
+
 /// What to add to the model's `config.json`, which is complete for transformers' own classes, where these cannot express the
-/// head: they know no pooling but the pooler, and no CRF.
+/// head: they know no pooling but the pooler, no CRF, and no stack.
 fn own_class(info: &ModelInfo, rule: &Rule, family: Family) -> Option<Map<String, Value>> {
+    let stack = &info.stack;
     let (field, value) = match rule.task {
         Task::TokenClassification if info.crf => {
             ("refit_allowed", json!(allowed_transitions(rule)))
         }
+        Task::TokenClassification if !stack.is_plain() => ("refit_allowed", Value::Null),
         Task::Classification | Task::MultiLabel | Task::Regression
-            if info.pooling != Some(Pooling::Pooler) =>
+            if info.pooling != Some(Pooling::Pooler) || !stack.is_plain() =>
         {
             ("refit_pooling", json!(info.pooling))
         }
         _ => return None,
     };
-    let (stem, model_type) = match family {
-        Family::Bert => ("RefitBert", "refit_bert"),
-        _ => ("Refit", "refit_encoder"),
+    let (stem, model_type) = match is_bert(info, family) {
+        true => ("RefitBert", "refit_bert"),
+        false => ("Refit", "refit_encoder"),
     };
     let class = format!("{stem}For{}", rule.task.class());
     let auto = format!("AutoModelFor{}", rule.task.class());
@@ -214,11 +257,19 @@ fn own_class(info: &ModelInfo, rule: &Rule, family: Family) -> Option<Map<String
             }),
         ),
     ]);
-    if family != Family::Bert {
+    if !is_bert(info, family) {
         fields.extend([
             ("refit_family".to_owned(), json!(family.model_type())),
             ("refit_prefix".to_owned(), json!(family.prefix())),
             ("refit_dropout".to_owned(), json!(info.head_dropout)),
+        ]);
+    }
+    if !stack.is_plain() {
+        fields.extend([
+            ("refit_layers".to_owned(), json!(stack.layers)),
+            ("refit_combine".to_owned(), json!(stack.combine)),
+            ("refit_hidden_layers".to_owned(), json!(stack.hidden_layers)),
+            ("refit_activation".to_owned(), json!(stack.activation)),
         ]);
     }
     Some(fields)
@@ -244,16 +295,24 @@ fn allowed_transitions(rule: &Rule) -> Vec<Vec<u8>> {
     inner.chain([starts]).collect()
 }
 
-/// Writes the weights anew: with the one metadata field that transformers looks for, and for a class of our own without the
-/// pooler of its family, which it has no place for.
-fn write_weights(from: &Path, to: &Path, own_class: Option<Family>) -> Result<(), StageError> {
+/// A class of our own over an encoder of `family`, and whether it reads the pooler.
+#[derive(Clone, Copy)]
+struct Own {
+    family: Family,
+    pooler: bool,
+}
+
+/// Writes the weights anew: with the one metadata field that transformers looks for, and for a class of our own that does
+/// not read the pooler of its family without that, which it has no place for.
+fn write_weights(from: &Path, to: &Path, own_class: Option<Own>) -> Result<(), StageError> {
     let unreadable = |source| Unreadable::new(from, source);
     let file = File::open(from).map_err(unreadable)?;
     // SAFETY: a finished artifact is not written to; a file changed all the same gives weights that the digest exposes.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(from, error))?;
     let mut views = tensors.tensors();
-    views.retain(|(name, _)| !own_class.is_some_and(|family| family.is_pooler(name)));
+    let unread = own_class.filter(|own| !own.pooler).map(|own| own.family);
+    views.retain(|(name, _)| !unread.is_some_and(|family| family.is_pooler(name)));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
     let bytes =

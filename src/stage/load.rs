@@ -24,12 +24,12 @@ pub use columns::{Columns, Targets};
 pub use settings::{Load, Paths, Split};
 
 use crate::artifact::Kind;
-use crate::hub::{Fetched, Remote};
+use crate::hub::{Fetched, Local, Remote};
 use crate::metrics::Scheme;
 use crate::stage::{Context, Edge, Fault, Files, Stage, StageError};
-use crate::table::labels::Labels;
+use crate::table::labels::{Labels, withheld};
 use crate::table::read::{Format, Layout, Raw, read};
-use crate::table::{self, Table, TableError};
+use crate::table::{Table, TableError};
 
 impl Stage for Load {
     fn kind(&self) -> &'static str {
@@ -74,7 +74,7 @@ impl Stage for Load {
         self.split.validation > 0.0 || self.split.test > 0.0
     }
 
-    /// The format of each file; and the names of classes that a data set says, as if the user had listed them.
+    /// The format of each file; and the names of classes that a data set says, whose integers are indices into these.
     fn implied(&self, files: &Files, fetched: &Fetched) -> BTreeMap<String, Value> {
         let format = |path| self.format.or_else(|| Format::of_ending(path));
         let name =
@@ -83,18 +83,24 @@ impl Stage for Load {
             .iter()
             .map(|(role, path)| (format!("format of {role}"), name(format(path))))
             .chain(
-                self.told_names(files, fetched)
-                    .map(|names| ("label_names".to_owned(), names.into())),
+                places::class_names(self, files, fetched)
+                    .map(|names| ("classes of the data set".to_owned(), names.into())),
             )
             .collect()
     }
 
     fn check(&self) -> Vec<Fault> {
-        self.faults()
+        let mut faults = self.faults();
+        faults.extend(places::wrong_addresses(self));
+        faults
     }
 
     fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
         places::remotes(self, base)
+    }
+
+    fn beside(&self, base: &Path) -> Result<Option<Local>, Vec<Fault>> {
+        places::beside(self, base).map_err(|fault| vec![fault])
     }
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
@@ -103,13 +109,21 @@ impl Stage for Load {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let mut raw = self.read_all(context)?;
+        let told = places::class_names(self, &context.files, context.fetched);
+        if told.is_some() {
+            for (split, files) in &mut raw {
+                withheld(files, split, self.skip_invalid)?;
+            }
+        }
         splits::none_empty(&raw)?;
         splits::one_task(&raw)?;
-        let told = self.told_names(&context.files, context.fetched);
         let names = self.label_names.as_deref().or(told.as_deref());
         let of_training = |raw: &BTreeMap<String, Vec<Raw>>| {
             let train = raw.get("train").map_or(&[][..], Vec::as_slice);
-            Labels::of_training(train, names)
+            match &told {
+                Some(classes) => Labels::of_classes(train, classes),
+                None => Labels::of_training(train, names),
+            }
         };
         let mut labels = of_training(&raw)?;
         let scheme = scheme(&raw, labels.as_ref());
@@ -173,20 +187,6 @@ impl Stage for Load {
 }
 
 impl Load {
-    /// The names of the classes where the user gives none: those that a data set says, or that the `datasets` library wrote
-    /// into the first training file.
-    fn told_names(&self, files: &Files, fetched: &Fetched) -> Option<Vec<String>> {
-        if self.label_names.is_some() {
-            return None;
-        }
-        places::class_names(self, fetched).or_else(|| {
-            let train = files.get("train/0")?;
-            let is_parquet = Format::of_ending(train) == Some(Format::Parquet);
-            let column = self.columns.of_names().filter(|_| is_parquet)?;
-            table::class_names(train, &column)
-        })
-    }
-
     /// Reads every file, by split and in the order of the list.
     fn read_all(&self, context: &Context) -> Result<BTreeMap<String, Vec<Raw>>, StageError> {
         context

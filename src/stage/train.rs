@@ -3,16 +3,22 @@
 //! The work is done by `model` (the network and its weights), `learn` (the loop) and `task` (what is asked and how it is
 //! scored); this file brings them together, checks that tokens and encoder fit each other, and writes the artifact:
 //! `model.safetensors`, `config.json`, `model.json`, `tokenizer/`, `metrics.jsonl` (one line per step and per validation)
-//! and, where there was a validation split, `scores.json` (of the weights that were kept).
+//! and, where there was a validation split, `scores.json` (of the weights that were kept); with `keep_last`, the weights of
+//! the last evaluations in `kept/step-N/`; with `lora`, what was learned alone in `adapter/`, as PEFT reads it (the weights beside
+//! it are whole, so that whoever reads the model need not know).
 //!
 //! Deliberately absent: downloads. An encoder is a folder here.
 
+mod activations;
 mod encoder;
 mod log;
+mod outlook;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use miette::Diagnostic;
 use serde_json::{Map, Value};
@@ -21,19 +27,25 @@ pub use settings::Train;
 
 use self::log::Log;
 use self::settings::EPOCHS;
-use super::{Context, Edge, Fault, Files, Stage, StageError, examples_of, model_elsewhere};
+use super::{
+    ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Stage, StageError, examples_of,
+};
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
 use crate::hub::{Fetched, Remote};
+use crate::learn::activations::Activations;
 use crate::learn::{
-    self, Fitted, Judgement, LearnError, Length, Material, Objective, Predictions, Recipe, Rows,
-    ScheduleName,
+    self, Balanced, Fitted, Frozen, Judgement, LearnError, Length, Material, Objective,
+    Predictions, Recipe, Rows, ScheduleName,
 };
 use crate::metrics::Metric;
 use crate::model::{self, Classifier, Crf, EncoderConfig, HeadKind, ModelInfo};
 use crate::table::{self, Table, Texts};
 use crate::task::{self, Asked, LossName, Rule, Task, TaskError, Threshold};
 use crate::text::{TokenSplit, Tokens};
+
+/// Below it lie the weights of the last evaluations, a folder each.
+const KEPT: &str = "kept";
 
 impl Stage for Train {
     fn kind(&self) -> &'static str {
@@ -61,7 +73,7 @@ impl Stage for Train {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "encoder"]
+        &["input", "encoder", "gradient_checkpointing"]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -77,13 +89,36 @@ impl Stage for Train {
     }
 
     fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
-        let repository = model_elsewhere(self.encoder.as_ref(), base);
-        let remote = |repository| ("encoder".to_owned(), Remote::Encoder(repository));
-        repository.map(remote).into_iter().collect()
+        encoder::remotes(self.encoder.as_ref(), base)
     }
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
-        self.encoder_files(base, fetched)
+        encoder::files(self.encoder.as_ref(), base, fetched)
+    }
+
+    fn before(&self, _named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
+        self.activations().map(|stage| Before {
+            field: ACTIVATIONS,
+            stage: Arc::new(stage),
+        })
+    }
+
+    fn outlook(
+        &self,
+        inputs: &BTreeMap<&'static str, PathBuf>,
+        _files: &Files,
+        verbose: bool,
+    ) -> Vec<String> {
+        match verbose {
+            true => self.foreseen(inputs),
+            false => Vec::new(),
+        }
+    }
+
+    fn activations_of(&self, input: &str, split: &str) -> Option<Arc<dyn Stage>> {
+        let of_training = self.activations()?;
+        let activations = of_training.of_split(input, split)?;
+        Some(Arc::new(activations))
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
@@ -113,7 +148,8 @@ impl Stage for Train {
             );
         }
         let head = self.head(&rule);
-        let (classifier, config) = self.classifier(context, &tokens, &head, &chosen.device)?;
+        let (classifier, config, frozen) =
+            self.classifier(context, &tokens, &head, &chosen.device)?;
         let token_types = train
             .token_types()
             .max(validation.map_or(1, TokenSplit::token_types));
@@ -125,9 +161,39 @@ impl Stage for Train {
         )?;
 
         let judge = self.judge(&rule, &objective, validation, examples.as_ref());
+        let stored = match context.inputs.get(ACTIVATIONS) {
+            Some(input) => Some(Activations::open(&input.path)?),
+            None => None,
+        };
+        let summary = classifier.head.summary();
+        let known_train = stored
+            .as_ref()
+            .and_then(|stored| stored.of("train", train, summary));
+        let known_validation = stored
+            .as_ref()
+            .zip(validation)
+            .and_then(|(stored, split)| stored.of("validation", split, summary));
+        let plain = validation.map(|split| split as &dyn Rows);
+        let train_rows = known_train.as_ref().map_or(train as &dyn Rows, |rows| rows);
+        let balanced = match &self.balance {
+            Some(balance) => Some(Balanced::new(train_rows, balance, context.seed)?),
+            None => None,
+        };
+        if let (Some(balanced), Some(balance)) = (&balanced, &self.balance) {
+            context.progress.say(&format!(
+                "{} rows of rare classes were added to {} ({})",
+                balanced.added(),
+                train_rows.rows(),
+                balance.method
+            ));
+        }
+        let train_rows = balanced.as_ref().map_or(train_rows, |rows| rows);
         let material = Material {
-            train,
-            validation: validation.map(|split| split as &dyn Rows),
+            train: train_rows,
+            validation: known_validation
+                .as_ref()
+                .map(|rows| rows as &dyn Rows)
+                .or(plain),
             objective: &objective,
             judge: &judge,
             metric: self.metric(),
@@ -135,10 +201,10 @@ impl Stage for Train {
             pad_id: tokens.pad_id(),
             max_length: tokens.max_length(),
         };
-        let recipe = self.recipe(context.seed);
+        let recipe = self.recipe(context.seed, frozen);
         let mut log = Log::new(
             context,
-            recipe.length.steps(train.rows(), recipe.batch.size),
+            recipe.length.steps(train_rows.rows(), recipe.batch.size),
             self.metric(),
             recipe.evaluate_every,
         );
@@ -154,6 +220,12 @@ impl Stage for Train {
             Err(LearnError::Interrupted) => return Err(StageError::Interrupted),
             other => other?,
         };
+        if fitted.skipped > 0 {
+            context.progress.say(&format!(
+                "{} of {} steps were skipped, since their gradients overflowed in {}",
+                fitted.skipped, fitted.steps, self.precision
+            ));
+        }
         if fitted.stopped_early
             && let Some(stopping) = &self.early_stopping
         {
@@ -174,19 +246,27 @@ impl Stage for Train {
 }
 
 impl Train {
-    fn recipe(&self, seed: u64) -> Recipe {
+    fn length(&self) -> Length {
+        match self.max_steps {
+            Some(steps) => Length::Steps(u64::from(steps)),
+            None => Length::Epochs(u64::from(self.epochs.unwrap_or(EPOCHS))),
+        }
+    }
+
+    fn recipe(&self, seed: u64, frozen: Option<Frozen>) -> Recipe {
         Recipe {
-            length: match self.max_steps {
-                Some(steps) => Length::Steps(u64::from(steps)),
-                None => Length::Epochs(u64::from(self.epochs.unwrap_or(EPOCHS))),
-            },
+            length: self.length(),
             batch: self.batch.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
             evaluate_every: self.evaluate_every.unwrap_or_default(),
             early_stopping: self.early_stopping.clone(),
             keep: self.keep,
+            keep_last: self.keep_last as usize,
             ema: self.ema,
+            frozen,
+            gradient_checkpointing: self.gradient_checkpointing,
+            precision: self.precision,
             seed,
         }
     }
@@ -349,6 +429,7 @@ impl Train {
             task: rule.task,
             pooling: fitted.model.head.pooling(),
             head_dropout: fitted.model.head.dropout(),
+            stack: fitted.model.head.stack().clone(),
             label_names: if regression {
                 Vec::new()
             } else {
@@ -367,7 +448,30 @@ impl Train {
             best_step: fitted.best_step,
             steps: fitted.steps,
         };
-        model::save(context.draft, &fitted.model, config, &info)?;
+        let adapter = |folder: &Path, model: &Classifier| -> Result<(), StageError> {
+            Ok(model::write_adapter(
+                model,
+                self.task,
+                &folder.join(ADAPTER),
+            )?)
+        };
+        let whole = |model: &Classifier| model::merged(model.clone());
+        adapter(context.draft, &fitted.model)?;
+        model::save(context.draft, &whole(&fitted.model), config, &info)?;
+        for snapshot in &fitted.last {
+            let folder = context.draft.join(format!("{KEPT}/step-{}", snapshot.step));
+            fs::create_dir_all(&folder).map_err(|source| StageError::Write {
+                path: folder.clone(),
+                source,
+            })?;
+            let info = ModelInfo {
+                best_epoch: snapshot.epoch,
+                best_step: snapshot.step,
+                ..info.clone()
+            };
+            adapter(&folder, &snapshot.model)?;
+            model::save(&folder, &whole(&snapshot.model), config, &info)?;
+        }
         copy_folder(tokens.tokenizer_folder(), &context.draft.join("tokenizer"))?;
         write(&context.draft.join("metrics.jsonl"), log)?;
         if let Some(scores) = &fitted.scores {

@@ -204,6 +204,18 @@ pub enum TableError {
         #[help]
         help: String,
     },
+    #[error("{place}: the label `{label}` is none of the classes that the data set names")]
+    NoClass {
+        place: Place,
+        label: String,
+        #[help]
+        help: String,
+    },
+    #[error("{place}: the label -1 says that there is none, but other rows of {split} have one")]
+    #[diagnostic(help(
+        "leave such rows out with `skip_invalid = true`; a split in which every label is -1 is loaded without labels"
+    ))]
+    Withheld { place: Place, split: String },
     #[error("`label_names` has {names} names, but {} has {} different integer labels ({labels})", file.display(), count)]
     #[diagnostic(help(
         "name each integer from 0 on, or exactly the integers that occur, in ascending order"
@@ -408,6 +420,7 @@ impl TableError {
     pub fn of_one_row(&self) -> Option<&'static str> {
         Some(match self {
             TableError::Null { .. } => "without a value",
+            TableError::Withheld { .. } => "with the label -1, which is none",
             TableError::EmptyLabel { .. } => "with an empty label",
             TableError::NotANumber { .. } | TableError::NotFinite { .. } => {
                 "without a finite number"
@@ -429,6 +442,7 @@ impl TableError {
     pub fn place(&self) -> Option<&Place> {
         match self {
             TableError::Null { place, .. }
+            | TableError::Withheld { place, .. }
             | TableError::EmptyLabel { place, .. }
             | TableError::NotANumber { place, .. }
             | TableError::NotFinite { place, .. }

@@ -2,7 +2,8 @@
 //!
 //! The classes are those of the training files: one label a row, several, or a tag for each word. Their order is
 //! `label_names` if given; else integers go by value and everything else by its bytes. A column is one of integers when each
-//! of its values is an integer as Rust prints it, so `01` and `1` stay two labels.
+//! of its values is an integer as Rust prints it, so `01` and `1` stay two labels. Where the data set itself says what its
+//! classes are called, its integers are indices into these names, and -1 is no label ([`withheld`]).
 //!
 //! Deliberately absent: numbers as targets, and what tags mean. Whoever knows [adds](Labels::add) those that training misses.
 
@@ -61,6 +62,43 @@ impl Labels {
             (None, None) => written.into_iter().map(str::to_owned).collect(),
         };
         Ok(Some(Labels::new(ordered.clone(), ordered)))
+    }
+
+    /// The classes that a data set names itself. An integer is an index into the names, whichever of them the training files
+    /// show; a name that is no integer stands for itself. None when the training files have no labels.
+    ///
+    /// # Errors
+    /// The first label that is neither.
+    pub fn of_classes(files: &[Raw], names: &[String]) -> Result<Option<Labels>, TableError> {
+        let labelled =
+            |raw: &Raw| raw.label.is_some() || raw.labels.is_some() || raw.tags.is_some();
+        if !files.iter().any(labelled) {
+            return Ok(None);
+        }
+        let indices = (0..names.len()).map(|number| number.to_string());
+        let written = names.iter().cloned().chain(indices);
+        let labels = Labels {
+            names: names.to_vec(),
+            numbers: written.zip((0..).take(names.len()).chain(0..)).collect(),
+        };
+        for raw in files {
+            let stranger = different(raw)
+                .into_iter()
+                .find(|(.., label)| !labels.numbers.contains_key(*label));
+            if let Some((row, item, label)) = stranger {
+                return Err(TableError::NoClass {
+                    place: raw.place_of(row, item),
+                    label: label.to_owned(),
+                    help: format!(
+                        "labels are numbers from 0 to {} or names of its {} classes, {}; state `label_names` if these are others",
+                        names.len().saturating_sub(1),
+                        names.len(),
+                        list(names.iter().map(String::as_str), 20),
+                    ),
+                });
+            }
+        }
+        Ok(Some(labels))
     }
 
     fn new(names: Vec<String>, written: Vec<String>) -> Self {
@@ -169,6 +207,62 @@ impl Labels {
             ),
         }
     }
+}
+
+/// What stands in the place of a class label that is kept secret, as in the test splits of GLUE.
+const NO_LABEL: &str = "-1";
+
+/// Takes -1 for no label, as the `datasets` library writes it. The files of a split in which every label is -1 lose their
+/// labels; of a split in which only some are, these rows are left out with `skip`.
+///
+/// # Errors
+/// Without `skip`, the first row with -1 among rows that have a label.
+pub fn withheld(files: &mut [Raw], split: &str, skip: bool) -> Result<(), TableError> {
+    let found = files.iter().map(without_label).collect::<Vec<_>>();
+    if found.iter().all(|(rows, _)| rows.is_empty()) {
+        return Ok(());
+    }
+    if found.iter().all(|(_, others)| !others) {
+        for raw in files {
+            (raw.label, raw.labels, raw.tags) = (None, None, None);
+        }
+        return Ok(());
+    }
+    for (raw, (rows, _)) in files.iter_mut().zip(found) {
+        let error = |&row: &usize| TableError::Withheld {
+            place: raw.place(row),
+            split: split.to_owned(),
+        };
+        let broken = rows.iter().map(|row| (*row, error(row)));
+        let broken = broken.collect::<Vec<_>>();
+        if skip && !broken.is_empty() {
+            raw.leave_out(broken)?;
+        } else if let Some((_, error)) = broken.into_iter().next() {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The rows with the label -1, and whether there is any other label.
+fn without_label(raw: &Raw) -> (Vec<usize>, bool) {
+    let (mut rows, mut others) = (Vec::new(), false);
+    let mut look = |row: usize, label: &str| {
+        if label != NO_LABEL {
+            others = true;
+        } else if rows.last() != Some(&row) {
+            rows.push(row);
+        }
+    };
+    for (row, label) in raw.labels().into_iter().flatten().enumerate() {
+        look(row, label);
+    }
+    let lists = raw.label_lists().into_iter().flatten().enumerate();
+    let tags = raw.tags().into_iter().flatten().enumerate();
+    for (row, list) in lists.chain(tags) {
+        list.into_iter().for_each(|label| look(row, label));
+    }
+    (rows, others)
 }
 
 /// A label where it is met first: its row, its number within the row, the label itself.
@@ -307,195 +401,4 @@ fn one_kind(files: &[Raw], different: &[Vec<Met>]) -> Result<(), TableError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::super::raw::{Kind, Lists, append};
-    use super::*;
-    use crate::table::shape::Places;
-
-    fn bare() -> Raw {
-        Raw {
-            label_column: "`label`".to_owned(),
-            ..Raw::empty(
-                Path::new("data.csv"),
-                Kind::Texts,
-                Places::Lines { first: 2 },
-            )
-        }
-    }
-
-    fn raw(labels: &[&str]) -> Raw {
-        let mut contents = String::new();
-        let place = |label: &&str| append(&mut contents, label);
-        let label = Some(labels.iter().map(place).collect());
-        Raw {
-            text: vec![0..0; labels.len()],
-            label,
-            contents,
-            ..bare()
-        }
-    }
-
-    fn raw_lists(rows: &[&[&str]], tags: bool) -> Raw {
-        let (mut contents, mut lists) = (String::new(), Lists::default());
-        for labels in rows {
-            lists.push(labels.iter().map(|label| append(&mut contents, label)));
-        }
-        Raw {
-            text: vec![0..0; rows.len()],
-            labels: (!tags).then(|| lists.clone()),
-            tags: tags.then_some(lists),
-            word_lines: tags,
-            contents,
-            ..bare()
-        }
-    }
-
-    fn strings(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| name.to_string()).collect()
-    }
-
-    fn of(labels: &[&str], names: Option<&[&str]>) -> Result<(Vec<String>, Vec<u32>), TableError> {
-        let names = names.map(strings);
-        let raw = raw(labels);
-        let labels = Labels::of_training(std::slice::from_ref(&raw), names.as_deref())?.unwrap();
-        Ok((labels.names.clone(), labels.encode(&raw, "train")?.unwrap()))
-    }
-
-    #[test]
-    fn integers_go_by_value_and_names_by_bytes() {
-        assert_eq!(
-            of(&["10", "9", "-1"], None).unwrap(),
-            (strings(&["-1", "9", "10"]), vec![2, 1, 0])
-        );
-        assert_eq!(
-            of(&["b", "a", "B"], None).unwrap(),
-            (strings(&["B", "a", "b"]), vec![2, 1, 0])
-        );
-        assert_eq!(
-            of(&["01", "1"], None).unwrap(),
-            (strings(&["01", "1"]), vec![0, 1])
-        );
-    }
-
-    #[test]
-    fn label_names_give_order_to_names_and_names_to_integers() {
-        assert_eq!(
-            of(&["b", "a"], Some(&["b", "a", "c"])).unwrap(),
-            (strings(&["b", "a", "c"]), vec![0, 1])
-        );
-        assert_eq!(
-            of(&["2", "0"], Some(&["x", "y", "z"])).unwrap(),
-            (strings(&["x", "y", "z"]), vec![2, 0])
-        );
-        assert_eq!(
-            of(&["3", "1", "2"], Some(&["x", "y", "z"])).unwrap(),
-            (strings(&["x", "y", "z"]), vec![2, 0, 1])
-        );
-        assert_eq!(
-            of(&["1", "0"], Some(&["1", "0"])).unwrap(),
-            (strings(&["1", "0"]), vec![0, 1])
-        );
-    }
-
-    #[test]
-    fn names_that_do_not_fit_are_refused() {
-        assert!(matches!(
-            of(&["1", "2", "5"], Some(&["x", "y"])),
-            Err(TableError::MiscountedNames { count: 3, .. })
-        ));
-        let error = of(&["pos", "neq"], Some(&["pos", "neg"])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "data.csv, line 3: the label `neq` is not in `label_names`"
-        );
-    }
-
-    #[test]
-    fn fractions_are_no_classes() {
-        assert!(matches!(
-            of(&["1", "2.5"], None),
-            Err(TableError::FloatLabel { .. })
-        ));
-        assert!(of(&["1.x", "2.5"], None).is_ok());
-    }
-
-    #[test]
-    fn files_of_integers_and_files_of_names_do_not_mix() {
-        assert!(matches!(
-            Labels::of_training(&[raw(&["0", "1"]), raw(&["yes", "no"])], None),
-            Err(TableError::MixedFiles { .. })
-        ));
-        assert!(Labels::of_training(&[raw(&["0", "x"]), raw(&["yes", "no"])], None).is_ok());
-    }
-
-    #[test]
-    fn several_labels_a_row_come_out_ascending_and_once() {
-        let raw = raw_lists(&[&["b", "a", "b"], &[], &["c"]], false);
-        let labels = Labels::of_training(std::slice::from_ref(&raw), None);
-        let labels = labels.unwrap().unwrap();
-        assert_eq!(labels.names, ["a", "b", "c"]);
-        let numbers = labels.encode_lists(&raw, "train").unwrap().unwrap();
-        assert_eq!(numbers, [vec![0, 1], vec![], vec![2]]);
-        let error = labels.encode_lists(&raw_lists(&[&[], &["a", "d"]], false), "test");
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "data.csv, line 3: the label `d` is in test but never in train"
-        );
-    }
-
-    #[test]
-    fn tags_keep_their_order_and_may_be_numbers_with_names() {
-        let raw = raw_lists(&[&["2", "0", "2"], &["1"]], true);
-        let names = strings(&["O", "B-X", "I-X"]);
-        let labels = Labels::of_training(std::slice::from_ref(&raw), Some(&names));
-        let labels = labels.unwrap().unwrap();
-        assert_eq!(labels.name("2"), Some("I-X"));
-        let numbers = labels.encode_tags(&raw, "train").unwrap().unwrap();
-        assert_eq!(numbers, [vec![2, 0, 2], vec![1]]);
-        // A tag has a line of its own here.
-        let error = labels.encode_tags(&raw_lists(&[&["0", "1", "7"]], true), "test");
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "data.csv, line 4: the label `7` is in test but never in train"
-        );
-    }
-
-    #[test]
-    fn names_that_are_added_take_their_place_by_bytes() {
-        let raw = raw_lists(&[&["O", "B-Y", "B-X"]], true);
-        let labels = Labels::of_training(std::slice::from_ref(&raw), None);
-        let mut labels = labels.unwrap().unwrap();
-        let added = labels.add(strings(&["O", "I-Y", "B-Z", "B-X"]));
-        assert!(added.iter().eq(["B-Z", "I-Y"]));
-        assert_eq!(labels.names, ["B-X", "B-Y", "B-Z", "I-Y", "O"]);
-        let numbers = labels.encode_tags(&raw, "train").unwrap().unwrap();
-        assert_eq!(numbers, [vec![4, 1, 0]]);
-        let before = labels.clone();
-        assert!(labels.add(strings(&["O"])).is_empty());
-        assert_eq!(labels, before);
-    }
-
-    #[test]
-    fn a_column_of_labels_without_any_is_an_error_unless_they_are_named() {
-        let raw = raw_lists(&[&[], &[]], false);
-        let of = |names| Labels::of_training(std::slice::from_ref(&raw), names);
-        assert!(matches!(of(None), Err(TableError::NoLabels)));
-        let names = strings(&["a"]);
-        assert_eq!(of(Some(&names)).unwrap().unwrap().names, ["a"]);
-        assert_eq!(Labels::of_training(&[bare()], None).unwrap(), None);
-    }
-
-    #[test]
-    fn a_label_that_training_lacks_is_named_with_its_row() {
-        let labels = Labels::of_training(&[raw(&["ham", "spam"])], None)
-            .unwrap()
-            .unwrap();
-        let error = labels.encode(&raw(&["ham", "spams"]), "test").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "data.csv, line 3: the label `spams` is in test but never in train"
-        );
-    }
-}
+mod tests;

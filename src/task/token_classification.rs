@@ -370,6 +370,7 @@ mod tests {
             outputs: names.len(),
             crf: true,
             dropout: None,
+            stack: crate::model::Stack::default(),
         };
         let device = Device::flex();
         let (model, _) = Classifier::scratch(&sizes, vocabulary, &head, 7, &device).unwrap();

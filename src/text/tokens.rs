@@ -63,6 +63,19 @@ pub struct TokensCard {
 }
 
 impl TokensCard {
+    /// Of the artifact in `folder`.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn read(folder: &Path) -> Result<Self, TextError> {
+        let path = folder.join("tokens.json");
+        let bytes = files::read(&path)?;
+        serde_json::from_slice(&bytes).map_err(|e| TextError::Damaged {
+            path,
+            problem: e.to_string(),
+        })
+    }
+
     /// A card without splits for what `tokenizer` makes.
     pub fn new(tokenizer: &Tokenizer, max_length: usize, label_names: Option<Vec<String>>) -> Self {
         TokensCard {
@@ -163,12 +176,7 @@ impl Tokens {
     /// A file is missing or damaged: offsets that run backwards, columns of unequal length, ids outside the
     /// vocabulary, labels without a name, rows longer than `max_length`, words out of order, answers outside their row.
     pub fn open(folder: &Path) -> Result<Self, TextError> {
-        let path = folder.join("tokens.json");
-        let card: TokensCard =
-            serde_json::from_slice(&files::read(&path)?).map_err(|e| TextError::Damaged {
-                path,
-                problem: e.to_string(),
-            })?;
+        let card = TokensCard::read(folder)?;
         let splits = card
             .splits
             .iter()

@@ -24,7 +24,7 @@ use polars::prelude::{DataType, ParquetReader, SerReader};
 use refit::device;
 use refit::kernels::Spans;
 use refit::learn::{self, Gradients, Optimizer, OptimizerSettings, Schedule, ScheduleSettings};
-use refit::model::{self, Batch, Classifier, EncoderFiles, HeadKind, Mode, Pooling};
+use refit::model::{self, Batch, Classifier, EncoderFiles, HeadKind, Mode, Pooling, Stack};
 use refit::text::Tokenizer;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -106,6 +106,7 @@ impl Golden {
             outputs: self.reference.labels.len(),
             pooling: Pooling::Pooler,
             dropout: Some(0.0),
+            stack: Stack::default(),
         };
         let files = EncoderFiles::in_folder(&self.model);
         let (classifier, _, _) = Classifier::pretrained(&files, &head, 0, device).unwrap();
@@ -262,9 +263,9 @@ fn encoder_outputs(name: &str) {
         let batch = golden.batch(&reference.texts, padded, &device);
         let as_padded = golden.batch(&reference.texts, true, &device).spans;
 
-        let hidden = classifier.hidden(&batch, &Mode::Evaluate);
+        let hidden = classifier.hidden(&batch, &Mode::EVALUATE);
         let pooled = classifier.pooled(hidden.clone(), &batch.spans);
-        let logits = classifier.forward(&batch, &Mode::Evaluate);
+        let logits = classifier.forward(&batch, &Mode::EVALUATE);
         let (shape, wanted) = golden.tensor("last_hidden_state");
         assert_eq!(shape[..2].iter().product::<usize>(), as_padded.rows());
         near(
@@ -319,7 +320,7 @@ fn loss_and_gradients(name: &str) {
     let reference = &golden.reference;
     let batch = golden.batch(&reference.texts, false, &device);
     let targets = Tensor::<1, Int>::from_data(&reference.targets[..], &device);
-    let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::Evaluate), targets);
+    let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::EVALUATE), targets);
     let found = Gradients::of(&loss, &classifier).norms().unwrap();
     near("loss", worst(&numbers(loss), [reference.loss]), HIDDEN);
 
@@ -379,7 +380,7 @@ fn thirty_steps(name: &str) {
     for (step, (texts, targets)) in texts.chunks(BATCH).zip(targets.chunks(BATCH)).enumerate() {
         let batch = golden.batch(texts, false, &autodiff);
         let targets = Tensor::<1, Int>::from_data(targets, &autodiff);
-        let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::Evaluate), targets);
+        let loss = learn::cross_entropy(classifier.forward(&batch, &Mode::EVALUATE), targets);
         let gradients = Gradients::of(&loss, &classifier);
         let clip = gradients.clip(settings.max_grad_norm).unwrap();
         let rate = schedule.rate(step as u64);
@@ -409,7 +410,7 @@ fn thirty_steps(name: &str) {
         NORM,
     );
     let batch = golden.batch(&reference.texts, false, &device);
-    let logits = numbers(classifier.valid().forward(&batch, &Mode::Evaluate));
+    let logits = numbers(classifier.valid().forward(&batch, &Mode::EVALUATE));
     near(
         "logits afterwards",
         worst(&logits, reference.eval_logits.concat()),

@@ -6,9 +6,10 @@
 mod faults;
 mod interchange;
 pub(crate) mod server;
+mod sets;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -136,7 +137,17 @@ fn dataset(id: &str, config: Option<&str>) -> Remote {
     Remote::Dataset {
         repository: Repository::parse(RepositoryKind::Dataset, id).unwrap(),
         config: config.map(str::to_owned),
+        splits: BTreeSet::new(),
     }
+}
+
+/// The same with splits by name.
+fn splits_of(remote: &Remote, names: &[&str]) -> Remote {
+    let mut remote = remote.clone();
+    if let Remote::Dataset { splits, .. } = &mut remote {
+        *splits = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    remote
 }
 
 const WEIGHTS: &[u8] = &[7; 100_000];

@@ -50,6 +50,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokenizers", &["text"]),
     ("toml", &["spec", "hub"]),
     ("hf_hub", &["hub"]),
+    ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),

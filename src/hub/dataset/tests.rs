@@ -5,6 +5,100 @@ use serde_json::json;
 
 use super::*;
 
+/// What this program answers where the library fails, and why.
+const LENIENT: [&str; 2] = [
+    // The library's facts have the name, and its only configuration is called `default`.
+    "a card with facts alone, asked by its name",
+    // Of the first configuration, the library looks for the files outside of its folder.
+    "a card with a folder and patterns",
+];
+
+#[test]
+fn splits_are_those_that_the_library_finds() {
+    let fixture = include_str!("../../../tests/fixtures/dataset_splits.json");
+    let fixture: Value = serde_json::from_str(fixture).unwrap();
+    assert_eq!(fixture["datasets"], "5.2.0");
+    let layouts = fixture["layouts"].as_array().unwrap();
+    for layout in layouts {
+        let what = layout["what"].as_str().unwrap();
+        let files = layout["files"].as_array().unwrap();
+        let files: BTreeSet<&str> = files.iter().map(|name| name.as_str().unwrap()).collect();
+        let card = layout.get("card").unwrap_or(&Value::Null);
+        let config = layout.get("config").and_then(Value::as_str);
+        let chosen = choose(&files, card, config, false);
+        let Some(wanted) = layout.get("splits") else {
+            let lenient = LENIENT.contains(&what);
+            assert_eq!(chosen.is_ok(), lenient, "{what}: {chosen:?}");
+            continue;
+        };
+        let mut wanted: BTreeMap<String, Vec<String>> =
+            serde_json::from_value(wanted.clone()).unwrap();
+        for files in wanted.values_mut() {
+            // The library reads a file twice that two patterns mean.
+            let mut seen = BTreeSet::new();
+            files.retain(|file| seen.insert(file.clone()));
+        }
+        let read = [
+            "csv", "tsv", "json", "jsonl", "ndjson", "parquet", "txt", "conll",
+        ];
+        let is_read = |file: &String| file.split('.').skip(1).any(|ending| read.contains(&ending));
+        if wanted.values().flatten().all(is_read) {
+            assert_eq!(chosen.map(|chosen| chosen.splits), Ok(wanted), "{what}");
+        } else {
+            assert_eq!(chosen, Err(DatasetError::NoFiles), "{what}");
+        }
+    }
+    assert!(layouts.len() > 70);
+}
+
+#[test]
+fn synonyms_play_a_role_where_nothing_is_called_so() {
+    let has = |names: &[&str]| {
+        let splits = names.iter().map(|name| ((*name).to_owned(), Vec::new()));
+        roles(&splits.collect())
+    };
+    assert_eq!(
+        has(&["training", "dev", "eval", "unsupervised"]),
+        [
+            ("train", "training"),
+            ("validation", "dev"),
+            ("test", "eval")
+        ]
+    );
+    assert_eq!(
+        has(&[
+            "train",
+            "training",
+            "validation",
+            "valid",
+            "evaluation",
+            "testing"
+        ]),
+        [
+            ("train", "train"),
+            ("validation", "validation"),
+            ("test", "testing")
+        ]
+    );
+    assert_eq!(has(&["val"]), [("validation", "val")]);
+    assert_eq!(has(&["unsupervised"]), []);
+}
+
+#[test]
+fn class_names_are_those_of_the_configuration() {
+    let info = |name: &str, class: &str| json!({ "config_name": name, "features": [{ "name": "label", "dtype": { "class_label": { "names": [class] } } }] });
+    let configs = json!([{ "config_name": "a", "data_files": "a.csv" }, { "config_name": "b", "data_files": "b.csv" }]);
+    let names_of = |card: &Value, config| {
+        let chosen = choose(&names(&["a.csv", "b.csv"]), card, config, false).unwrap();
+        chosen.class_names.get("label").cloned()
+    };
+    let one = json!({ "configs": configs, "dataset_info": [info("a", "x")] });
+    assert_eq!(names_of(&one, Some("a")), Some(vec!["x".to_owned()]));
+    assert_eq!(names_of(&one, Some("b")), None);
+    let without_configs = json!({ "dataset_info": info("plain_text", "x") });
+    assert_eq!(names_of(&without_configs, None), Some(vec!["x".to_owned()]));
+}
+
 fn names<'a>(names: &[&'a str]) -> BTreeSet<&'a str> {
     names.iter().copied().collect()
 }
@@ -184,6 +278,9 @@ fn what_describes_a_data_set_is_none_of_its_data() {
     let files = [
         "dataset_infos.json",
         ".gitattributes",
+        "LICENSE.md",
+        "CONTRIBUTING.md",
+        "CITATION.md",
         "a.csv",
         "b.csv",
         "extra.json",
@@ -205,7 +302,9 @@ fn a_folder_of_the_card_and_all_its_forms_of_naming_files_are_followed() {
     let files = ["en/train.csv", "en/test.csv", "de/train.csv", "de/test.csv"];
     let card = json!({ "configs": [
         { "config_name": "en", "data_dir": "en" },
-        { "config_name": "de", "data_files": { "train": "de/train.csv", "test": ["de/test.csv"] } },
+        { "config_name": "de", "data_files": [
+            { "split": "train", "path": "de/train.csv" }, { "split": "test", "path": ["de/test.csv"] },
+        ]},
         { "config_name": "all", "data_files": "*/*.csv" },
         { "config_name": "lost", "data_files": "fr/*.csv" },
     ]});

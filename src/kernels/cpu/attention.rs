@@ -10,12 +10,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::half::round;
 use super::memory::uninitialized;
 use super::random::Dropout;
 use super::simd::{LANES, dot, exp, has_wide_vectors, largest, sum, vectorized};
 use super::small::{Scattered, multiply};
 
 mod parts;
+
+use crate::kernels::Precision;
 
 use parts::{Head, Scratch, Shared, room};
 
@@ -32,6 +35,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) size: usize,
     /// How many places a key may be away from its query; `None` for any number.
     pub(crate) window: Option<usize>,
+    /// To what scores and weights are rounded, and on the way back the gradients by them. The inputs are rounded already.
+    pub(crate) precision: Precision,
 }
 
 /// What is added to the scaled scores of each head, by how many places a key lies after its query.
@@ -194,6 +199,7 @@ fn forward_head<const WIDE: bool>(
             across,
             [block, size, across],
         );
+        round(scores, shape.precision);
         let mut inverses = [0.0; BLOCK];
         for (row, scores) in scores.chunks_exact_mut(across).enumerate() {
             let seen = shape.seen(first + row, length);
@@ -211,6 +217,11 @@ fn forward_head<const WIDE: bool>(
             // SAFETY: this row and head belong to this thread.
             unsafe { log_sums.part(of, 1)[0] = top + total.ln() };
             inverses[row] = 1.0 / total;
+            if shape.precision.is_half() {
+                // What is rounded is what the softmax gives.
+                let inverse = std::mem::replace(&mut inverses[row], 1.0);
+                scores.iter_mut().for_each(|score| *score *= inverse);
+            }
             if !dropout.is_none() {
                 let mask = dropout.row(of);
                 for (column, score) in scores.iter_mut().enumerate() {
@@ -218,6 +229,7 @@ fn forward_head<const WIDE: bool>(
                 }
             }
         }
+        round(scores, shape.precision);
         let chances = Scattered {
             values: scores,
             by_row: across,
@@ -385,6 +397,8 @@ fn back_head<const WIDE: bool>(
             across,
             [block, size, across],
         );
+        round(scores, shape.precision);
+        round(changes, shape.precision);
         let pairs = scores
             .chunks_exact_mut(across)
             .zip(changes.chunks_exact_mut(across));
@@ -425,6 +439,8 @@ fn back_head<const WIDE: bool>(
                 }
             }
         }
+        round(scores, shape.precision);
+        round(changes, shape.precision);
         let across_rows = |values| Scattered {
             values,
             by_row: 1,

@@ -149,21 +149,23 @@ fn one_tensor_as_several_inputs_gets_the_sum_of_their_gradients() {
 fn an_operation_after_another_passes_its_gradient_on() {
     let mut random = Random(28);
     let spans = Spans::packed([9, 20]);
-    let drop = Dropout::new(0.1, 1, 2, 3);
+    let (drop, plain) = (Dropout::new(0.1, 1, 2, 3), Precision::Fp32);
     let block = |fused: bool| -> Form {
         let spans = spans.clone();
         Box::new(move |x| {
             let [hidden, weight] = [x[0].clone(), x[1].clone()];
             let (bias, norm) = (vector(&x[2]), norm_of(&x[3], &x[4]));
             if fused {
-                let mixed = linear(hidden.clone(), weight, bias);
-                let mixed = attention(mixed.clone(), mixed.clone(), mixed, &spans, 4, drop);
+                let mixed = linear(hidden.clone(), weight, bias, plain);
+                let inputs = [mixed.clone(), mixed.clone(), mixed];
+                let mixed = attention(inputs, &spans, 4, drop, plain);
                 dropout_add_layer_norm(gelu(mixed), hidden, norm, drop)
             } else {
-                let mixed = super::super::linear::composed(hidden.clone(), weight, bias);
-                let [q, k, v] = [mixed.clone(), mixed.clone(), mixed];
+                let mixed = super::super::linear::composed(hidden.clone(), weight, bias, plain);
+                let inputs = [mixed.clone(), mixed.clone(), mixed];
+                let ignored = &Distance::Ignored;
                 let mixed =
-                    super::super::attention::composed(q, k, v, &Distance::Ignored, &spans, 4, drop);
+                    super::super::attention::composed(inputs, ignored, &spans, 4, drop, plain);
                 let mixed = super::super::gelu::composed(mixed);
                 super::super::layer_norm::composed(mixed, hidden, norm, drop)
             }

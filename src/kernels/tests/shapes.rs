@@ -258,7 +258,7 @@ fn attention_of_first_rows_equals_the_first_rows_of_attention() {
         Spans::padded([3, 9, 1], 9),
         Spans::packed([5]),
     ] {
-        let (rows, heads, size) = (spans.rows(), 3, 16);
+        let (rows, heads, size, plain) = (spans.rows(), 3, 16, Precision::Fp32);
         let texts = spans.texts().len();
         let first = {
             let spans = spans.clone();
@@ -276,12 +276,12 @@ fn attention_of_first_rows_equals_the_first_rows_of_attention() {
             inputs: (0..3).map(|_| random.matrix(rows, heads * size)).collect(),
             flow: random.matrix(texts, heads * size),
             fused: Box::new(move |x| {
-                let [q, k, v] = [0, 1, 2].map(|which| x[which].clone());
-                of_all(&attention(q, k, v, &all, heads, Dropout::NONE))
+                let inputs = [0, 1, 2].map(|which| x[which].clone());
+                of_all(&attention(inputs, &all, heads, Dropout::NONE, plain))
             }),
             composed: Box::new(move |x| {
-                let (k, v) = (x[1].clone(), x[2].clone());
-                attention_of_first(first(&x[0]), k, v, &one, heads, Dropout::NONE)
+                let inputs = [first(&x[0]), x[1].clone(), x[2].clone()];
+                attention_of_first(inputs, &one, heads, Dropout::NONE, plain)
             }),
         }
         .agrees();

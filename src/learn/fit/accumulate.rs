@@ -13,12 +13,13 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Event, Material, Pace, Recipe, tell};
+use super::{Event, Material, Pace, Recipe, checkpointing, tell};
 use crate::device;
+use crate::kernels::Precision;
 use crate::learn::batch::{Cut, MicroSize, Part, Prepared};
 use crate::learn::gradients::read;
 use crate::learn::{Gradients, LearnError};
-use crate::model::{Classifier, Mode};
+use crate::model::{Classifier, Given, Mode};
 
 /// Batch after batch, cut as small as it has been found to be needed.
 pub(super) struct Accumulation<'a> {
@@ -27,10 +28,13 @@ pub(super) struct Accumulation<'a> {
     material: &'a Material<'a>,
     device: &'a Device,
     seed: u64,
+    precision: Precision,
     /// Rows in a part.
     at_once: usize,
     /// Whether a lack of memory makes parts smaller.
     halves: bool,
+    /// Whether layers run a second time in place of being remembered.
+    checkpoints: bool,
 }
 
 impl<'a> Accumulation<'a> {
@@ -47,8 +51,10 @@ impl<'a> Accumulation<'a> {
             material,
             device,
             seed: recipe.seed,
+            precision: recipe.precision,
             at_once: recipe.batch.at_once(),
             halves: recipe.batch.micro_size == Some(MicroSize::Auto),
+            checkpoints: recipe.gradient_checkpointing,
         }
     }
 
@@ -57,7 +63,7 @@ impl<'a> Accumulation<'a> {
         self.pace.together
     }
 
-    /// The loss of the batch, `[1]`, without autodiff, and its gradients; `step` is counted from 0.
+    /// The loss of the batch, `[1]`, without autodiff, and its gradients, all parts' times `scale`; `step` is counted from 0.
     ///
     /// # Errors
     /// A device that fails; with parts that halve, one whose memory does not hold a single row.
@@ -66,6 +72,7 @@ impl<'a> Accumulation<'a> {
         model: &Classifier,
         batch: Prepared,
         step: u64,
+        scale: f64,
         on: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<(Tensor<1>, Gradients), LearnError> {
         let Prepared {
@@ -80,7 +87,7 @@ impl<'a> Accumulation<'a> {
         }
         loop {
             let largest = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
-            let done = self.sum(model, &rows, parts, step);
+            let done = self.sum(model, &rows, parts, step, scale);
             match done {
                 Err(error) if self.halves && largest > 1 && error.is_out_of_memory() => {
                     self.at_once = largest.div_ceil(2);
@@ -98,35 +105,38 @@ impl<'a> Accumulation<'a> {
         rows: &[usize],
         parts: Vec<Part>,
         step: u64,
+        scale: f64,
     ) -> Result<(Tensor<1>, Gradients), LearnError> {
         let Material {
             train, objective, ..
         } = *self.material;
         let weight = objective.weight(train, rows, model.outputs());
-        let cut = parts.len() > 1;
         let mut sum: Option<(Tensor<1>, Gradients)> = None;
         for part in parts {
             self.check_memory(part.rows.len())?;
             let chosen = &rows[part.rows.clone()];
-            let seed = self.seed;
-            let mode = match cut {
-                false => Mode::Train { seed, step },
-                true => Mode::TrainPart {
-                    seed,
-                    step,
-                    tokens: part.tokens_before,
-                    texts: part.rows.start,
-                },
-            };
+            let mode = Mode::train(self.seed, step)
+                .after(part.tokens_before, part.rows.start)
+                .in_precision(self.precision);
             let laid = part.laid.on(self.device);
-            let answers = model.forward(&laid, &mode); // [texts, outputs] or [tokens, outputs]
-            let loss = objective.share(model, answers, train, chosen, &laid.spans, weight); // [1]
-            let gradients = Gradients::of(&loss, model);
+            let spans = laid.spans.clone();
+            // [texts, outputs] or [tokens, outputs] → [1]
+            let loss_of = |answers| objective.share(model, answers, train, chosen, &spans, weight);
+            // Above a pooled vector no layer of the encoder is left.
+            let in_layers = !matches!(laid.given, Given::Pooled(_));
+            let (loss, gradients) = match self.checkpoints && in_layers {
+                true => checkpointing::gradients(model, laid, &mode, scale, &loss_of),
+                false => {
+                    let loss = loss_of(model.forward(&laid, &mode));
+                    let gradients = Gradients::of(&scaled(&loss, scale), model);
+                    (loss.inner(), gradients)
+                }
+            };
             sum = Some(match sum {
-                None => (loss.inner(), gradients),
+                None => (loss, gradients),
                 Some((losses, mut all)) => {
                     all.add(gradients);
-                    (losses + loss.inner(), all)
+                    (losses + loss, all)
                 }
             });
         }
@@ -135,6 +145,7 @@ impl<'a> Accumulation<'a> {
             let zero = Tensor::zeros([1], self.device);
             (zero, Gradients::default())
         });
+        let gradients = gradients.of_scaled_loss(scale);
         if self.halves && !device::is_cpu(self.device) {
             let norm = gradients.clip(0.0).map(|clip| clip.norm);
             let waited_for = std::iter::once(loss.clone()).chain(norm).collect();
@@ -155,6 +166,14 @@ impl<'a> Accumulation<'a> {
     }
 }
 
+/// What has `scale` times the gradients of a loss (`[1]`).
+pub(super) fn scaled(loss: &Tensor<1>, scale: f64) -> Tensor<1> {
+    match scale {
+        1.0 => loss.clone(),
+        _ => loss.clone() * scale,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -163,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::learn::batch::Layout;
-    use crate::learn::fit::{EvaluateEvery, Judgement, Keep, Length};
+    use crate::learn::fit::{EvaluateEvery, Judgement, Keep, Length, LossScale};
     use crate::learn::objective::tests::{cases, devices, dropping, toy};
     use crate::learn::{
         BatchSettings, Objective, OptimizerSettings, Predictions, Rows, ScheduleSettings,
@@ -184,6 +203,7 @@ mod tests {
         rows: &dyn Rows,
         layout: Layout,
         at_once: u32,
+        precision: Precision,
     ) -> (f32, BTreeMap<String, Vec<f32>>) {
         let device = model::device_of(model).without_autodiff();
         let material = Material {
@@ -208,7 +228,11 @@ mod tests {
             evaluate_every: EvaluateEvery::default(),
             early_stopping: None,
             keep: Keep::default(),
+            keep_last: 0,
             ema: None,
+            frozen: None,
+            gradient_checkpointing: false,
+            precision,
             seed: 7,
         };
         let cut = Cut {
@@ -220,6 +244,7 @@ mod tests {
             layout,
             together: 1,
             fits: None,
+            scale: LossScale::BEGIN,
         };
         let mut accumulation = Accumulation::new(cut, pace, &material, &recipe, &device);
         let chosen: Vec<usize> = (0..rows.rows()).rev().collect();
@@ -230,7 +255,13 @@ mod tests {
             ends_epoch: true,
         };
         let go_on = &mut |_: Event| ControlFlow::Continue(());
-        let (loss, mut gradients) = accumulation.gradients(model, batch, 3, go_on).unwrap();
+        let scale = match precision {
+            Precision::Fp16 => 1024.0,
+            _ => 1.0,
+        };
+        let (loss, mut gradients) = accumulation
+            .gradients(model, batch, 3, scale, go_on)
+            .unwrap();
         let names = model::named_parameters(model).into_iter();
         let gradients = names.filter_map(|parameter| {
             let gradient = gradients.remove(&parameter.name)?;
@@ -244,9 +275,10 @@ mod tests {
         (found_loss, found): (f32, BTreeMap<String, Vec<f32>>),
         (wanted_loss, wanted): (f32, BTreeMap<String, Vec<f32>>),
         what: &str,
+        tolerance: f32,
     ) {
         assert!(
-            (found_loss - wanted_loss).abs() <= 1e-5 * wanted_loss,
+            (found_loss - wanted_loss).abs() <= tolerance * wanted_loss,
             "{what}: {found_loss} is not {wanted_loss}"
         );
         let largest = |values: &[f32]| values.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
@@ -259,7 +291,7 @@ mod tests {
             let size = largest(wanted).max(0.01 * all);
             for (found, wanted) in found.iter().zip(wanted) {
                 assert!(
-                    (found - wanted).abs() <= 1e-5 * size,
+                    (found - wanted).abs() <= tolerance * size,
                     "{what}, {name}: {found} is not {wanted}"
                 );
             }
@@ -278,10 +310,65 @@ mod tests {
             let model = dropping(0.1, head, &device).train();
             for rows in [WHOLE, 29].map(toy) {
                 for layout in layouts {
-                    let of = |at_once| of_batch(&model, objective, &rows, layout, at_once);
+                    let of = |at_once| {
+                        of_batch(&model, objective, &rows, layout, at_once, Precision::Fp32)
+                    };
                     let what = format!("{objective:?}, {layout:?} on {device:?}");
-                    same(of(8), of(WHOLE as u32), &what);
+                    same(of(8), of(WHOLE as u32), &what, 1e-5);
                 }
+            }
+        }
+    }
+
+    /// Gradients of weights are rounded part by part: to 11 bits, of which sums of four lose some.
+    #[test]
+    fn in_fp16_too_four_parts_have_the_gradient_of_the_whole_batch() {
+        let device = Device::flex();
+        for (objective, head) in &cases() {
+            let model = dropping(0.1, head, &device).train();
+            let rows = toy(29);
+            let of = |at_once, precision| {
+                of_batch(&model, objective, &rows, Layout::Packed, at_once, precision)
+            };
+            let whole = of(WHOLE as u32, Precision::Fp16);
+            same(
+                of(8, Precision::Fp16),
+                whole,
+                &format!("{objective:?}"),
+                2e-3,
+            );
+        }
+    }
+
+    /// Of every task: a loss and gradients to few bits, and none of them those of 32 bits.
+    #[test]
+    fn a_batch_in_half_precision_has_nearly_the_loss_and_the_gradients() {
+        for (objective, head) in &cases() {
+            let model = dropping(0.1, head, &Device::flex()).train();
+            let rows = toy(29);
+            let of = |precision| {
+                of_batch(
+                    &model,
+                    objective,
+                    &rows,
+                    Layout::Packed,
+                    WHOLE as u32,
+                    precision,
+                )
+            };
+            let exact = of(Precision::Fp32);
+            for (precision, scale, near) in [
+                (Precision::Bf16, 1.0, 8e-2),
+                (Precision::Fp16, 1024.0, 1e-2),
+            ] {
+                let (loss, mut gradients) = of(precision);
+                let what = format!("{objective:?} in {precision}");
+                assert_ne!(loss, exact.0, "{what}");
+                for (name, gradient) in &mut gradients {
+                    gradient.iter_mut().for_each(|x| *x /= scale);
+                    assert!(*gradient != exact.1[name], "{what}, {name}");
+                }
+                same((loss, gradients), exact.clone(), &what, near);
             }
         }
     }

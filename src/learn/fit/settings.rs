@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::learn::{BatchSettings, OptimizerSettings, ScheduleSettings};
+use crate::kernels::Precision;
+use crate::learn::{BatchSettings, Frozen, OptimizerSettings, ScheduleSettings};
 use crate::metrics::Metric;
 
 /// How to learn.
@@ -16,7 +17,13 @@ pub struct Recipe {
     pub evaluate_every: EvaluateEvery,
     pub early_stopping: Option<EarlyStopping>,
     pub keep: Keep,
+    /// Of how many evaluations the weights are handed out beside those.
+    pub keep_last: usize,
     pub ema: Option<EmaSettings>,
+    pub frozen: Option<Frozen>,
+    /// Whether layers run a second time on the way back in place of being remembered.
+    pub gradient_checkpointing: bool,
+    pub precision: Precision,
     pub seed: u64,
 }
 

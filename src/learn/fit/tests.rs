@@ -6,7 +6,7 @@ use burn::module::Param;
 
 use super::*;
 use crate::learn::batch::tests::Listed;
-use crate::learn::{BatchSettings, CrossEntropy, OptimizerSettings, ScheduleSettings};
+use crate::learn::{BatchSettings, CrossEntropy, OptimizerSettings, ScheduleSettings, predict};
 use crate::metrics;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
@@ -63,7 +63,11 @@ fn recipe() -> Recipe {
         evaluate_every: EvaluateEvery::default(),
         early_stopping: None,
         keep: Keep::default(),
+        keep_last: 0,
         ema: None,
+        frozen: None,
+        gradient_checkpointing: false,
+        precision: Precision::Fp32,
         seed: 13,
     }
 }
@@ -256,7 +260,7 @@ fn any_number_of_threads_gives_equal_weights() {
         dropout: 0.1,
         max_positions: 64,
     };
-    let trained = |threads: usize| {
+    let trained = |precision, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
@@ -267,6 +271,7 @@ fn any_number_of_threads_gives_equal_weights() {
                 size: 64,
                 ..BatchSettings::default()
             },
+            precision,
             ..recipe()
         };
         let head = HeadSettings {
@@ -290,9 +295,12 @@ fn any_number_of_threads_gives_equal_weights() {
             )
         })
     };
-    let one = trained(1);
-    for threads in [2, 3] {
-        assert!(one == trained(threads), "{threads} threads");
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        let one = trained(precision, 1);
+        for threads in [2, 3] {
+            let same = one == trained(precision, threads);
+            assert!(same, "{threads} threads in {precision}");
+        }
     }
 }
 
@@ -374,6 +382,7 @@ const AT_ONCE: Pace = Pace {
     layout: Layout::Packed,
     together: 1,
     fits: None,
+    scale: LossScale::BEGIN,
 };
 
 #[test]
@@ -474,5 +483,8 @@ fn rows_that_cannot_be_learned_from_are_errors() {
     ));
 }
 
+mod frozen;
+mod lora;
 mod parts;
+mod precision;
 mod recipe;

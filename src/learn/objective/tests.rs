@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::device;
+use crate::kernels::Precision;
 use crate::learn::{
     BatchSettings, EvaluateEvery, Focal, Gradients, Judgement, Keep, Laid, Layout, Length,
     Material, OptimizerSettings, Recipe, ScheduleSettings, fit, predict,
@@ -214,7 +215,7 @@ fn loss(
 ) -> Tensor<1> {
     let device = crate::model::device_of(model).without_autodiff();
     let batch = Laid::out(rows, chosen, layout, 0, 16).on(&device);
-    let answers = model.forward(&batch, &Mode::Evaluate);
+    let answers = model.forward(&batch, &Mode::EVALUATE);
     objective.loss(model, answers, rows, chosen, &batch.spans)
 }
 
@@ -331,7 +332,11 @@ fn every_objective_is_learned() {
             evaluate_every: EvaluateEvery::default(),
             early_stopping: None,
             keep: Keep::default(),
+            keep_last: 0,
             ema: None,
+            frozen: None,
+            gradient_checkpointing: false,
+            precision: Precision::Fp32,
             seed: 13,
         };
         let untrained = model(&head, &device);
@@ -417,13 +422,13 @@ fn answers_come_for_owned_words_and_for_all_tokens_of_a_span() {
     let of_tokens = answers(&spans, &rows, &device).logits;
     for row in 0..5 {
         let batch = Laid::out(&rows, &[row], Layout::Packed, 0, 16).on(&device);
-        let all = tokens.forward(&batch, &Mode::Evaluate);
+        let all = tokens.forward(&batch, &Mode::EVALUATE);
         let all: Vec<f32> = all.try_into_vec_as().unwrap();
         let words = rows.words(row).unwrap();
         let owned = all.chunks(3).zip(words).filter(|(_, word)| **word != NONE);
         let owned: Vec<f32> = owned.flat_map(|(numbers, _)| numbers.to_vec()).collect();
         close(&of_words[row], &owned);
-        let all = spans.forward(&batch, &Mode::Evaluate);
+        let all = spans.forward(&batch, &Mode::EVALUATE);
         close(&of_tokens[row], &all.try_into_vec_as::<f32>().unwrap());
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::OptimizerSettings;
 use crate::learn::LearnError;
 use crate::model;
+pub(in crate::learn) use crate::model::fits;
 
 /// Parameters with a rate or a decay of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,13 +63,8 @@ pub(super) fn rates(
     settings: &OptimizerSettings,
     names: &[String],
 ) -> Result<BTreeMap<String, Rate>, LearnError> {
-    for pattern in settings.groups.iter().flat_map(|group| &group.patterns) {
-        if !names.iter().any(|name| fits(pattern, name)) {
-            return Err(LearnError::NoSuchParameter {
-                pattern: pattern.clone(),
-                near: near(pattern, names),
-            });
-        }
+    for group in &settings.groups {
+        check_patterns("optimizer.groups", &group.patterns, names)?;
     }
     let places = places(names);
     let layers = places.values().filter_map(|place| match place {
@@ -106,12 +102,32 @@ pub(super) fn rates(
     Ok(names.iter().map(of).collect())
 }
 
+/// Whether each of the patterns that `field` states fits one of the parameters `names`.
+///
+/// # Errors
+/// The first that fits none.
+pub(in crate::learn) fn check_patterns(
+    field: &'static str,
+    patterns: &[String],
+    names: &[String],
+) -> Result<(), LearnError> {
+    let fits_none = |pattern: &&String| !names.iter().any(|name| fits(pattern, name));
+    match patterns.iter().find(fits_none) {
+        Some(pattern) => Err(LearnError::NoSuchParameter {
+            field,
+            pattern: pattern.clone(),
+            near: near(pattern, names),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Where a parameter stands in a model, from the ground up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the tables that ids are looked up in, and what belongs to them.
     Embeddings,
-    /// In a layer of the encoder, counted from 0.
+    /// In a block of weights that computes a layer of the encoder, or several; counted from 0.
     Layer(usize),
     /// In the encoder above its layers or beside them: a pooler, a last norm.
     Above,
@@ -131,12 +147,27 @@ pub fn places<S: AsRef<str>>(names: &[S]) -> BTreeMap<&str, Place> {
         .filter(|name| inner(name).is_some())
         .map(|name| root(name))
         .collect();
+    let in_group = names
+        .iter()
+        .filter_map(|name| group(name))
+        .map(|(_, block)| block + 1);
+    let in_group = in_group.max().unwrap_or(0);
     let of = |&name: &&'_ str| match inner(name) {
-        Some(place) => place,
+        Some(place) => match group(name) {
+            Some((group, block)) => Place::Layer(group * in_group + block),
+            None => place,
+        },
         None if roots.contains(&root(name)) => Place::Above,
         None => Place::Head,
     };
     names.iter().map(|name| (*name, of(name))).collect()
+}
+
+/// The group, and the block in it, that a name of ALBERT states.
+fn group(name: &str) -> Option<(usize, usize)> {
+    let (group, rest) = name.split_once("layer_groups.")?.1.split_once('.')?;
+    let (block, _) = rest.split_once("layers.")?.1.split_once('.')?;
+    Some((group.parse().ok()?, block.parse().ok()?))
 }
 
 /// The place that a name states by itself.
@@ -152,28 +183,6 @@ fn inner(name: &str) -> Option<Place> {
         Some(layer) => Some(Place::Layer(layer)),
         None => name.contains("embedding").then_some(Place::Embeddings),
     }
-}
-
-/// Whether the whole of `name` is as `pattern` says, in which `*` stands for any characters and `?` for one.
-fn fits(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    // fitting[n]: the pattern so far fits the first n characters.
-    let mut fitting = vec![false; name.len() + 1];
-    fitting[0] = true;
-    for &wanted in &pattern {
-        let mut next = vec![false; name.len() + 1];
-        for at in 0..=name.len() {
-            let before = at.checked_sub(1);
-            next[at] = match wanted {
-                '*' => fitting[at] || before.is_some_and(|before| next[before]),
-                '?' => before.is_some_and(|before| fitting[before]),
-                _ => before.is_some_and(|before| fitting[before] && name[before] == wanted),
-            };
-        }
-        fitting = next;
-    }
-    fitting.last().copied().unwrap_or(false)
 }
 
 /// How many names a message shows.
@@ -314,7 +323,7 @@ mod tests {
             ..OptimizerSettings::default()
         };
         match rates(&settings, &names()) {
-            Err(LearnError::NoSuchParameter { pattern, near }) => {
+            Err(LearnError::NoSuchParameter { pattern, near, .. }) => {
                 assert_eq!(pattern, "clasifier.*");
                 assert!(near[0].starts_with("classifier."), "{near:?}");
             }

@@ -2,23 +2,25 @@
 //!
 //! Each folder holds a model for classification as `save_pretrained` wrote it, and in `numbers.json` what transformers 5.23
 //! computes with it for three texts of unequal length: hidden states, logits, loss and gradients; logits of heads over
-//! tokens, whose weights stand beside them, on the same encoder.
+//! tokens, whose weights stand beside them, on the same encoder; the attention weights of the second text; the encoder's
+//! gradients by all hidden states (see `gradients`); and of families whose positions begin after the padding token's id, the
+//! hidden states of texts that hold this token.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::module::{Module, Param};
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Gradients, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::device::{self, Chosen};
 use crate::kernels::Spans;
-use crate::model::names::transposed;
 use crate::model::{
-    Batch, Classifier, EncoderFiles, HeadKind, Mode, Pooling, VisitParameters, named_parameters,
-    set_tensors, visit_parameters,
+    Batch, Classifier, EncoderConfig, EncoderFiles, HeadKind, Mode, Pooling, Stack,
+    named_parameters, set_tensors,
 };
+
+mod gradients;
 
 /// Every folder of numbers.
 const MODELS: [&str; 13] = [
@@ -38,9 +40,7 @@ const MODELS: [&str; 13] = [
 ];
 const LABELS: usize = 3;
 const HIDDEN: f64 = 1e-4;
-/// Of a gradient's norm; where there is none but rounding (a key's bias), the absolute bound holds.
-const GRADIENT: f64 = 1e-3;
-const NO_GRADIENT: f64 = 1e-6;
+const ATTENTION: f64 = 1e-5;
 
 #[derive(Deserialize)]
 struct Numbers {
@@ -55,6 +55,16 @@ struct Numbers {
     heads: Heads,
     token_logits: Vec<Vec<Vec<f64>>>,
     answer_logits: Vec<Vec<Vec<f64>>>,
+    /// `[layers][heads][tokens][tokens]` of the second text.
+    attention: Vec<Vec<Vec<Vec<f64>>>>,
+    encoder_gradients: BTreeMap<String, Gradient>,
+    padding_inside: Option<Texts>,
+}
+
+#[derive(Deserialize)]
+struct Texts {
+    ids: Vec<Vec<i32>>,
+    hidden: Vec<Vec<Vec<f64>>>,
 }
 
 #[derive(Deserialize)]
@@ -82,8 +92,11 @@ fn reference(name: &str) -> Numbers {
 }
 
 fn loaded(name: &str, head: &HeadKind, device: &Device) -> Classifier {
-    let files = EncoderFiles::in_folder(&folder(name));
-    let (classifier, _, report) = Classifier::pretrained(&files, head, 1, device).unwrap();
+    opened(name, &EncoderFiles::in_folder(&folder(name)), head, device)
+}
+
+fn opened(name: &str, files: &EncoderFiles, head: &HeadKind, device: &Device) -> Classifier {
+    let (classifier, _, report) = Classifier::pretrained(files, head, 1, device).unwrap();
     let encoder = named_parameters(&classifier).len() - report.initialised.len();
     assert_eq!(report.loaded, encoder, "{name}");
     classifier
@@ -95,6 +108,7 @@ fn whole(name: &str, device: &Device) -> Classifier {
         outputs: LABELS,
         pooling: Pooling::Pooler,
         dropout: None,
+        stack: Stack::default(),
     };
     let classifier = loaded(name, &head, device);
     let bytes = std::fs::read(folder(name).join("model.safetensors")).unwrap();
@@ -110,17 +124,21 @@ fn whole(name: &str, device: &Device) -> Classifier {
 }
 
 fn batch(numbers: &Numbers, padded: bool, device: &Device) -> Batch {
-    let lengths = numbers.ids.iter().map(Vec::len);
+    laid_out(&numbers.ids, &numbers.type_ids, padded, device)
+}
+
+fn laid_out(texts: &[Vec<i32>], types: &[Vec<i32>], padded: bool, device: &Device) -> Batch {
+    let lengths = texts.iter().map(Vec::len);
     let spans = match padded {
         true => Spans::padded(lengths.clone(), lengths.max().unwrap() + 2),
         false => Spans::packed(lengths),
     };
-    let (mut ids, mut types) = (vec![0; spans.rows()], vec![0; spans.rows()]);
+    let (mut ids, mut type_ids) = (vec![0; spans.rows()], vec![0; spans.rows()]);
     for (text, rows) in spans.texts().iter().enumerate() {
-        ids[rows.clone()].copy_from_slice(&numbers.ids[text]);
-        types[rows.clone()].copy_from_slice(&numbers.type_ids[text]);
+        ids[rows.clone()].copy_from_slice(&texts[text]);
+        type_ids[rows.clone()].copy_from_slice(&types[text]);
     }
-    Batch::new(ids, types, spans, device)
+    Batch::new(ids, type_ids, spans, device)
 }
 
 /// The rows of `tensor` that belong to texts, in order.
@@ -146,13 +164,18 @@ fn flat(texts: &[Vec<Vec<f64>>]) -> Vec<f64> {
 
 #[track_caller]
 fn assert_close(found: &[f64], wanted: &[f64], what: &str) {
+    assert_within(HIDDEN, found, wanted, what);
+}
+
+#[track_caller]
+fn assert_within(bound: f64, found: &[f64], wanted: &[f64], what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}");
     let worst = found
         .iter()
         .zip(wanted)
         .map(|(found, wanted)| (found - wanted).abs())
         .fold(0.0, f64::max);
-    assert!(worst < HIDDEN, "{what}: {worst}");
+    assert!(worst < bound, "{what}: {worst}");
 }
 
 /// Does something on every CPU device of this build, with texts packed and padded.
@@ -168,7 +191,7 @@ fn everywhere(each: impl Fn(&str, &Device, bool)) {
     }
 }
 
-const MODES: [Mode; 2] = [Mode::Evaluate, Mode::Train { seed: 1, step: 1 }];
+const MODES: [Mode; 2] = [Mode::EVALUATE, Mode::train(1, 1)];
 
 #[test]
 fn hidden_states_and_logits_are_those_of_transformers() {
@@ -196,6 +219,7 @@ fn heads_over_tokens_are_those_of_transformers() {
             outputs: LABELS,
             crf: false,
             dropout: None,
+            stack: Stack::default(),
         };
         let heads = [
             (tokens, &numbers.heads.token, &numbers.token_logits),
@@ -220,79 +244,45 @@ fn heads_over_tokens_are_those_of_transformers() {
     }
 }
 
-/// What was found of a model's gradients: name → values in a checkpoint's layout.
-struct Found<'a> {
-    gradients: &'a Gradients,
-    shapes: BTreeMap<String, Vec<usize>>,
-    values: BTreeMap<String, Vec<f64>>,
-}
-
-impl VisitParameters for Found<'_> {
-    fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
-        let Some(gradient) = parameter.val().grad(self.gradients) else {
-            return;
-        };
-        let here: Vec<usize> = gradient.dims().to_vec();
-        let values = numbers_of(gradient);
-        let turned = transposed(name);
-        assert_eq!(
-            self.shapes[name].iter().product::<usize>(),
-            values.len(),
-            "{name}"
-        );
-        let values = match here[..] {
-            [rows, columns] if turned => (0..columns)
-                .flat_map(|column| (0..rows).map(move |row| row * columns + column))
-                .map(|at| values[at])
-                .collect(),
-            _ => values,
-        };
-        self.values.insert(name.to_owned(), values);
+#[test]
+fn attention_weights_are_those_of_transformers_and_a_layer_too_many_has_none() {
+    for name in MODELS {
+        let numbers = reference(name);
+        let tokens = numbers.ids[1].len();
+        everywhere(|backend, device, padded| {
+            let model = whole(name, device);
+            let batch = batch(&numbers, padded, device);
+            for (layer, wanted) in numbers.attention.iter().enumerate() {
+                let weights = model.attention(&batch, layer).unwrap(); // [texts, heads, length, length]
+                let [_, heads, _, _] = weights.dims();
+                let second = weights.slice([1..2, 0..heads, 0..tokens, 0..tokens]);
+                let what = format!("{name}, {backend}, padded: {padded}, layer {layer}");
+                assert_within(ATTENTION, &numbers_of(second), &flat(wanted), &what);
+            }
+            let layers = numbers.attention.len();
+            assert!(model.attention(&batch, layers).is_none(), "{name}");
+        });
     }
 }
 
 #[test]
-fn loss_and_gradients_are_those_of_transformers() {
+fn a_padding_token_within_a_text_has_paddings_place_as_in_transformers() {
+    let mut tried = Vec::new();
     for name in MODELS {
-        let numbers = reference(name);
+        let Some(texts) = reference(name).padding_inside else {
+            continue;
+        };
+        tried.push(name);
+        let types: Vec<Vec<i32>> = texts.ids.iter().map(|ids| vec![0; ids.len()]).collect();
         everywhere(|backend, device, padded| {
-            let model = whole(name, device).train();
-            let batch = batch(&numbers, padded, device);
-            for mode in MODES {
-                let what = format!("{name}, {backend}, padded: {padded}, {mode:?}");
-                let logits = model.forward(&batch, &mode); // [texts, labels]
-                let labels = Tensor::<1, Int>::from_data(numbers.labels.as_slice(), device);
-                let labels = labels.unsqueeze_dim::<2>(1); // [texts, 1]
-                let loss = log_softmax(logits, 1).gather(1, labels).mean().neg();
-                let found = numbers_of(loss.clone())[0];
-                assert!((found - numbers.loss).abs() < HIDDEN, "{what}: {found}");
-                let parameters = named_parameters(&model).into_iter();
-                let mut gradients = Found {
-                    gradients: &loss.backward(),
-                    shapes: parameters.map(|p| (p.name, p.shape)).collect(),
-                    values: BTreeMap::new(),
-                };
-                visit_parameters(&model, &mut gradients);
-                for (tensor, wanted) in &numbers.gradients {
-                    let values = &gradients.values[tensor];
-                    let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-                    let bound = GRADIENT * wanted.norm + NO_GRADIENT;
-                    assert!(
-                        (norm - wanted.norm).abs() < bound,
-                        "{what}: {tensor} has norm {norm}, wanted {}",
-                        wanted.norm
-                    );
-                    for (&at, &value) in wanted.at.iter().zip(&wanted.values) {
-                        assert!(
-                            (values[at] - value).abs() < bound,
-                            "{what}: {tensor}[{at}] is {}, wanted {value}",
-                            values[at]
-                        );
-                    }
-                }
-            }
+            let model = whole(name, device);
+            let batch = laid_out(&texts.ids, &types, padded, device);
+            let hidden = model.hidden(&batch, &Mode::EVALUATE);
+            let what = format!("{name}, {backend}, padded: {padded}");
+            assert_close(&real(hidden, &batch.spans), &flat(&texts.hidden), &what);
         });
     }
+    assert_eq!(tried, ["roberta", "xlm-roberta", "mpnet"]);
 }
 
 #[test]
@@ -302,13 +292,166 @@ fn a_first_token_comes_out_the_same_where_only_it_is_computed() {
         let numbers = reference(name);
         let model = whole(name, &device);
         let batch = batch(&numbers, false, &device);
-        let hidden = model.hidden(&batch, &Mode::Evaluate);
+        let hidden = model.hidden(&batch, &Mode::EVALUATE);
         let [_, width] = hidden.dims();
         let firsts = batch.spans.texts().iter().map(|rows| rows.start as i32);
         let firsts: Vec<i32> = firsts.collect();
         let all = hidden.select(0, Tensor::<1, Int>::from_data(firsts.as_slice(), &device));
-        let first = model.encoder.first(&batch, &Mode::Evaluate);
+        let first = model.encoder.first(&batch, None, &Mode::EVALUATE);
         assert_eq!(first.dims(), [firsts.len(), width]);
         assert_close(&numbers_of(first), &numbers_of(all), name);
+    }
+}
+
+/// Heads that read several layers or have dense layers of their own, as transformers' encoders and torch compute them:
+/// `stacked_heads_transformers.json`. Every tensor of a head has the values `sin(0.9 i + length of its name) / 2`.
+#[derive(Deserialize)]
+struct Stacked {
+    cases: Vec<Case>,
+    /// By model, one list for each case: `[texts or tokens][labels]`.
+    logits: BTreeMap<String, Vec<Vec<Vec<f64>>>>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    /// `None` for a head over tokens.
+    pooling: Option<Pooling>,
+    stack: Stack,
+}
+
+#[test]
+fn heads_on_a_stack_are_what_transformers_hidden_states_give() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/stacked_heads_transformers.json");
+    let stacked: Stacked = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for name in MODELS {
+        let numbers = reference(name);
+        for (case, wanted) in stacked.cases.iter().zip(&stacked.logits[name]) {
+            let (stack, dropout) = (case.stack.clone(), None);
+            let head = match case.pooling {
+                Some(pooling) => HeadKind::Texts {
+                    outputs: LABELS,
+                    pooling,
+                    dropout,
+                    stack,
+                },
+                None => HeadKind::Tokens {
+                    outputs: LABELS,
+                    crf: false,
+                    dropout,
+                    stack,
+                },
+            };
+            let wanted: Vec<f64> = wanted.iter().flatten().copied().collect();
+            everywhere(|backend, device, padded| {
+                let model = loaded(name, &head, device);
+                let ours = named_parameters(&model).into_iter().filter(|parameter| {
+                    parameter.name.starts_with("mlp") || parameter.name.starts_with("classifier")
+                });
+                let values = ours.map(|parameter| {
+                    let shift = parameter.name.len() as f64;
+                    let value = |i: usize| ((0.9 * i as f64 + shift).sin() * 0.5) as f32;
+                    let length = parameter.shape.iter().product();
+                    (parameter.name, (0..length).map(value).collect())
+                });
+                let values = values.collect();
+                let model = set_tensors(model, values).unwrap();
+                let batch = batch(&numbers, padded, device);
+                let found = model.forward(&batch, &Mode::EVALUATE);
+                let found = match case.pooling {
+                    Some(_) => numbers_of(found),
+                    None => real(found, &batch.spans),
+                };
+                let what = format!("{name}, {backend}, padded: {padded}, {head:?}");
+                assert_close(&found, &wanted, &what);
+            });
+        }
+    }
+}
+
+/// The model with one field of its `config.json` set to another value.
+fn with_field(name: &str, field: &str, value: Value, device: &Device) -> Classifier {
+    let files = EncoderFiles::in_folder(&folder(name));
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&files.config).unwrap()).unwrap();
+    assert!(config.get(field).is_some(), "{name} has no {field}");
+    config[field] = value;
+    let changed = tempfile::tempdir().unwrap();
+    let path = changed.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let files = EncoderFiles {
+        config: path,
+        ..files
+    };
+    let tokens = HeadKind::Tokens {
+        outputs: LABELS,
+        crf: false,
+        dropout: None,
+        stack: Stack::default(),
+    };
+    opened(name, &files, &tokens, device)
+}
+
+#[test]
+fn every_dropout_drops_in_training_alone_and_by_seed_and_step() {
+    let cases = [
+        ("bert", "hidden_dropout_prob"),
+        ("bert", "attention_probs_dropout_prob"),
+        ("roberta", "hidden_dropout_prob"),
+        ("electra", "attention_probs_dropout_prob"),
+        ("distilbert", "dropout"),
+        ("distilbert", "attention_dropout"),
+        ("albert", "hidden_dropout_prob"),
+        ("albert", "attention_probs_dropout_prob"),
+        ("mpnet", "hidden_dropout_prob"),
+        ("mpnet", "attention_probs_dropout_prob"),
+        ("deberta-v3", "hidden_dropout_prob"),
+        ("deberta-v3", "attention_probs_dropout_prob"),
+        ("deberta-v2-conv", "hidden_dropout_prob"),
+        ("modernbert", "attention_dropout"),
+        ("modernbert", "embedding_dropout"),
+        ("modernbert", "mlp_dropout"),
+    ];
+    for (name, field) in cases {
+        let numbers = reference(name);
+        let mut by_device: Vec<Vec<f64>> = Vec::new();
+        for backend in ["flex", "ndarray"] {
+            let Ok(Chosen { device, .. }) = device::choose(backend) else {
+                continue;
+            };
+            let model = with_field(name, field, 0.3.into(), &device);
+            let batch = batch(&numbers, false, &device);
+            let hidden = |mode| numbers_of(model.hidden(&batch, &mode));
+            let train = |seed, step| hidden(Mode::train(seed, step));
+            let what = format!("{name}, {field}, {backend}");
+            let plain = hidden(Mode::EVALUATE);
+            assert_close(&plain, &flat(&numbers.hidden), &what);
+            let once = train(1, 1);
+            assert_eq!(once, train(1, 1), "{what}");
+            for other in [plain, train(1, 2), train(2, 1)] {
+                assert_ne!(once, other, "{what}");
+            }
+            by_device.push(once);
+        }
+        for other in &by_device[1..] {
+            assert_close(other, &by_device[0], &format!("{name}, {field}"));
+        }
+    }
+}
+
+#[test]
+fn one_token_and_the_longest_text_have_hidden_states() {
+    for name in MODELS {
+        let config = EncoderConfig::read(&folder(name).join("config.json")).unwrap();
+        everywhere(|_, device, _| {
+            let model = whole(name, device);
+            let spans = Spans::packed([1, config.longest(), 1]);
+            let vocabulary = config.vocab_size as i32 - 5;
+            let ids = (0..spans.rows()).map(|row| 5 + row as i32 % vocabulary);
+            let batch = Batch::new(ids.collect(), vec![0; spans.rows()], spans, device);
+            for mode in MODES {
+                let hidden = numbers_of(model.hidden(&batch, &mode));
+                assert!(hidden.iter().all(|x| x.is_finite()), "{name}");
+            }
+        });
     }
 }

@@ -88,6 +88,7 @@ fn trained_on(tokens: &Path) -> tempfile::TempDir {
         task: model::Task::Classification,
         pooling: classifier.head.pooling(),
         head_dropout: 0.1,
+        stack: model::Stack::default(),
         label_names: names,
         target_names: None,
         crf: false,
@@ -271,7 +272,7 @@ fn a_split_that_is_not_there_lists_those_that_are() {
 }
 
 #[test]
-fn rows_without_labels_are_refused_by_their_number() {
+fn a_split_without_labels_is_refused_as_one() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
     let error = run(
         json!({"split": "more.bare"}),
@@ -281,7 +282,7 @@ fn rows_without_labels_are_refused_by_their_number() {
     )
     .unwrap_err();
     assert!(
-        told(&error).contains("row 100 of the split `more.bare` has no label"),
+        told(&error).contains("the split \"more.bare\" has nothing to compare answers with"),
         "{}",
         told(&error)
     );

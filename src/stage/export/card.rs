@@ -21,7 +21,12 @@ pub(super) fn card(facts: &CardFacts) -> String {
     let sections = [
         Some(front_matter(facts, task)),
         Some(introduction(facts, &config, task)),
-        Some(usage::usage(&config, &read_json(facts, "model.json"), task)),
+        Some(usage::usage(
+            &config,
+            &read_json(facts, "model.json"),
+            task,
+            is_adapter(facts),
+        )),
         (task != Task::QuestionAnswering).then(|| labels(&config)),
         facts.scores.as_ref().map(|found| scores(found, task)),
         Some(data(facts)),
@@ -42,6 +47,11 @@ fn read_json(facts: &CardFacts, name: &str) -> Value {
     let read = std::fs::read(facts.artifact.join(name)).ok();
     read.and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default()
+}
+
+/// Whether the bundle is an adapter alone.
+fn is_adapter(facts: &CardFacts) -> bool {
+    facts.artifact.join("adapter_config.json").exists()
 }
 
 /// As transformers' own classes and fields say it.
@@ -83,9 +93,14 @@ fn front_matter(facts: &CardFacts, task: Task) -> String {
         Task::QuestionAnswering => &["squad_v2"],
         Task::Regression => &["mse", "mae", "pearsonr", "spearmanr"],
     };
+    let library = if is_adapter(facts) {
+        "peft"
+    } else {
+        "transformers"
+    };
     let mut lines = vec![
         "---".to_owned(),
-        "library_name: transformers".to_owned(),
+        format!("library_name: {library}"),
         format!("pipeline_tag: {tag}"),
         "license: unknown".to_owned(),
         "tags:".to_owned(),
@@ -413,7 +428,7 @@ mod tests {
     fn the_card_of_a_reader_shows_how_long_its_answers_may_be() {
         let config = json!({ "architectures": ["BertForQuestionAnswering"] });
         let model = json!({ "max_answer_length": 12 });
-        let text = usage::usage(&config, &model, Task::QuestionAnswering);
+        let text = usage::usage(&config, &model, Task::QuestionAnswering, false);
         assert!(text.contains("scores.triu().tril(11)."), "{text}");
     }
 

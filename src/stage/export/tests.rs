@@ -1,4 +1,8 @@
-//! What an exported folder holds, for every family and head.
+//! What an exported folder holds.
+
+mod families;
+
+use self::families::{exported, info};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -75,6 +79,10 @@ fn export(pooling: &str) -> tempfile::TempDir {
 }
 
 fn run(from: &Path, draft: &Path) {
+    run_stage(&stage(), from, draft).unwrap();
+}
+
+fn run_stage(stage: &Export, from: &Path, draft: &Path) -> Result<(), StageError> {
     let input = Input {
         path: from.to_owned(),
         digest: Digest::of(b"model"),
@@ -90,7 +98,7 @@ fn run(from: &Path, draft: &Path) {
         progress: &Silent,
         interrupted: &AtomicBool::new(false),
     };
-    stage().run(&context).unwrap();
+    stage.run(&context)
 }
 
 fn json_of(folder: &tempfile::TempDir, name: &str) -> Value {
@@ -131,7 +139,7 @@ fn a_pooler_head_is_transformers_own_class() {
     );
     assert_eq!(config["model_type"], "bert");
     assert!(config.get("auto_map").is_none());
-    assert!(!bundle.path().join(MODELLING_FILE).exists());
+    assert!(!bundle.path().join(modelling::FILE).exists());
     assert_eq!(
         tensor_names(&bundle),
         ["bert.a", "bert.pooler.dense.weight", "classifier.weight"]
@@ -148,94 +156,103 @@ fn a_mean_pooling_head_brings_its_class_and_leaves_the_pooler() {
             .unwrap()
             .to_owned();
         let name = class.strip_prefix("modeling_refit.").unwrap();
-        let modelling = std::fs::read_to_string(bundle.path().join(MODELLING_FILE)).unwrap();
+        let modelling = std::fs::read_to_string(bundle.path().join(modelling::FILE)).unwrap();
         assert!(modelling.contains(&format!("class {name}(")), "{name}");
         assert_eq!(config["refit_pooling"], pooling);
         assert_eq!(tensor_names(&bundle), ["bert.a", "classifier.weight"]);
     }
 }
 
-/// The tiny model of another family, trained for `task`: saved as the train stage saves it, then exported.
-fn export_of(name: &str, info: &ModelInfo) -> tempfile::TempDir {
+#[test]
+fn a_stack_is_a_class_of_ours_for_every_family_and_task_that_may_have_one() {
+    let stack =
+        json!({ "layers": 2, "combine": "concat", "hidden_layers": [5], "activation": "tanh" });
+    for name in ["bert", "roberta", "albert", "modernbert"] {
+        for (task, pooling) in [
+            (Task::Classification, Some(Pooling::Mean)),
+            (Task::TokenClassification, None),
+        ] {
+            let plain = info(task, pooling, false);
+            let mut info = plain.clone();
+            info.stack = serde_json::from_value(stack.clone()).unwrap();
+            let (_, bundle) = exported(name, &info);
+            let config = json_of(&bundle, "config.json");
+            let class = format!("RefitFor{}", task.class());
+            assert_eq!(config["architectures"], json!([class]));
+            assert_eq!(config["model_type"], "refit_encoder");
+            for (field, value) in stack.as_object().unwrap() {
+                assert_eq!(&config[format!("refit_{field}")], value);
+            }
+            let names = tensor_names(&bundle);
+            assert!(names.contains(&"mlp.0.weight".to_owned()), "{names:?}");
+            let read = EncoderConfig::read(&bundle.path().join("config.json")).unwrap();
+            assert_eq!(read.family.model_type(), name);
+        }
+    }
+}
+
+#[test]
+fn a_stack_on_a_pooler_keeps_the_pooler() {
+    for (name, kept) in [("bert", true), ("albert", true), ("roberta", false)] {
+        let mut info = info(Task::Classification, Some(Pooling::Pooler), false);
+        info.stack.hidden_layers = vec![6];
+        let names = tensor_names(&exported(name, &info).1);
+        let pooler = names.iter().any(|name| name.contains("pooler"));
+        assert_eq!(pooler, kept, "{name}: {names:?}");
+    }
+}
+
+/// A model of the family that LoRA adapted, exported as an adapter.
+fn adapter_of(name: &str, info: &ModelInfo, adapts: bool) -> Result<tempfile::TempDir, StageError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/families")
         .join(name);
     let (from, draft) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let files = EncoderFiles::in_folder(&folder);
-    let (classifier, config, _) =
+    let (mut classifier, config, report) =
         Classifier::pretrained(&files, &info.head(), 7, &Device::flex()).unwrap();
+    if adapts {
+        let settings = crate::model::LoraSettings::default();
+        let fresh = &report.initialised;
+        classifier = crate::model::adapt(classifier, &config, &settings, fresh, 7).unwrap();
+    }
+    crate::model::write_adapter(&classifier, info.task, &from.path().join(ADAPTER)).unwrap();
+    let classifier = crate::model::merged(classifier);
     crate::model::save(from.path(), &classifier, &config, info).unwrap();
     std::fs::create_dir(from.path().join("tokenizer")).unwrap();
     std::fs::write(from.path().join("tokenizer/tokenizer_config.json"), "{}").unwrap();
-    run(from.path(), draft.path());
-    draft
-}
-
-fn info(task: Task, pooling: Option<&str>, crf: bool) -> ModelInfo {
-    let labels: &[&str] = match task {
-        Task::QuestionAnswering => &[],
-        Task::TokenClassification => &["O", "B-a", "I-a"],
-        _ => &LABELS,
+    let adapter = Export {
+        adapter: true,
+        ..stage()
     };
-    let mut fields = json!({
-        "task": task, "head_dropout": 0.25, "label_names": labels, "max_length": 16, "tokenizer_digest": "0",
-        "best_epoch": 1, "best_step": 1, "steps": 1, "crf": crf,
-    });
-    if let Some(pooling) = pooling {
-        fields["pooling"] = json!(pooling);
-    }
-    match task {
-        Task::TokenClassification => fields["scheme"] = json!("bio"),
-        Task::QuestionAnswering => {
-            fields["max_answer_length"] = json!(5);
-            fields["n_best"] = json!(2);
-        }
-        _ => {}
-    }
-    serde_json::from_value(fields).unwrap()
+    run_stage(&adapter, from.path(), draft.path())?;
+    Ok(draft)
 }
 
 #[test]
-fn another_familys_own_head_is_transformers_own_class() {
-    for (name, class, tensor) in [
-        ("roberta", "Roberta", "classifier.out_proj.weight"),
-        ("xlm-roberta", "XLMRoberta", "classifier.dense.weight"),
-        ("electra", "Electra", "classifier.dense.bias"),
-        ("distilbert", "DistilBert", "pre_classifier.weight"),
-        ("albert", "Albert", "albert.pooler.weight"),
-    ] {
-        let bundle = export_of(name, &info(Task::Classification, Some("pooler"), false));
-        let config = json_of(&bundle, "config.json");
-        let class = format!("{class}ForSequenceClassification");
-        assert_eq!(config["architectures"], json!([class]));
-        assert_eq!(config["model_type"], name);
-        assert!(config.get("auto_map").is_none());
-        assert!(tensor_names(&bundle).contains(&tensor.to_owned()), "{name}");
-    }
+fn an_adapter_is_what_lora_learned_and_no_more() {
+    let info = info(Task::Classification, Some(Pooling::Pooler), false);
+    let bundle = adapter_of("bert", &info, true).unwrap();
+    assert!(!bundle.path().join("model.safetensors").exists());
+    let config = json_of(&bundle, "adapter_config.json");
+    assert_eq!(config["target_modules"], json!(["query", "value"]));
+    assert_eq!(config["modules_to_save"], json!(["classifier"]));
+    assert_eq!(config["task_type"], "SEQ_CLS");
+    let labels = &json_of(&bundle, "config.json")["id2label"];
+    assert_eq!(labels["1"], "Sports");
+    let bytes = std::fs::read(bundle.path().join("adapter_model.safetensors")).unwrap();
+    let names = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(names.names().len(), 2 * 2 * 2 + 2);
 }
 
 #[test]
-fn a_head_of_ours_on_another_family_says_which_and_reads_back() {
-    for name in ["roberta", "xlm-roberta", "electra", "distilbert", "albert"] {
-        for info in [
-            info(Task::Classification, Some("mean"), false),
-            info(Task::TokenClassification, None, true),
-        ] {
-            let bundle = export_of(name, &info);
-            let config = json_of(&bundle, "config.json");
-            let class = format!("RefitFor{}", info.task.class());
-            let modelling = bundle.path().join(MODELLING_FILE);
-            let modelling = std::fs::read_to_string(modelling).unwrap();
-            assert!(modelling.contains(&format!("class {class}(")), "{class}");
-            assert_eq!(config["architectures"], json!([class]));
-            assert_eq!(config["refit_family"], name);
-            assert_eq!(config["refit_dropout"], 0.25);
-            let read = EncoderConfig::read(&bundle.path().join("config.json")).unwrap();
-            assert_eq!(read.family.model_type(), name);
-            let names = tensor_names(&bundle);
-            assert!(names.iter().all(|tensor| !read.family.is_pooler(tensor)));
-        }
-    }
+fn an_adapter_of_a_model_that_has_none_or_of_a_head_of_ours_is_refused() {
+    let pooler = info(Task::Classification, Some(Pooling::Pooler), false);
+    let refused = adapter_of("bert", &pooler, false).unwrap_err().to_string();
+    assert!(refused.contains("without LoRA"), "{refused}");
+    let mean = info(Task::Classification, Some(Pooling::Mean), false);
+    let refused = adapter_of("bert", &mean, true).unwrap_err().to_string();
+    assert!(refused.contains("none of transformers' own"), "{refused}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Paths and wildcards of the spec → files, each with the role it plays in the key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
+
 use super::{Load, Paths};
-use crate::hub::{self, Dataset, Fetched, Remote, Repository, RepositoryKind};
+use crate::hub::{self, Fetched, Local, Remote, Repository, RepositoryKind};
 use crate::stage::{Fault, Files};
+use crate::table;
 use crate::table::read::Format;
 
 /// What lies elsewhere, by the field that names it.
@@ -15,8 +18,12 @@ pub(super) fn remotes(load: &Load, base: &Path) -> Vec<(String, Remote)> {
         && !base.join(dataset).exists()
         && let Some(repository) = Repository::parse(RepositoryKind::Dataset, dataset)
     {
-        let config = load.config.clone();
-        found.push(("dataset".to_owned(), Remote::Dataset { repository, config }));
+        let remote = Remote::Dataset {
+            repository,
+            config: load.config.clone(),
+            splits: load.splits.values().cloned().collect(),
+        };
+        found.push(("dataset".to_owned(), remote));
     }
     for (split, paths) in splits(load) {
         let named = paths.with_fields(&split);
@@ -25,24 +32,27 @@ pub(super) fn remotes(load: &Load, base: &Path) -> Vec<(String, Remote)> {
     found
 }
 
-/// The file elsewhere that a path means, if it means one.
+/// What a path means that leads elsewhere. One that leads nowhere is a fault of the settings.
 fn elsewhere(path: &str) -> Option<Remote> {
-    if path.starts_with("https://") || path.starts_with("http://") {
-        return Some(Remote::Url(path.to_owned()));
+    hub::uri::locate(path).ok().flatten()
+}
+
+/// Addresses that lead nowhere.
+pub(super) fn wrong_addresses(load: &Load) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (split, paths) in splits(load) {
+        for (field, path) in paths.with_fields(&split) {
+            if let Err(error) = hub::uri::locate(path) {
+                let help = error.help().map(|help| help.to_string());
+                faults.push(Fault::new(
+                    field,
+                    error.to_string(),
+                    help.unwrap_or_default(),
+                ));
+            }
+        }
     }
-    let rest = path.strip_prefix("hf://")?;
-    let (kind, rest) = match rest.strip_prefix("datasets/") {
-        Some(rest) => (RepositoryKind::Dataset, rest),
-        None => (
-            RepositoryKind::Model,
-            rest.strip_prefix("models/").unwrap_or(rest),
-        ),
-    };
-    let mut parts = rest.splitn(3, '/');
-    let (owner, name, path) = (parts.next()?, parts.next()?, parts.next()?);
-    let repository = Repository::parse(kind, &format!("{owner}/{name}"))?;
-    let path = path.to_owned();
-    Some(Remote::File { repository, path })
+    faults
 }
 
 /// Every split that has files of its own: `train`, `more.NAME`, ….
@@ -68,7 +78,9 @@ fn splits(load: &Load) -> impl Iterator<Item = (String, &Paths)> {
 /// Each path that leads to no file, leads to one a second time, or whose ending says no format.
 pub(super) fn files(load: &Load, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
     if let Some(dataset) = &load.dataset {
-        return of_dataset(load, dataset, base, fetched).map_err(|fault| vec![fault]);
+        let files = of_dataset(load, dataset, base, fetched);
+        let files = files.and_then(|files| notes_agree(load, &files, fetched).map(|()| files));
+        return files.map_err(|fault| vec![fault]);
     }
     let (mut files, mut faults) = (Files::new(), Vec::new());
     for (split, paths) in splits(load) {
@@ -82,6 +94,9 @@ pub(super) fn files(load: &Load, base: &Path, fetched: &Fetched) -> Result<Files
         );
     }
     if faults.is_empty() {
+        faults.extend(notes_agree(load, &files, fetched).err());
+    }
+    if faults.is_empty() {
         Ok(files)
     } else {
         Err(faults)
@@ -90,24 +105,21 @@ pub(super) fn files(load: &Load, base: &Path, fetched: &Fetched) -> Result<Files
 
 /// The files of a data set: as the hub says, or by the same rules of a folder.
 fn of_dataset(load: &Load, name: &str, base: &Path, fetched: &Fetched) -> Result<Files, Fault> {
-    let local = fetched.remotes().find_map(|remote| fetched.get(remote));
-    type Located<'a> = Box<dyn Fn(&str) -> Option<PathBuf> + 'a>;
-    let (told, path_of): (Dataset, Located) = match local {
-        Some(local) => {
-            let path_of = |name: &str| local.files.get(name).cloned();
-            (local.dataset.clone().unwrap_or_default(), Box::new(path_of))
-        }
+    let folder;
+    let local = match fetched.dataset() {
+        Some(local) => local,
         None => {
-            let folder = base.join(name);
-            let told = of_folder(load, name, &folder)?;
-            (told, Box::new(move |name: &str| Some(folder.join(name))))
+            folder = beside(load, base)?.unwrap_or_default();
+            &folder
         }
     };
+    let splits = local.dataset.as_ref().map(|told| &told.splits);
+    let none = BTreeMap::new();
+    let splits = splits.unwrap_or(&none);
     let wanted: Vec<(String, &str)> = match load.splits.is_empty() {
-        true => ["train", "validation", "test"]
+        true => hub::dataset::roles(splits)
             .into_iter()
-            .filter(|split| told.splits.contains_key(*split))
-            .map(|split| (split.to_owned(), split))
+            .map(|(role, split)| (role.to_owned(), split))
             .collect(),
         false => load
             .splits
@@ -116,30 +128,34 @@ fn of_dataset(load: &Load, name: &str, base: &Path, fetched: &Fetched) -> Result
             .collect(),
     };
     let has = || {
-        told.splits
+        splits
             .keys()
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join(", ")
     };
     let mut files = Files::new();
-    for (split, theirs) in wanted {
-        let Some(names) = told.splits.get(theirs) else {
+    for (split, theirs) in &wanted {
+        let Some(names) = splits.get(*theirs) else {
             return Err(Fault::new(
                 "splits",
                 format!("{name} has no split {theirs:?}; it has {}", has()),
                 "name one of these",
             ));
         };
-        for (number, path) in names.iter().filter_map(|name| path_of(name)).enumerate() {
-            if load.format.or_else(|| Format::of_ending(&path)).is_none() {
+        for (number, path) in names
+            .iter()
+            .filter_map(|name| local.files.get(name))
+            .enumerate()
+        {
+            if load.format.or_else(|| Format::of_ending(path)).is_none() {
                 return Err(Fault::new(
                     "dataset",
                     format!("the ending of `{}` says no format", path.display()),
-                    "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad",
+                    NO_FORMAT,
                 ));
             }
-            files.insert(format!("{split}/{number}"), path);
+            files.insert(format!("{split}/{number}"), path.clone());
         }
     }
     if !files.keys().any(|role| role.starts_with("train/")) {
@@ -149,8 +165,25 @@ fn of_dataset(load: &Load, name: &str, base: &Path, fetched: &Fetched) -> Result
             "say which one is: `splits = { train = \"…\" }`",
         ));
     }
+    let cut = [
+        ("validation", load.split.validation),
+        ("test", load.split.test),
+    ];
+    for (split, _) in cut.into_iter().filter(|(_, share)| *share > 0.0) {
+        if let Some((_, theirs)) = wanted.iter().find(|(role, _)| role == split) {
+            return Err(Fault::new(
+                format!("split.{split}"),
+                format!("{name} has the split {theirs:?} for that, so nothing is cut for it"),
+                format!(
+                    "remove `split.{split}`, or leave that split out by naming the others: `splits = {{ train = \"train\" }}`"
+                ),
+            ));
+        }
+    }
     Ok(files)
 }
+
+const NO_FORMAT: &str = "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad";
 
 fn role(split: &str) -> String {
     match split {
@@ -159,7 +192,18 @@ fn role(split: &str) -> String {
     }
 }
 
-fn of_folder(load: &Load, name: &str, folder: &Path) -> Result<Dataset, Fault> {
+/// A data set in a folder beside the spec: its splits by the rules of the hub, and what its card says.
+///
+/// # Errors
+/// There is no such folder, and it is no name on the hub either; its card or its files cannot be made out.
+pub(super) fn beside(load: &Load, base: &Path) -> Result<Option<Local>, Fault> {
+    let Some(name) = &load.dataset else {
+        return Ok(None);
+    };
+    let folder = base.join(name);
+    if !folder.exists() && Repository::parse(RepositoryKind::Dataset, name).is_some() {
+        return Ok(None);
+    }
     if !folder.is_dir() {
         return Err(Fault::new(
             "dataset",
@@ -171,35 +215,92 @@ fn of_folder(load: &Load, name: &str, folder: &Path) -> Result<Dataset, Fault> {
         ));
     }
     // Matches come back without a leading `./`.
-    let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let folder = &std::path::absolute(&folder).unwrap_or(folder);
     let pattern = format!("{}/**/*", glob::Pattern::escape(&folder.to_string_lossy()));
-    let names: Vec<String> = glob::glob(&pattern)
+    let paths = glob::glob(&pattern)
         .into_iter()
         .flatten()
-        .filter_map(Result::ok)
-        .filter(|path| path.is_file())
-        .filter_map(|path| {
-            Some(
-                path.strip_prefix(folder)
-                    .ok()?
-                    .to_string_lossy()
-                    .into_owned(),
-            )
-        })
-        .collect();
-    let names = names.iter().map(String::as_str).collect();
-    let card = serde_json::Value::Null;
-    hub::dataset::choose(&names, &card, load.config.as_deref(), false).map_err(|error| {
-        let help = "name its files: `train = [\"…\"]`, `test = [\"…\"]`";
-        Fault::new("dataset", format!("{name}: {error}"), help)
-    })
+        .filter_map(Result::ok);
+    let mut files = BTreeMap::new();
+    for path in paths.filter(|path| path.is_file()) {
+        if let Ok(name) = path.strip_prefix(folder) {
+            let parts = name.iter().map(|part| part.to_string_lossy());
+            files.insert(parts.collect::<Vec<_>>().join("/"), path);
+        }
+    }
+    let names = files.keys().map(String::as_str).collect();
+    let told = hub::card::of_folder(folder)
+        .and_then(|card| hub::dataset::choose(&names, &card, load.config.as_deref(), false));
+    let dataset =
+        told.map_err(|error| Fault::new("dataset", format!("{name}: {error}"), error.help_text()))?;
+    Ok(Some(Local {
+        commit: None,
+        files,
+        dataset: Some(dataset),
+    }))
 }
 
 /// What a data set says the classes of the label's column are called.
-pub(super) fn class_names(load: &Load, fetched: &Fetched) -> Option<Vec<String>> {
-    let local = fetched.remotes().find_map(|remote| fetched.get(remote))?;
-    let column = load.columns.of_names()?;
-    local.dataset.as_ref()?.class_names.get(&column).cloned()
+fn stated_names(load: &Load, fetched: &Fetched) -> Option<Vec<String>> {
+    let told = fetched.dataset()?.dataset.as_ref()?;
+    told.class_names.get(&load.columns.of_names()?).cloned()
+}
+
+/// The names of the classes where the user gives none: those that a data set says, or that the `datasets` library wrote into
+/// the training files.
+pub(super) fn class_names(load: &Load, files: &Files, fetched: &Fetched) -> Option<Vec<String>> {
+    if load.label_names.is_some() {
+        return None;
+    }
+    let stated = stated_names(load, fetched);
+    stated.or_else(|| noted_names(load, files).next()?.1)
+}
+
+/// The Parquet files of train, each with the names that are noted in it.
+fn noted_names<'f>(
+    load: &Load,
+    files: &'f Files,
+) -> impl Iterator<Item = (&'f Path, Option<Vec<String>>)> {
+    let column = load.columns.of_names();
+    let train = files.iter().filter(|(role, _)| role.starts_with("train/"));
+    let parquet = train.filter(|(_, file)| Format::of_ending(file) == Some(Format::Parquet));
+    parquet.filter_map(move |(_, file)| {
+        let names = table::class_names(file, column.as_ref()?);
+        Some((file.as_path(), names))
+    })
+}
+
+/// The notes of all training files must agree where they decide what the labels mean.
+fn notes_agree(load: &Load, files: &Files, fetched: &Fetched) -> Result<(), Fault> {
+    if load.label_names.is_some() || stated_names(load, fetched).is_some() {
+        return Ok(());
+    }
+    let mut noted = noted_names(load, files);
+    let Some((first, wanted)) = noted.next() else {
+        return Ok(());
+    };
+    let says = |names: &Option<Vec<String>>| match names {
+        Some(names) => format!("names the classes {}", names.join(", ")),
+        None => "names no classes".to_owned(),
+    };
+    match noted.find(|(_, names)| *names != wanted) {
+        None => Ok(()),
+        Some((other, names)) => Err(Fault::new(
+            if load.dataset.is_some() {
+                "dataset"
+            } else {
+                "train"
+            },
+            format!(
+                "`{}` {}, but `{}` {}",
+                first.display(),
+                says(&wanted),
+                other.display(),
+                says(&names)
+            ),
+            "train on files with the same classes, or say with `label_names` what the labels are called",
+        )),
+    }
 }
 
 fn add(
@@ -235,11 +336,7 @@ fn add(
             let format = load.format.or_else(|| Format::of_ending(&file));
             if format.is_none() {
                 let message = format!("the ending of `{}` says no format", file.display());
-                faults.push(Fault::new(
-                    &field,
-                    message,
-                    "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad",
-                ));
+                faults.push(Fault::new(&field, message, NO_FORMAT));
             } else if let Some((message, help)) = format
                 .filter(|_| load.format.is_none())
                 .and_then(|format| load.columns.misfit(format))

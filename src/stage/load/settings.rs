@@ -20,7 +20,8 @@ use crate::table::read::Format;
 pub struct Load {
     /// A data set of the hub, `owner/name` or `owner/name@revision`, in place of `train` and the other files: its splits are
     /// found by the rules of the `datasets` library, as `load_dataset` finds them, and the names of its classes are taken
-    /// where `label_names` gives none. A folder of that name beside the spec comes first, and is read by the same rules.
+    /// where `label_names` gives none: integers are indices into these, and -1 is no label. A folder of that name beside the
+    /// spec comes first, and is read by the same rules, its README's card included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub dataset: Option<String>,
@@ -29,12 +30,14 @@ pub struct Load {
     #[schemars(length(min = 1))]
     pub config: Option<String>,
     /// Which splits of `dataset` are read, and as what: `splits = { train = "train", test = "validation" }`. Other names than
-    /// `train`, `validation` and `test` become further test sets, `more.NAME`. By default those of the three that it has.
+    /// `train`, `validation` and `test` become further test sets, `more.NAME`. By default those of the three that it has, also
+    /// as `training`, `valid`, `val`, `dev`, `testing`, `eval` or `evaluation`. Nothing of other splits is fetched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub splits: BTreeMap<String, String>,
     /// The files to train on: a path or a list of paths, with `*`, `?`, `[…]` and `**` as wildcards (their matches are
-    /// taken in the order of their names). A path may also be an address, `https://…`, or a file of the hub,
-    /// `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`. Either this or `dataset`.
+    /// taken in the order of their names). A path may also be an address, `https://…`, or files of the hub,
+    /// `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`, with wildcards too. Either this or
+    /// `dataset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<Paths>,
     /// The files to choose the best weights by, after each epoch. Without them, `split.validation` can cut a share from
@@ -70,7 +73,7 @@ pub struct Load {
     #[schemars(length(min = 1))]
     pub label_separator: String,
     /// The labels (or tags) in their order. For integers: the name of each integer from 0 on, or of exactly those that occur,
-    /// in ascending order. By default integers go by value and names by their bytes.
+    /// in ascending order. By default the classes that the data set names; else integers go by value and names by their bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub label_names: Option<Vec<String>>,

@@ -1,7 +1,9 @@
 //! `load` on made files and on the real data sets. Rows of other tasks than classification have their tests in
-//! `tests/tasks.rs`, and the broken files under `tests/broken_data` in `tests/broken.rs`.
+//! `tests/tasks.rs`, the broken files under `tests/broken_data` in `tests/broken.rs`, and data sets that say themselves what their
+//! classes and splits are in `tests/classes.rs`.
 
 mod broken;
+mod classes;
 mod tasks;
 
 use std::io::Write;
@@ -70,7 +72,11 @@ fn stage(settings: Value) -> Load {
 fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageError> {
     let load = stage(settings);
     assert_eq!(load.check(), []);
-    let files = load.files(base, &Fetched::default()).unwrap();
+    let mut fetched = Fetched::default();
+    if let Some(local) = load.beside(base).unwrap() {
+        fetched.keep_beside(local);
+    }
+    let files = load.files(base, &fetched).unwrap();
     let (draft, heard, interrupted) = (
         tempfile::tempdir().unwrap(),
         Heard::default(),
@@ -81,7 +87,7 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
         seed,
         inputs: BTreeMap::new(),
         files,
-        fetched: &Fetched::default(),
+        fetched: &fetched,
         draft: draft.path(),
         device: "flex",
         progress: &heard,

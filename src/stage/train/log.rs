@@ -14,6 +14,7 @@ pub(super) struct Log<'a> {
     context: &'a Context<'a>,
     metric: Metric,
     evaluate_every: EvaluateEvery,
+    skipped: u64,
     pub(super) lines: Vec<u8>,
 }
 
@@ -29,6 +30,7 @@ impl<'a> Log<'a> {
             context,
             metric,
             evaluate_every,
+            skipped: 0,
             lines: Vec::new(),
         }
     }
@@ -55,11 +57,18 @@ impl<'a> Log<'a> {
         let StepRecord {
             loss,
             learning_rate,
+            loss_scale,
+            skipped,
             ..
         } = record;
-        self.context.progress.state(&format!(
-            "loss {loss:.3}, learning rate {learning_rate:.1e}"
-        ));
+        self.skipped += u64::from(*skipped);
+        let mut text = format!("loss {loss:.3}, learning rate {learning_rate:.1e}");
+        if let Some(scale) = loss_scale
+            && self.skipped > 0
+        {
+            text += &format!(", skipped {}, loss scale {scale}", self.skipped);
+        }
+        self.context.progress.state(&text);
     }
 
     fn validation(&mut self, record: &ValidationRecord) {

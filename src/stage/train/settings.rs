@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::{
-    BatchSettings, EarlyStopping, EmaSettings, EvaluateEvery, Keep, MicroSize, OptimizerSettings,
-    ScheduleSettings,
+    BalanceSettings, BatchSettings, EarlyStopping, EmaSettings, EvaluateEvery, FreezeSettings,
+    Keep, MicroSize, OptimizerSettings, Precision, ScheduleSettings,
 };
 use crate::metrics::Metric;
-use crate::model::{HeadSettings, Pooling, ScratchSettings};
+use crate::model::{Activation, Combine, HeadSettings, LoraSettings, Pooling, ScratchSettings};
 use crate::stage::Fault;
 use crate::task::{AnswerSettings, LossSettings, Task, Threshold};
 
@@ -49,6 +49,13 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_steps: Option<u32>,
+    /// In which numbers matrices are multiplied, in training and for the validation scores; weights, softmax, LayerNorm, loss
+    /// and optimizer stay in 32 bits (`torch.autocast`'s way), and later stages compute in them. Half precision is for GPUs,
+    /// where it is faster and takes less memory: `bf16` on those that have it (NVIDIA since Ampere, 2020), `fp16` on older
+    /// ones, with a loss scaling that finds its own factor. On a CPU it gives the same numbers and is no faster.
+    #[serde(default, skip_serializing_if = "is_fp32")]
+    #[schemars(extend("default" = "fp32"))]
+    pub precision: Precision,
     /// How many rows go through the model at once, and how they are put together.
     #[serde(default)]
     pub batch: BatchSettings,
@@ -67,6 +74,18 @@ pub struct Train {
     /// `question_answering`: which stretches of a context may answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswerSettings>,
+    /// Gives rare classes as many training rows as the largest has: `{ method = "oversample" }` or `{ method = "smote" }`.
+    /// `loss.class_weights` is the other way to make them count, and needs no more time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceSettings>,
+    /// What stays as it was: `{ encoder = true }`, `{ layers = 6 }`, `{ embeddings = true }`, or by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FreezeSettings>,
+    /// Low-rank adaptation (LoRA): the encoder's weights stay, and small matrices beside some of them learn, with the head:
+    /// `{ rank = 8, alpha = 16 }`. Needs less memory for the optimizer, and forgets less of what the encoder knows; wants
+    /// ten times the learning rate (2e-4 to 1e-3). `export` gives either the whole model or the adapter alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
     /// How weights are updated.
     #[serde(default)]
     pub optimizer: OptimizerSettings,
@@ -80,10 +99,21 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "is_best")]
     #[schemars(extend("default" = "best"))]
     pub keep: Keep,
+    /// Also keeps the weights of the last so many evaluations (see `evaluate_every`), as `kept/step-N/` in the folder that
+    /// `refit path` prints: to go on from one of them (`encoder = "…/kept/step-200"`), or to look at what changed. Each takes the
+    /// memory and the space of a model.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 1000))]
+    pub keep_last: u32,
     /// Takes the average of the weights over the last steps in place of the last ones, for evaluations and for the model:
     /// `{ decay = 0.99 }`. It often scores better and varies less, and costs the memory of a second model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<EmaSettings>,
+    /// Remembers of each layer only what it was given, and computes the rest a second time on the way back: a third more
+    /// time, far less memory. For long texts or large encoders where even a small `batch.micro_size` does not fit. It
+    /// changes no result, so turning it on or off retrains nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gradient_checkpointing: bool,
     /// Stops before the end when the validation score no longer improves, and chooses that score. Without it, training
     /// runs to the end, and the best weights are kept: by accuracy; for several labels by F1 (micro), or, where thresholds
     /// are tuned, by label ranking average precision; for tags and answers by F1; for numbers by the loss.
@@ -92,6 +122,18 @@ pub struct Train {
     /// The seed for initial weights, the order of rows and dropout. By default the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_fp32(precision: &Precision) -> bool {
+    *precision == Precision::Fp32
 }
 
 fn is_best(keep: &Keep) -> bool {
@@ -123,6 +165,13 @@ impl Train {
         stated.evaluate_every = stated
             .evaluate_every
             .filter(|every| every.steps.is_some() || every.epochs != Some(1));
+        if let Some(freeze) = &mut stated.freeze {
+            freeze.store_limit = FreezeSettings::default().store_limit;
+            // What lies below frozen layers is frozen with them.
+            freeze.embeddings &= !freeze.encoder && freeze.layers.is_none();
+        }
+        let frozen = |freeze: &FreezeSettings| *freeze != FreezeSettings::default();
+        stated.freeze = stated.freeze.filter(frozen);
         stated.loss = stated.loss.filter(|loss| *loss != LossSettings::default());
         stated.threshold = stated
             .threshold
@@ -157,6 +206,20 @@ impl Train {
                 "keep `encoder` to fine-tune, or `scratch` to begin with random weights",
             )),
             _ => {}
+        }
+        if self.lora.is_some() && self.encoder.is_none() {
+            faults.push(Fault::new(
+                "lora",
+                "LoRA adapts what an encoder has learned, and one from scratch has learned nothing",
+                "remove `lora`, or fine-tune a pretrained `encoder`",
+            ));
+        }
+        if self.lora.is_some() && self.freeze.is_some() {
+            faults.push(Fault::new(
+                "freeze",
+                "with `lora` all of the encoder is frozen but what is added to it",
+                "keep one of the two; `lora.target` says where something is added",
+            ));
         }
         if self.epochs.is_some() && self.max_steps.is_some() {
             faults.push(Fault::new(
@@ -240,6 +303,63 @@ impl Train {
                 "head.pooling",
                 format!("{task} looks at every token, so nothing is pooled"),
                 "remove it",
+            ));
+        }
+        faults.extend(self.misfits_of_the_head());
+        faults
+    }
+
+    /// What is said of a head that cannot have it, or that says nothing.
+    fn misfits_of_the_head(&self) -> Vec<Fault> {
+        let (head, task) = (&self.head, self.task);
+        let several = head.layers > 1;
+        let mut faults = Vec::new();
+        if task == Task::QuestionAnswering {
+            for (field, stated) in [
+                ("layers", several),
+                ("hidden_layers", !head.hidden_layers.is_empty()),
+            ] {
+                if stated {
+                    faults.push(Fault::new(
+                        format!("head.{field}"),
+                        "the head for answers is one layer over the encoder's last, as in transformers",
+                        "remove it",
+                    ));
+                }
+            }
+        } else if several && task.pools() && head.pooling == Pooling::Pooler {
+            faults.push(Fault::new(
+                "head.layers",
+                "the pooler reads the last layer alone",
+                "give another `pooling` as well: \"mean\", \"cls\" or \"max\"",
+            ));
+        }
+        if let Some(scratch) = self
+            .scratch
+            .as_ref()
+            .filter(|scratch| scratch.layers < head.layers)
+        {
+            faults.push(Fault::new(
+                "head.layers",
+                format!(
+                    "an encoder of {} layers has no last {}",
+                    scratch.layers, head.layers
+                ),
+                "read fewer of them, or give the encoder more",
+            ));
+        }
+        if head.combine != Combine::default() && !several {
+            faults.push(Fault::new(
+                "head.combine",
+                "one layer is read, so nothing is combined",
+                "give `layers = 4`, or remove it",
+            ));
+        }
+        if head.activation != Activation::default() && head.hidden_layers.is_empty() {
+            faults.push(Fault::new(
+                "head.activation",
+                "without `hidden_layers` nothing is activated",
+                "give `hidden_layers = [256]`, or remove it",
             ));
         }
         faults

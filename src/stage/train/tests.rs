@@ -99,7 +99,9 @@ fn run(
                 digest: Digest::of(b"tokens"),
             },
         )]),
-        files: Files::new(),
+        files: stage
+            .files(Path::new(env!("CARGO_MANIFEST_DIR")), &Fetched::default())
+            .unwrap(),
         fetched: &Fetched::default(),
         draft: draft.path(),
         device: "flex",
@@ -113,7 +115,7 @@ fn run(
 #[test]
 fn settings_left_out_have_the_documented_defaults_and_stay_out_of_the_json() {
     let stage = train(json!({ "input": "tokens", "encoder": "models/bert" }));
-    assert_eq!(stage.recipe(1).length, Length::Epochs(3));
+    assert_eq!(stage.length(), Length::Epochs(3));
     assert_eq!(stage.batch.size, 32);
     assert_eq!(stage.settings().get("epochs"), None);
     assert!(stage.check().is_empty());
@@ -476,4 +478,6 @@ fn the_schema_shows_defaults_and_ranges() {
     );
 }
 
+mod head;
+mod lora;
 mod recipe;

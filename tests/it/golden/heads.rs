@@ -156,7 +156,7 @@ fn matches(
     let chosen: Vec<usize> = (0..rows.rows()).collect();
     for layout in [Layout::Packed, Layout::Padded { to: None }] {
         let batch = Laid::out(&rows, &chosen, layout, 0, 512).on(&device);
-        let answers = classifier.forward(&batch, &Mode::Evaluate);
+        let answers = classifier.forward(&batch, &Mode::EVALUATE);
         let found = numbers(answers.clone());
         let found = match objective {
             Objective::Labels(_) => found,
@@ -176,6 +176,7 @@ fn several_labels(name: &str) {
         outputs,
         pooling: Pooling::Pooler,
         dropout: Some(0.0),
+        stack: Stack::default(),
     };
     let objective = Objective::Labels(BinaryCrossEntropy::default());
     matches(name, |heads| heads.multi_label, head, &objective);
@@ -186,6 +187,7 @@ fn a_label_for_each_word(name: &str) {
         outputs,
         crf: false,
         dropout: Some(0.0),
+        stack: Stack::default(),
     };
     matches(
         name,

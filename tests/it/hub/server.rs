@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     NoRanges,
     /// Sends a page that says something else, as a hotel's network does.
     Page,
+    /// Never answers.
+    Silence,
 }
 
 impl Hub {
@@ -189,8 +191,14 @@ fn listen(state: &Arc<Mutex<State>>, is_cdn: bool) -> String {
             let handler = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
                 let state = Arc::clone(&state);
                 async move {
-                    let mut state = state.lock().unwrap();
-                    answer(&mut state, is_cdn, &method, &uri, &headers, &body)
+                    let answer = {
+                        let mut state = state.lock().unwrap();
+                        answer(&mut state, is_cdn, &method, &uri, &headers, &body)
+                    };
+                    match answer {
+                        Some(answer) => answer,
+                        None => std::future::pending().await,
+                    }
                 }
             };
             let router = axum::Router::new().fallback(any(handler));
@@ -209,7 +217,7 @@ fn answer(
     uri: &Uri,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Answer {
+) -> Option<Answer> {
     let path = decoded(uri.path());
     let with_token = headers.contains_key("authorization");
     let place = if is_cdn { "cdn" } else { "" };
@@ -217,30 +225,23 @@ fn answer(
         .requests
         .push((method.to_string(), format!("{place}{path}"), with_token));
     let fault = state.fault(is_cdn, &path);
-    if let Some(Fault::Status(status, headers)) = fault {
-        return plain(status, &headers, "");
-    }
-    if matches!(fault, Some(Fault::Page)) {
-        return plain(
-            200,
-            &[("content-type", "text/html")],
-            "<html>Welcome</html>",
-        );
-    }
-    if is_cdn {
-        return file(state, &path, method, headers, fault);
-    }
-    if path.ends_with(".git/info/lfs/objects/batch") {
-        return plain(
-            200,
-            &[],
-            &json!({ "transfer": "xet", "objects": [] }).to_string(),
-        );
-    }
-    if let Some(rest) = path.strip_prefix("/api/") {
-        return api(state, method, rest, headers, body);
-    }
-    resolve(state, method, &path, headers, fault)
+    Some(match fault {
+        Some(Fault::Silence) => return None,
+        Some(Fault::Status(status, headers)) => plain(status, &headers, ""),
+        Some(Fault::Page) => {
+            let html = [("content-type", "text/html")];
+            plain(200, &html, "<html>Welcome</html>")
+        }
+        fault if is_cdn => file(state, &path, method, headers, fault),
+        _ if path.ends_with(".git/info/lfs/objects/batch") => {
+            let answer = json!({ "transfer": "xet", "objects": [] });
+            plain(200, &[], &answer.to_string())
+        }
+        fault => match path.strip_prefix("/api/") {
+            Some(rest) => api(state, method, rest, headers, body),
+            None => resolve(state, method, &path, headers, fault),
+        },
+    })
 }
 
 fn api(

@@ -17,11 +17,11 @@ fn wide_and_narrow_tiles_give_the_same_bits() {
         .zip([1, 4, 5, 16, 32, 40, 64, 33])
         .flat_map(|shape| dropouts.map(|dropout| (shape, dropout)))
     {
-        for (window, with_bias) in [
-            (None, false),
-            (Some(5), false),
-            (None, true),
-            (Some(40), true),
+        for (window, with_bias, precision) in [
+            (None, false, Precision::Fp32),
+            (Some(5), false, Precision::Fp32),
+            (None, true, Precision::Fp32),
+            (Some(40), true, Precision::Bf16),
         ] {
             // A text before and padding after, so that nothing begins or ends with memory.
             let texts = [0..3, 3..3 + length];
@@ -31,6 +31,7 @@ fn wide_and_narrow_tiles_give_the_same_bits() {
                 heads: 2,
                 size,
                 window,
+                precision,
             };
             let all = shape.rows * shape.width();
             let [q, k, v, gradient] = [1, 2, 3, 4].map(|salt| numbers(all, salt));
@@ -49,7 +50,7 @@ fn wide_and_narrow_tiles_give_the_same_bits() {
             });
             assert!(
                 wide == narrow,
-                "{length} × {size}, {dropout:?}, window {window:?}, bias {with_bias}"
+                "{length} × {size}, {dropout:?}, window {window:?}, bias {with_bias}, {precision}"
             );
         }
     }

@@ -192,7 +192,7 @@ fn a_group_that_names_no_parameter_ends_a_training_before_it_begins() {
         weight_decay: None,
     }];
     match run(&toy(24, false), None, &recipe) {
-        Err(LearnError::NoSuchParameter { pattern, near }) => {
+        Err(LearnError::NoSuchParameter { pattern, near, .. }) => {
             assert_eq!(pattern, "bert.encoder.layers.*");
             assert!(near[0].starts_with("bert.encoder.layer."), "{near:?}");
         }
@@ -254,5 +254,33 @@ fn each_parameter_moves_by_its_own_rate() {
                 "{name}: {changed} is not {factor} times {plain}"
             );
         }
+    }
+}
+
+#[test]
+fn the_weights_of_the_last_evaluations_are_handed_out() {
+    let rows = toy(20, false);
+    let recipe = Recipe {
+        keep_last: 3,
+        evaluate_every: EvaluateEvery {
+            steps: Some(2),
+            epochs: None,
+        },
+        ..recipe()
+    };
+    for validation in [None, Some(&rows)] {
+        let fitted = run(&rows, validation, &recipe).unwrap();
+        let steps: Vec<u64> = fitted.last.iter().map(|one| one.step).collect();
+        assert_eq!(steps, [8, 10, 12]);
+        let [first, second, third] = [0, 1, 2].map(|at| weights(&fitted.last[at].model));
+        assert!(first != second && second != third);
+        let last = Recipe {
+            keep: Keep::Last,
+            keep_last: 0,
+            ..recipe.clone()
+        };
+        let fitted = run(&rows, validation, &last).unwrap();
+        assert_eq!(third, weights(&fitted.model));
+        assert!(fitted.last.is_empty());
     }
 }

@@ -5,17 +5,22 @@ use serde_json::Value;
 
 use crate::task::{AnswerSettings, Task};
 
-/// For a bundle with this `config.json`, and `model.json` where it has one.
-pub(super) fn usage(config: &Value, model: &Value, task: Task) -> String {
+/// For a bundle with this `config.json`, and `model.json` where it has one; `adapter` where it holds an adapter alone.
+pub(super) fn usage(config: &Value, model: &Value, task: Task, adapter: bool) -> String {
     let remote = config.get("auto_map").is_some();
     let trust = if remote {
         ", trust_remote_code=True"
     } else {
         ""
     };
-    let crf = remote && task == Task::TokenClassification;
+    let crf = config.get("refit_allowed").is_some_and(Value::is_array);
+    let stacked = config.get("refit_layers").is_some();
     let why = match (remote, crf) {
         (false, _) => "",
+        (true, false) if stacked => {
+            "\n\nThe model's head reads other layers or has more of its own than transformers' own class, so it comes with a \
+             small modelling file of its own, `modeling_refit.py`; hence `trust_remote_code=True`."
+        }
         (true, false) => {
             "\n\nThe model pools its hidden states in a way that transformers' own class cannot, so it comes with a small \
              modelling file of its own, `modeling_refit.py`; hence `trust_remote_code=True`."
@@ -115,15 +120,32 @@ pub(super) fn usage(config: &Value, model: &Value, task: Task) -> String {
         },
         _ => "",
     };
+    let (imports, load) = match adapter {
+        false => (
+            format!("from transformers import {class}, AutoTokenizer"),
+            format!("model = {class}.from_pretrained(folder{trust}).eval()"),
+        ),
+        true => (
+            format!(
+                "from peft import PeftModel\nfrom transformers import AutoConfig, {class}, AutoTokenizer"
+            ),
+            format!(
+                "# The encoder that the adapter was learned on.\n\
+                 encoder = \"NAME/OF/THE/ENCODER\"\n\
+                 model = {class}.from_pretrained(encoder, config=AutoConfig.from_pretrained(folder))\n\
+                 model = PeftModel.from_pretrained(model, folder).eval()"
+            ),
+        ),
+    };
     format!(
         "## Use\n\n\
          ```python\n\
          {json}import torch\n\
-         from transformers import {class}, AutoTokenizer\n\
+         {imports}\n\
          \n\
          folder = \"PATH/TO/THIS/FOLDER\"\n\
          tokenizer = AutoTokenizer.from_pretrained(folder{trust})\n\
-         model = {class}.from_pretrained(folder{trust}).eval()\n\
+         {load}\n\
          \n\
          {thresholds}{ask}{decode}\n\
          ```{more}{kept}{why}"

@@ -1,13 +1,16 @@
 //! What is wrong with the settings of a recipe: those of another method, and those that exclude or need each other.
 
 use super::Train;
-use crate::learn::{MicroSize, OptimizerName, OptimizerSettings, ScheduleName};
+use crate::learn::{BalanceMethod, MicroSize, OptimizerName, OptimizerSettings, ScheduleName};
 use crate::stage::Fault;
+use crate::task::Task;
 
 impl Train {
     pub(super) fn faults_of_the_recipe(&self) -> Vec<Fault> {
         let mut faults = self.faults_of_the_optimizer();
         faults.extend(self.faults_of_the_schedule());
+        faults.extend(self.faults_of_the_freezing());
+        faults.extend(self.faults_of_the_balance());
         if let Some(MicroSize::Rows(rows)) = self.batch.micro_size
             && rows > self.batch.size
         {
@@ -34,6 +37,84 @@ impl Train {
                 )),
                 _ => {}
             }
+        }
+        faults
+    }
+
+    fn faults_of_the_balance(&self) -> Vec<Fault> {
+        let Some(balance) = &self.balance else {
+            return Vec::new();
+        };
+        let mut faults = Vec::new();
+        if self.task != Task::Classification {
+            faults.push(Fault::new(
+                "balance",
+                format!("rows for {} have no one class each", self.task),
+                "remove it; rare labels can be given weights: `loss.class_weights` or `loss.weights`",
+            ));
+        }
+        let runs_once = self.activations().is_some_and(|step| step.gives_vectors());
+        if balance.method == BalanceMethod::Smote && !runs_once {
+            faults.push(Fault::new(
+                "balance.method",
+                "SMOTE makes rows of what a frozen encoder gives",
+                "set `freeze = { encoder = true }`, or `method = \"oversample\"`",
+            ));
+        }
+        if balance.method == BalanceMethod::Oversample && balance.neighbors != 5 {
+            faults.push(Fault::new(
+                "balance.neighbors",
+                "oversample has no `neighbors`",
+                "remove it, or set `method = \"smote\"`",
+            ));
+        }
+        if self
+            .loss
+            .as_ref()
+            .is_some_and(|loss| loss.class_weights.is_some())
+        {
+            faults.push(Fault::new(
+                "balance",
+                "rare classes would count twice: by more rows, and by their weights",
+                "keep `balance` or `loss.class_weights`",
+            ));
+        }
+        faults
+    }
+
+    fn faults_of_the_freezing(&self) -> Vec<Fault> {
+        let Some(freeze) = &self.freeze else {
+            return Vec::new();
+        };
+        let mut faults = Vec::new();
+        let beginning = freeze.beginning();
+        if self.scratch.is_some() && beginning.is_some() {
+            faults.push(Fault::new(
+                "freeze",
+                "an encoder from scratch has learned nothing that is worth keeping",
+                "remove `freeze`, or fine-tune a pretrained `encoder`",
+            ));
+        }
+        if freeze.encoder && freeze.layers.is_some() {
+            faults.push(Fault::new(
+                "freeze.layers",
+                "`encoder` and `layers` exclude each other",
+                "keep `encoder` to freeze all layers, or `layers` to freeze the first of them",
+            ));
+        }
+        if beginning.is_none() && freeze.patterns.is_empty() {
+            faults.push(Fault::new(
+                "freeze",
+                "nothing is frozen",
+                "give `encoder = true`, `layers = 6`, `embeddings = true` or `match = [\"…\"]`, or remove it",
+            ));
+        }
+        if beginning.is_none() && freeze.unfreeze_every.is_some() {
+            faults.push(Fault::new(
+                "freeze.unfreeze_every",
+                "no layer is frozen that could begin to learn",
+                "give `encoder = true` or `layers`, or remove it",
+            ));
         }
         faults
     }

@@ -170,6 +170,7 @@ fn what_is_stated_as_it_is_anyway_leaves_the_settings_as_they_were() {
         ),
         ("evaluate_every", json!({ "epochs": 1 })),
         ("keep", json!("best")),
+        ("precision", json!("fp32")),
         ("loss", json!({ "label_smoothing": 0.0 })),
     ] {
         assert_eq!(tiny(&[(field, value)]).settings(), bare, "{field}");
@@ -186,6 +187,7 @@ fn what_is_stated_as_it_is_anyway_leaves_the_settings_as_they_were() {
         "evaluate_every",
         "keep",
         "ema",
+        "precision",
     ] {
         assert!(!text.contains(new), "{new} would change every key: {text}");
     }
@@ -221,6 +223,8 @@ fn each_setting_of_a_recipe_changes_what_is_learned() {
         ("loss", json!({ "weights": { "good": 2.0 } })),
         ("loss", json!({ "name": "focal" })),
         ("ema", json!({ "decay": 0.5 })),
+        ("precision", json!("bf16")),
+        ("precision", json!("fp16")),
     ] {
         assert!(
             weights(std::slice::from_ref(&changed)) != plain,
@@ -251,6 +255,27 @@ fn the_log_has_the_evaluations_that_were_asked_for() {
     let every = |every| [("evaluate_every", every)];
     assert_eq!(validations(&every(json!({ "steps": 3 }))), [3, 6, 9, 10]);
     assert_eq!(validations(&every(json!({ "epochs": 2 }))), [10]);
+}
+
+#[test]
+fn the_log_of_fp16_has_the_loss_scale_of_each_step() {
+    let tokens = tokens(&[("train", 40), ("validation", 12)], Some(&["good", "bad"]));
+    let scales = |precision: &str| {
+        let more = [("precision", json!(precision))];
+        let (draft, _, result) = run(&tiny(&more), tokens.path(), false);
+        result.unwrap();
+        let text = fs::read_to_string(draft.path().join("metrics.jsonl")).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let scales: Vec<Option<f64>> = lines
+            .filter(|line| line.get("loss").is_some())
+            .map(|line| line.get("loss_scale").and_then(Value::as_f64))
+            .collect();
+        scales
+    };
+    assert_eq!(scales("fp16"), [Some(65_536.0); 10]);
+    assert_eq!(scales("bf16"), [None; 10]);
 }
 
 #[test]

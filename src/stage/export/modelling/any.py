@@ -3,9 +3,10 @@
 #     AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)
 #     AutoModelForTokenClassification.from_pretrained(FOLDER, trust_remote_code=True)
 #
-# as config.json says under `architectures`. The first pools the last hidden states as `refit_pooling` says. The second
-# decides the tags of a sentence together, by a linear-chain CRF: its logits are the emissions, and `decode` finds the best
-# tags. The encoder is transformers' own, of the model type that `refit_family` names. The model as a whole has a model type
+# as config.json says under `architectures`. Both read the last `refit_layers` hidden states, combined as `refit_combine`
+# says, and have a dense layer of each width in `refit_hidden_layers` before the one that answers. The first pools the hidden
+# states as `refit_pooling` says. The second may decide the tags of a sentence together, by a linear-chain CRF: its logits are
+# the emissions, and `decode` finds the best tags. The encoder is transformers' own, of the model type that `refit_family` names. The model as a whole has a model type
 # of its own: without this file it does not load, instead of loading without what was trained.
 #
 # Tried with transformers 5.23. License: MIT OR Apache-2.0.
@@ -15,6 +16,7 @@ import inspect
 import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 
 
@@ -30,6 +32,10 @@ class RefitConfig(PreTrainedConfig):
         refit_dropout=0.1,
         refit_pooling="mean",
         refit_allowed=None,
+        refit_layers=1,
+        refit_combine="mean",
+        refit_hidden_layers=(),
+        refit_activation="gelu",
         **kwargs,
     ):
         self.refit_family = refit_family
@@ -39,6 +45,10 @@ class RefitConfig(PreTrainedConfig):
         self.refit_pooling = refit_pooling
         # [from][to]: 1 where one tag may follow another; the last row is a sentence's start, the last column its end.
         self.refit_allowed = refit_allowed
+        self.refit_layers = refit_layers
+        self.refit_combine = refit_combine
+        self.refit_hidden_layers = list(refit_hidden_layers)
+        self.refit_activation = refit_activation
         super().__init__(**kwargs)
 
     def of_encoder(self):
@@ -48,16 +58,7 @@ class RefitConfig(PreTrainedConfig):
         return CONFIG_MAPPING[self.refit_family](**fields)
 
 
-def pool(hidden, mask, pooling):
-    """hidden [batch, length, width], mask [batch, length] with 1 at real tokens -> [batch, width]"""
-    if pooling == "cls":
-        return hidden[:, 0]
-    mask = mask.unsqueeze(-1).bool()
-    if pooling == "mean":
-        return hidden.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-    if pooling == "max":
-        return hidden.masked_fill(~mask, torch.finfo(hidden.dtype).min).max(dim=1).values
-    raise ValueError(f"refit_pooling is cls, mean or max, not {pooling!r}")
+# part: pool
 
 
 class RefitModel(PreTrainedModel):
@@ -70,18 +71,36 @@ class RefitModel(PreTrainedModel):
         inner = config.of_encoder()
         model = MODEL_MAPPING[type(inner)]
         takes = inspect.signature(model.__init__).parameters
-        options = {"add_pooling_layer": False} if "add_pooling_layer" in takes else {}
+        options = {"add_pooling_layer": config.refit_pooling == "pooler"} if "add_pooling_layer" in takes else {}
         setattr(self, config.refit_prefix, model(inner, **options))
         self.takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         self.dropout = nn.Dropout(config.refit_dropout)
-        self.classifier = nn.Linear(inner.hidden_size, config.num_labels)
+        width = inner.hidden_size * (config.refit_layers if config.refit_combine == "concat" else 1)
+        widths = [width, *config.refit_hidden_layers]
+        self.mlp = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:]))
+        self.classifier = nn.Linear(widths[-1], config.num_labels)
 
     def encode(self, input_ids, attention_mask, token_type_ids, **kwargs):
         wanted = {name: value for name, value in kwargs.items() if value is not None}
         if self.takes_types and token_type_ids is not None:
             wanted["token_type_ids"] = token_type_ids
+        if self.config.refit_layers > 1:
+            wanted["output_hidden_states"] = True
         encoder = getattr(self, self.config.refit_prefix)
         return encoder(input_ids, attention_mask=attention_mask, return_dict=True, **wanted)
+
+    def combined(self, outputs):
+        """What the head reads of the hidden states. -> [batch, length, width, or several times that]"""
+        layers = self.config.refit_layers
+        if layers == 1:
+            return outputs.last_hidden_state
+        states = outputs.hidden_states[-layers:]
+        return torch.cat(states, dim=-1) if self.config.refit_combine == "concat" else sum(states) / layers
+
+    def answer(self, read):
+        for dense in self.mlp:
+            read = ACT2FN[self.config.refit_activation](dense(self.dropout(read)))
+        return self.classifier(self.dropout(read))
 
 
 class RefitForSequenceClassification(RefitModel):
@@ -89,12 +108,7 @@ class RefitForSequenceClassification(RefitModel):
         super().__init__(config)
         self.post_init()
 
-    def loss_of(self, logits, labels):
-        if self.config.problem_type == "multi_label_classification":
-            return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-        if self.config.problem_type == "regression":
-            return nn.functional.mse_loss(logits.view(labels.shape), labels.to(logits.dtype))
-        return nn.functional.cross_entropy(logits, labels.view(-1))
+# part: loss of texts
 
     def forward(
         self,
@@ -110,8 +124,11 @@ class RefitForSequenceClassification(RefitModel):
             given = input_ids if input_ids is not None else inputs_embeds[..., 0]
             attention_mask = torch.ones(given.shape, dtype=torch.long, device=given.device)
         outputs = self.encode(input_ids, attention_mask, token_type_ids, inputs_embeds=inputs_embeds, **kwargs)
-        pooled = pool(outputs.last_hidden_state, attention_mask, self.config.refit_pooling)
-        logits = self.classifier(self.dropout(pooled))
+        if self.config.refit_pooling == "pooler":
+            pooled = outputs.pooler_output
+        else:
+            pooled = pool(self.combined(outputs), attention_mask, self.config.refit_pooling)
+        logits = self.answer(pooled)
         loss = None if labels is None else self.loss_of(logits, labels)
         answer = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -119,53 +136,23 @@ class RefitForSequenceClassification(RefitModel):
         return answer.to_tuple() if return_dict is False else answer
 
 
-class Crf(nn.Module):
-    """A linear-chain conditional random field (Lafferty et al. 2001) over emissions [words, tags] of one sentence."""
-
-    def __init__(self, tags):
-        super().__init__()
-        self.start_transitions = nn.Parameter(torch.empty(tags).uniform_(-0.1, 0.1))
-        self.end_transitions = nn.Parameter(torch.empty(tags).uniform_(-0.1, 0.1))
-        self.transitions = nn.Parameter(torch.empty(tags, tags).uniform_(-0.1, 0.1))
-
-    def log_likelihood(self, emissions, tags):
-        score = self.start_transitions[tags[0]] + emissions[0, tags[0]] + self.end_transitions[tags[-1]]
-        score = score + sum(self.transitions[a, b] + e[b] for a, b, e in zip(tags, tags[1:], emissions[1:]))
-        paths = self.start_transitions + emissions[0]
-        for emission in emissions[1:]:
-            paths = torch.logsumexp(paths[:, None] + self.transitions, dim=0) + emission
-        return score - torch.logsumexp(paths + self.end_transitions, dim=0)
-
-    def decode(self, emissions, allowed):
-        """The best tags along allowed transitions. allowed: bool [tags + 1, tags + 1]"""
-        never = torch.finfo(emissions.dtype).min / 4
-        between = self.transitions.masked_fill(~allowed[:-1, :-1], never)
-        paths = self.start_transitions.masked_fill(~allowed[-1, :-1], never) + emissions[0]
-        before = []
-        for emission in emissions[1:]:
-            paths, best = (paths[:, None] + between).max(dim=0)
-            paths = paths + emission
-            before.append(best)
-        tag = int((paths + self.end_transitions.masked_fill(~allowed[:-1, -1], never)).argmax())
-        tags = [tag]
-        for best in reversed(before):
-            tag = int(best[tag])
-            tags.append(tag)
-        return tags[::-1]
+# part: crf
 
 
 class RefitForTokenClassification(RefitModel):
     def __init__(self, config):
         super().__init__(config)
-        self.crf = Crf(config.num_labels)
+        self.crf = None if config.refit_allowed is None else Crf(config.num_labels)
         self.post_init()
 
     def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None, return_dict=None, **kwargs):
         """labels: [batch, length], -100 at all but the first sub-token of each word."""
         outputs = self.encode(input_ids, attention_mask, token_type_ids, **kwargs)
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        logits = self.answer(self.combined(outputs))
         loss = None
-        if labels is not None:
+        if labels is not None and self.crf is None:
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        elif labels is not None:
             words = labels != -100
             sentences = [(e[w], t[w].tolist()) for e, t, w in zip(logits, labels, words) if bool(w.any())]
             total = sum(self.crf.log_likelihood(emissions, tags) for emissions, tags in sentences)
@@ -177,6 +164,8 @@ class RefitForTokenClassification(RefitModel):
 
     def decode(self, logits, words):
         """The tags of each sentence. words: bool [batch, length], true at the first sub-token of each word."""
+        if self.crf is None:
+            return [sentence[mask].argmax(dim=-1).tolist() for sentence, mask in zip(logits, words.bool())]
         allowed = torch.tensor(self.config.refit_allowed, dtype=torch.bool, device=logits.device)
         sentences = [emissions[mask] for emissions, mask in zip(logits, words.bool())]
         return [self.crf.decode(sentence, allowed) if len(sentence) else [] for sentence in sentences]
