@@ -25,7 +25,7 @@ mod optimizer;
 mod predict;
 mod schedule;
 
-pub use balance::{BalanceMethod, BalanceSettings, Balanced};
+pub use balance::{BalanceMethod, BalanceSettings, Balanced, balanced_rows};
 pub use batch::{BatchSettings, Laid, Layout, MicroSize, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
     EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Judgement, Keep, Length, LossScale,

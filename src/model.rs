@@ -142,24 +142,28 @@ impl Classifier {
     /// What the head answers: `[texts, outputs]`, or `[tokens, outputs]` for a head over tokens, whose numbers at padding
     /// have no meaning.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let frozen = self.frozen.filter(|_| mode.trains());
-        let pooled = self.head.read(&self.encoder, batch, frozen, mode);
+        let pooled = self
+            .head
+            .read(&self.encoder, batch, self.frozen_in(mode), mode);
         self.head.forward(pooled, mode)
     }
 
     /// The encoder's last hidden state, `[tokens, hidden]`.
     pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        let frozen = self.frozen.filter(|_| mode.trains());
-        self.encoder.forward(batch, frozen, mode)
+        self.encoder.forward(batch, self.frozen_in(mode), mode)
     }
 
     /// Where a pass begins: after how many layers, and with which hidden states, `[tokens, hidden]`: the batch's where it has
     /// some, those of the frozen layers that are below what the head reads, else what the first layer is given.
     pub fn begin(&self, batch: &Batch, mode: &Mode) -> (usize, Tensor<2>) {
-        let frozen = self.frozen.filter(|_| mode.trains());
         let lowest = self.encoder.lowest_of(self.head.stack().layers);
-        let frozen = frozen.map(|frozen| frozen.min(lowest));
+        let frozen = self.frozen_in(mode).map(|frozen| frozen.min(lowest));
         self.encoder.begin(batch, frozen, mode)
+    }
+
+    /// Where nothing is dropped anyway, no layer need be told apart.
+    fn frozen_in(&self, mode: &Mode) -> Option<usize> {
+        self.frozen.filter(|_| mode.trains())
     }
 
     /// Whether its embeddings, at least, drop nothing in training.

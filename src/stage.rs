@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{Fetched, Local, Remote, Repository, RepositoryKind};
+use crate::learn::activations::Activations;
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -362,6 +363,16 @@ const ACTIVATIONS: &str = "activations";
 
 /// The folder in a model that holds what LoRA learned, as PEFT reads it.
 const ADAPTER: &str = "adapter";
+
+/// The activations that flow in, where the plan put a step before this one.
+///
+/// # Errors
+/// They are damaged.
+fn activations_in(context: &Context) -> Result<Option<Activations>, StageError> {
+    let input = context.inputs.get(ACTIVATIONS);
+    let opened = input.map(|input| Activations::open(&input.path));
+    Ok(opened.transpose()?)
+}
 
 fn test_split() -> String {
     "test".to_owned()

@@ -14,7 +14,6 @@
 //! Deliberately absent: what to do when they are not kept. Whoever asks for the activations of a row and gets none computes
 //! them.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::{ControlFlow, Range};
@@ -26,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::LearnError;
-use super::batch::{Laid, Layout, Padding, Rows};
+use super::batch::{self, Laid, Rows};
 use super::gradients::read;
 use crate::kernels::{Precision, Spans};
 use crate::model::{Batch, Classifier, Mode, Summary, summarise};
@@ -162,15 +161,8 @@ impl Wanted<'_> {
         if self.form == Form::Hidden {
             file.put("offsets", 0, bytemuck::cast_slice(&offsets));
         }
-        let mut order: Vec<usize> = (0..rows.rows()).collect();
-        order.sort_by_key(|&row| Reverse(length(rows, row)));
-        let longest = order.first().map_or(0, |&row| length(rows, row));
-        let layout = Layout::on(device, Padding::Longest, longest);
-        let mut rest = order.as_slice();
-        while let Some(&first) = rest.first() {
-            let fitting = layout.fitting(self.tokens, length(rows, first));
-            let (chosen, later) = rest.split_at(fitting.min(rest.len()));
-            rest = later;
+        let (batches, layout, longest) = batch::by_length(rows, self.tokens, device);
+        for chosen in &batches {
             let batch = Laid::out(rows, chosen, layout, self.pad_id, longest).on(device);
             self.write_batch(&mut file, &batch, chosen, &offsets, model)?;
             if on_rows(chosen.len()).is_break() {

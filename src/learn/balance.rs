@@ -87,13 +87,8 @@ impl<'a> Balanced<'a> {
         settings: &BalanceSettings,
         seed: u64,
     ) -> Result<Balanced<'a>, LearnError> {
-        let mut classes = BTreeMap::<u32, Vec<usize>>::new();
-        for row in 0..rows.rows() {
-            if let Some(label) = rows.label(row) {
-                classes.entry(label).or_default().push(row);
-            }
-        }
-        let largest = classes.values().map(Vec::len).max().unwrap_or(0);
+        let classes = classes(rows);
+        let largest = largest(&classes);
         let mut further = Vec::new();
         for (&class, members) in &classes {
             let missing = largest - members.len();
@@ -133,6 +128,28 @@ impl<'a> Balanced<'a> {
             None => row,
         }
     }
+}
+
+/// How many rows there are once every class of `rows` has as many as the largest.
+pub fn balanced_rows(rows: &dyn Rows) -> usize {
+    let classes = classes(rows);
+    let missing = classes.len() * largest(&classes) - classes.values().map(Vec::len).sum::<usize>();
+    rows.rows() + missing
+}
+
+/// Label → the rows that have it.
+fn classes(rows: &dyn Rows) -> BTreeMap<u32, Vec<usize>> {
+    let mut classes = BTreeMap::<u32, Vec<usize>>::new();
+    for row in 0..rows.rows() {
+        if let Some(label) = rows.label(row) {
+            classes.entry(label).or_default().push(row);
+        }
+    }
+    classes
+}
+
+fn largest(classes: &BTreeMap<u32, Vec<usize>>) -> usize {
+    classes.values().map(Vec::len).max().unwrap_or(0)
 }
 
 fn generator(seed: u64, class: u32) -> ChaCha8Rng {

@@ -15,6 +15,7 @@
 
 mod settings;
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
@@ -301,6 +302,29 @@ impl Layout {
             }
         }
     }
+}
+
+/// All rows in batches of at most `tokens` tokens with their padding (on a CPU at most about a thousand), and at least one row:
+/// the longest first, so that little is padded and a lack of memory shows at once. With them how they are to be laid out, and
+/// the length of the longest row.
+pub(super) fn by_length(
+    rows: &dyn Rows,
+    tokens: usize,
+    device: &Device,
+) -> (Vec<Vec<usize>>, Layout, usize) {
+    let mut order: Vec<usize> = (0..rows.rows()).collect();
+    order.sort_by_key(|&row| Reverse(rows.length(row)));
+    let longest = order.first().map_or(0, |&row| rows.length(row));
+    let layout = Layout::on(device, Padding::Longest, longest);
+    let mut batches = Vec::new();
+    let mut rest = order.as_slice();
+    while let Some(&first) = rest.first() {
+        let fitting = layout.fitting(tokens, rows.length(first));
+        let (chosen, later) = rest.split_at(fitting.min(rest.len()));
+        rest = later;
+        batches.push(chosen.to_vec());
+    }
+    (batches, layout, longest)
 }
 
 /// The token ids of some rows, on the host. All three are as long as the spans have rows.

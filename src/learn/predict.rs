@@ -9,14 +9,13 @@
 //!
 //! Deliberately absent: scores (`metrics`) and label names.
 
-use std::cmp::Reverse;
 use std::ops::{ControlFlow, Range};
 
 use burn::tensor::Device;
 use rayon::prelude::*;
 
 use super::LearnError;
-use super::batch::{Laid, Layout, Padding, Rows};
+use super::batch::{self, Laid, Rows};
 use super::gradients::read;
 use crate::device;
 use crate::model::{Classifier, Mode, Reads};
@@ -61,18 +60,7 @@ pub(super) fn predict_as(
     device: &Device,
     on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Predictions, LearnError> {
-    let mut order: Vec<usize> = (0..rows.rows()).collect();
-    order.sort_by_key(|&row| Reverse(rows.length(row)));
-    let longest = order.first().map_or(0, |&row| rows.length(row));
-    let layout = Layout::on(device, Padding::Longest, longest);
-    let mut batches = Vec::new();
-    let mut rest = order.as_slice();
-    while let Some(&first) = rest.first() {
-        let fitting = layout.fitting(tokens, rows.length(first));
-        let (chosen, later) = rest.split_at(fitting.min(rest.len()));
-        rest = later;
-        batches.push(chosen);
-    }
+    let (batches, layout, longest) = batch::by_length(rows, tokens, device);
     let ask = |chosen: &[usize]| {
         let laid = Laid::out(rows, chosen, layout, pad_id, longest);
         answers(mode, model, rows, chosen, laid, device)
@@ -87,7 +75,7 @@ pub(super) fn predict_as(
             [only] => vec![ask(only)],
             several => several.par_iter().map(|chosen| ask(chosen)).collect(),
         };
-        for (&chosen, answered) in group.iter().zip(answered) {
+        for (chosen, answered) in group.iter().zip(answered) {
             for (&row, answer) in chosen.iter().zip(answered?) {
                 logits[row] = answer;
             }

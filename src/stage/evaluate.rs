@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 
 use crate::artifact::Kind;
 use crate::device;
-use crate::learn::activations::Activations;
 use crate::learn::{self, Rows};
 use crate::model::{self, Crf, ModelInfo};
 use crate::table::{self, Cells};
@@ -22,8 +21,8 @@ use crate::task::{Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
 
 use super::{
-    ACTIVATIONS, Before, Context, Edge, Fault, Stage, StageError, advance, check_split,
-    examples_of, find_split,
+    ACTIVATIONS, Before, Context, Edge, Fault, Stage, StageError, activations_in, advance,
+    check_split, examples_of, find_split,
 };
 
 /// Scores a trained model on one split, by the usual metrics of its task, and keeps every single prediction.
@@ -139,10 +138,7 @@ impl Stage for Evaluate {
         context
             .progress
             .start("evaluating", split.rows() as u64, "rows");
-        let stored = match context.inputs.get(ACTIVATIONS) {
-            Some(input) => Some(Activations::open(&input.path)?),
-            None => None,
-        };
+        let stored = activations_in(context)?;
         let known = stored
             .as_ref()
             .and_then(|stored| stored.of(&self.split, split, classifier.head.summary()));

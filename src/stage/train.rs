@@ -28,12 +28,12 @@ pub use settings::Train;
 use self::log::Log;
 use self::settings::EPOCHS;
 use super::{
-    ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Stage, StageError, examples_of,
+    ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Stage, StageError, activations_in,
+    examples_of,
 };
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
 use crate::hub::{Fetched, Remote};
-use crate::learn::activations::Activations;
 use crate::learn::{
     self, Balanced, Fitted, Frozen, Judgement, LearnError, Length, Material, Objective,
     Predictions, Recipe, Rows, ScheduleName,
@@ -161,10 +161,7 @@ impl Stage for Train {
         )?;
 
         let judge = self.judge(&rule, &objective, validation, examples.as_ref());
-        let stored = match context.inputs.get(ACTIVATIONS) {
-            Some(input) => Some(Activations::open(&input.path)?),
-            None => None,
-        };
+        let stored = activations_in(context)?;
         let summary = classifier.head.summary();
         let known_train = stored
             .as_ref()

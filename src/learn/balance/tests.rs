@@ -99,6 +99,7 @@ fn every_class_gets_as_many_rows_as_the_largest_has() {
         let balanced = Balanced::new(&rows, &settings(method, 3), 1).unwrap();
         assert_eq!([0, 1, 2].map(|label| count(&balanced, label)), [18; 3]);
         assert_eq!(balanced.added(), 24);
+        assert_eq!(balanced_rows(&rows), balanced.rows());
         for row in 0..30 {
             assert_eq!(balanced.known(row), rows.known(row));
             assert_eq!(balanced.ids(row), rows.ids(row));

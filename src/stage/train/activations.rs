@@ -43,7 +43,7 @@ pub(super) struct Activations {
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<String>,
     /// In which numbers matrices are multiplied.
-    #[serde(skip_serializing_if = "is_fp32")]
+    #[serde(skip_serializing_if = "super::settings::is_fp32")]
     precision: Precision,
     /// In GiB.
     #[serde(skip_serializing_if = "is_usual")]
@@ -51,10 +51,6 @@ pub(super) struct Activations {
     /// It changes speed alone.
     #[serde(skip)]
     batch: usize,
-}
-
-fn is_fp32(precision: &Precision) -> bool {
-    *precision == Precision::Fp32
 }
 
 fn is_usual(limit: &f64) -> bool {

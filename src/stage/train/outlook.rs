@@ -1,11 +1,11 @@
 //! What can be said of a training before it runs: how many steps it has, and the curve of its learning rate.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Train;
 use crate::learn;
-use crate::text::TokensCard;
+use crate::text::{TextError, Tokens, TokensCard};
 
 /// Columns of a drawn curve.
 const WIDTH: u64 = 60;
@@ -16,13 +16,13 @@ const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 impl Train {
     /// A line for the length, and one with the curve. Nothing where the tokens are not at hand.
     pub(super) fn foreseen(&self, inputs: &BTreeMap<&'static str, PathBuf>) -> Vec<String> {
-        let card = inputs
+        let rows = inputs
             .get("input")
-            .and_then(|folder| TokensCard::read(folder).ok());
-        let Some(train) = card.as_ref().and_then(|card| card.splits.get("train")) else {
+            .and_then(|folder| self.rows_of(folder).ok().flatten());
+        let Some(rows) = rows else {
             return Vec::new();
         };
-        let steps = self.length().steps(train.rows, self.batch.size);
+        let steps = self.length().steps(rows, self.batch.size);
         let peak = self.optimizer.learning_rate;
         let curve = learn::curve(&self.schedule, peak, steps);
         let highest = curve
@@ -37,8 +37,8 @@ impl Train {
         let (last, end) = curve.last().copied().unwrap_or_default();
         vec![
             format!(
-                "{steps} steps of {} rows each, of {} rows",
-                self.batch.size, train.rows
+                "{steps} steps of {} rows each, of {rows} rows",
+                self.batch.size
             ),
             format!(
                 "learning rate ({}): highest {:e} in step {}, {:e} in step {}",
@@ -50,6 +50,18 @@ impl Train {
             ),
             drawn(&curve, peak),
         ]
+    }
+
+    /// How many rows there are to learn from, with those that `balance` adds; `None` without a training split.
+    fn rows_of(&self, tokens: &Path) -> Result<Option<usize>, TextError> {
+        if self.balance.is_none() {
+            let card = TokensCard::read(tokens)?;
+            return Ok(card.splits.get("train").map(|train| train.rows));
+        }
+        let tokens = Tokens::open(tokens)?;
+        Ok(tokens
+            .split("train")
+            .map(|train| learn::balanced_rows(train)))
     }
 }
 

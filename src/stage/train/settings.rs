@@ -132,7 +132,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn is_fp32(precision: &Precision) -> bool {
+pub(super) fn is_fp32(precision: &Precision) -> bool {
     *precision == Precision::Fp32
 }
 
