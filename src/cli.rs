@@ -6,6 +6,7 @@
 
 mod cache;
 mod check;
+mod compare;
 mod explain;
 mod fetch;
 mod graph;
@@ -15,6 +16,7 @@ mod plan;
 mod progress;
 mod run;
 mod schema;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
@@ -52,12 +54,16 @@ pub enum LogFormat {
 enum Command {
     /// Bring a pipeline up to date: run every stage whose result is not known.
     Run(run::Arguments),
+    /// Run the trials of a `[sweep]`, each stage they share once, and keep the best.
+    Sweep(sweep::Arguments),
     /// Say what would run, and why. Exits 3 when work is pending.
     Plan(plan::Arguments),
     /// Report every problem of a spec, with its place.
     Check(check::Arguments),
     /// Say which fields of a stage changed, old → new, since it last ran.
     Explain(explain::Arguments),
+    /// Say how two results differ: settings, data, and scores with confidence intervals.
+    Compare(compare::Arguments),
     /// Draw the stages and what flows between them.
     Graph(graph::Arguments),
     /// Print where a stage's artifact lies.
@@ -142,9 +148,11 @@ pub fn answer(arguments: Arguments) -> Exit {
     let verbose = arguments.verbose > 0;
     let answer = match arguments.command {
         Command::Run(arguments) => run::answer(&arguments),
+        Command::Sweep(arguments) => sweep::answer(&arguments),
         Command::Plan(arguments) => plan::answer(&arguments, verbose),
         Command::Check(arguments) => check::answer(&arguments),
         Command::Explain(arguments) => explain::answer(&arguments),
+        Command::Compare(arguments) => compare::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),
@@ -222,20 +230,25 @@ fn resolve(
         lock: pipeline.folder().join(hub::LOCK),
         downloads: locate_store(store, pipeline.folder()).join("downloads"),
     };
-    let named: Vec<hub::Remote> = pipeline
-        .stages
-        .iter()
-        .flat_map(|stage| stage.stage.remotes(pipeline.folder()))
-        .map(|(_, remote)| remote)
-        .collect();
-    let at_hand =
-        hub::find(&hub::Environment::of_process(), &named, &places).map_err(Failure::unusable)?;
+    let at_hand = hub::find(
+        &hub::Environment::of_process(),
+        &remotes(&pipeline),
+        &places,
+    )
+    .map_err(Failure::unusable)?;
     let plan = planned(&pipeline, problems, &at_hand, as_json)?;
     Ok(Resolved {
         pipeline,
         plan,
         places,
     })
+}
+
+/// What a pipeline names elsewhere.
+fn remotes(pipeline: &Pipeline) -> Vec<hub::Remote> {
+    let stages = pipeline.stages.iter();
+    let named = stages.flat_map(|stage| stage.stage.remotes(pipeline.folder()));
+    named.map(|(_, remote)| remote).collect()
 }
 
 /// The plan of a pipeline, or everything that is wrong with it.

@@ -20,7 +20,9 @@
 //!    (settings, digests of files and inputs) has a [`fingerprint::Key`], and [`store`] has a record of that key or not. A
 //!    stale step gets a draft to write into, the [`stage::Stage`] does its work there, and the draft becomes an object of
 //!    the store. [`run::place`] lays exports outside the store and never over somebody's work.
-//! 4. [`outcome`] says what happened to each step and why, as data; `cli` words it.
+//!    [`compare`] sets two results beside each other, whatever led to them.
+//! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best.
+//! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
@@ -45,6 +47,7 @@
 
 pub mod artifact;
 pub mod cli;
+pub mod compare;
 pub mod device;
 pub mod fingerprint;
 pub mod hub;
@@ -54,10 +57,12 @@ pub mod metrics;
 pub mod model;
 pub mod outcome;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod spec;
 pub mod stage;
 pub mod store;
+pub mod sweep;
 pub mod table;
 pub mod task;
 pub mod text;

@@ -8,9 +8,13 @@
 //! What a family returns is written in two parts: `flat`, the numbers by name, which a metrics log holds and `scores.json`
 //! begins with; and what stands behind them, each label, type or target.
 //!
+//! Each family also makes a [`Sample`] of its rows, of which [`bootstrap`] tells how sure its scores are; such scores are
+//! computed by the same code, from parts that each row is reduced to once.
+//!
 //! Deliberately absent: anything that knows a model or a file. The loss comes from whoever computed it.
 
 mod answers;
+pub mod bootstrap;
 mod classification;
 mod counts;
 mod entities;
@@ -23,11 +27,16 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use answers::{AnswerScores, Thresholds, answers, best_threshold, thresholds};
-pub use classification::{ClassScores, Classification, classification};
-pub use entities::{Entity, EntityErrors, EntityMeans, EntityScores, Scheme, TypeScores, entities};
-pub use multi_label::{MultiLabel, multi_label};
-pub use regression::{Regression, TargetScores, regression};
+pub use answers::{
+    AnswerScores, Thresholds, answers, best_threshold, sample_of_answers, thresholds,
+};
+pub use bootstrap::Sample;
+pub use classification::{ClassScores, Classification, classification, sample_of_classes};
+pub use entities::{
+    Entity, EntityErrors, EntityMeans, EntityScores, Scheme, TypeScores, entities, sample_of_tags,
+};
+pub use multi_label::{MultiLabel, multi_label, sample_of_label_sets};
+pub use regression::{Regression, TargetScores, regression, sample_of_numbers};
 pub use render::render;
 
 /// A single number that tells a better model from a worse one.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -124,10 +124,13 @@ impl Plan {
             .enumerate()
             .map(|(new, old)| (*old, new))
             .collect();
-        let schemas: BTreeMap<&str, Value> = KINDS
-            .iter()
-            .map(|kind| (kind.name, schema::of_kind(kind.name)))
-            .collect();
+        static SCHEMAS: OnceLock<BTreeMap<&str, Value>> = OnceLock::new();
+        let schemas = SCHEMAS.get_or_init(|| {
+            let of_kinds = KINDS
+                .iter()
+                .map(|kind| (kind.name, schema::of_kind(kind.name)));
+            of_kinds.collect()
+        });
         let steps = order.iter().map(|&index| {
             let Written { name, kind, stage } = &stages[index];
             let schema = schemas.get(kind).unwrap_or(&Value::Null);

@@ -28,7 +28,7 @@ use self::publish::{Uploaded, upload};
 use self::walk::Walk;
 use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{self, HubError};
-use crate::outcome::Reason;
+use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
 use crate::stage::{Progress, StageError};
 use crate::store::{ObjectState, RunRecord, StepRecord, Store, StoreError};
@@ -209,8 +209,23 @@ fn wait_politely(
     }
 }
 
+/// What the records of steps would say in a run that has nothing to do, from what was judged of them.
+pub fn known(plan: &Plan, assessments: &[judge::Assessment]) -> Vec<StepRecord> {
+    let record = |one: &judge::Assessment| StepRecord {
+        stage: plan.steps[one.step].name.clone(),
+        kind: plan.steps[one.step].kind.to_owned(),
+        outcome: Outcome::Fresh,
+        reason: one.reason.clone(),
+        key: one.key,
+        digest: one.digest,
+        seconds: 0.0,
+        fingerprint: one.fingerprint.clone(),
+    };
+    assessments.iter().map(record).collect()
+}
+
 /// The scores that steps left: of every evaluation, and of every training that validated.
-fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, Value> {
+pub fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, Value> {
     let mut scores = Map::new();
     for entry in steps {
         let scored = plan
@@ -228,7 +243,7 @@ fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, Value
 }
 
 /// A stage's scores, from its artifact; a collected one took its file along, but the run that made it wrote them down.
-fn scores_of(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {
+pub fn scores_of(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {
     match store.object(digest) {
         ObjectState::Present(path) => read_scores(&path),
         _ => earlier_scores(store, pipeline, stage, digest),

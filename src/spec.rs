@@ -9,17 +9,20 @@
 pub mod check;
 pub mod document;
 pub mod problem;
+pub mod rewrite;
 pub mod schema;
+pub mod sweep;
 pub mod variables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use self::document::{Node, Step};
+use self::document::{NoTable, Node, Step};
 pub use self::problem::{Place, Problem, Sources, did_you_mean, listed};
 use self::schema::{Preamble, RunSettings};
+use self::sweep::SweepSettings;
 use crate::stage::{Fault, KINDS, KindOfStage, Stage};
 
 /// A spec as written, with the stages that could be read.
@@ -29,12 +32,18 @@ pub struct Pipeline {
     pub name: String,
     pub seed: u64,
     pub run: RunSettings,
+    /// What `refit sweep` varies; none as well when that could not be read.
+    pub sweep: Option<SweepSettings>,
     /// Stages whose settings are sound, in the order of the file.
     pub stages: Vec<Written>,
     /// Every stage the file names, sound or not: (kind, name, place).
     pub declared: Vec<Declared>,
     pub sources: Sources,
     document: Node,
+    /// The document as it was before variables were put in.
+    written: Node,
+    /// What `--set` laid over the file, path → value.
+    overrides: Map<String, Value>,
 }
 
 /// A stage with sound settings.
@@ -111,10 +120,85 @@ impl Pipeline {
         let mut sources = Sources::default();
         let source = sources.add(path.display().to_string(), text);
         let mut document = document::parse(text, source, &mut problems);
+        let mut laid = Map::new();
         for argument in overrides {
-            document::set(&mut document, argument, &mut sources, &mut problems);
+            let set = document::set(&mut document, argument, &mut sources, &mut problems);
+            laid.extend(set);
         }
+        let (mut pipeline, problems) =
+            Self::of_document(path, document, sources, problems, environment);
+        pipeline.overrides = laid;
+        (pipeline, problems)
+    }
+
+    /// What `--set` laid over the file, path → value.
+    pub fn overrides(&self) -> &Map<String, Value> {
+        &self.overrides
+    }
+
+    /// The pipeline with other values in some of its fields, and without its sweep: path → value. A problem with such a value
+    /// is placed where the sweep lists it.
+    pub fn with(&self, assignment: &Map<String, Value>) -> (Pipeline, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut document = self.written.clone();
+        if let document::Value::Table(entries) = &mut document.value {
+            entries.retain(|entry| entry.key != "sweep");
+        }
+        for (path, value) in assignment {
+            let (key_place, place) = sweep::places(&self.written, path, value);
+            let keys: Vec<&str> = path.split('.').collect();
+            let node = Node::of_json(value, &place);
+            if let Err(NoTable { key, found }) =
+                document::lay(&mut document, &keys, &key_place, node)
+            {
+                problems.push(
+                    Problem::new(
+                        &key_place,
+                        format!("`{path}` leads into `{key}`, which is {found}"),
+                        "no field of a table",
+                    )
+                    .help("a parameter is a field's path, like `train.classifier.epochs`"),
+                );
+            }
+        }
+        let sources = self.sources.clone();
+        Self::of_document(&self.path, document, sources, problems, &|name| {
+            std::env::var(name).ok()
+        })
+    }
+
+    /// Where the file's sweep stands; the file's beginning without one.
+    pub fn sweep_place(&self) -> Place {
+        let entry = self.written.get("sweep");
+        entry.map_or(self.written.place.clone(), |entry| entry.key_place.clone())
+    }
+
+    /// Whether a place is in the file's sweep.
+    pub fn is_in_sweep(&self, place: &Place) -> bool {
+        let entry = self.written.get("sweep");
+        entry.is_some_and(|entry| entry.key_place == *place || contains(&entry.node, place))
+    }
+
+    /// What two sweeps have in common that may share their trials: the file, with what was laid over it, but for its sweep and
+    /// what cannot change a result.
+    pub fn base(&self) -> Value {
+        let mut base = self.written.to_json();
+        if let Some(fields) = base.as_object_mut() {
+            fields.shift_remove("sweep");
+            fields.shift_remove("run");
+        }
+        base
+    }
+
+    fn of_document(
+        path: &Path,
+        written: Node,
+        sources: Sources,
+        mut problems: Vec<Problem>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> (Pipeline, Vec<Problem>) {
         let syntax_is_sound = problems.is_empty();
+        let mut document = written.clone();
         variables::substitute(&mut document, environment, &mut problems);
         // Half a document breaks rules that the whole one keeps.
         if syntax_is_sound {
@@ -163,6 +247,10 @@ impl Pipeline {
                 Err(fault) => problems.push(fault_at(&document, &path, &fault)),
             }
         }
+        let sweep = match syntax_is_sound {
+            true => sweep::read(&document, &stages, &declared, &mut problems),
+            false => None,
+        };
         let preamble = preamble(&document);
         let stem = path.file_stem().map_or("pipeline".to_owned(), |stem| {
             stem.to_string_lossy().into_owned()
@@ -185,10 +273,13 @@ impl Pipeline {
             name: preamble.name.unwrap_or(stem),
             seed: preamble.seed,
             run: preamble.run,
+            sweep,
             stages,
             declared,
             sources,
             document,
+            written,
+            overrides: Map::new(),
         };
         (pipeline, problems)
     }
@@ -254,6 +345,7 @@ fn preamble(document: &Node) -> Preamble {
         seed: read("seed").as_u64().unwrap_or_default(),
         vars: Default::default(),
         run: serde_json::from_value(read("run")).unwrap_or_default(),
+        sweep: None,
     }
 }
 

@@ -24,11 +24,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{Fetched, Local, Remote, Repository, RepositoryKind};
 use crate::learn::activations::Activations;
+pub use crate::metrics::bootstrap::{Interval, Intervals};
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -130,6 +132,41 @@ pub trait Stage: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// What it scores, where it does.
+    fn scoring(&self) -> Option<Scoring> {
+        None
+    }
+
+    /// The scores on the validation split while the artifact was made, where that was so.
+    ///
+    /// # Errors
+    /// The artifact is damaged.
+    fn validations(&self, _artifact: &Path) -> Result<Vec<Validation>, StageError> {
+        Ok(Vec::new())
+    }
+
+    /// How many rows each split of such an artifact has, where it tells.
+    ///
+    /// # Errors
+    /// It is damaged.
+    fn rows_of(_artifact: &Path) -> Result<BTreeMap<String, usize>, StageError>
+    where
+        Self: Sized,
+    {
+        Ok(BTreeMap::new())
+    }
+
+    /// How sure the scores of two such artifacts are, and their differences; none where they keep nothing to tell it by.
+    ///
+    /// # Errors
+    /// One of them is damaged.
+    fn compare(_a: &Path, _b: &Path) -> Result<Option<Certainty>, StageError>
+    where
+        Self: Sized,
+    {
+        Ok(None)
+    }
+
     /// Does the work: reads `context.inputs` and `context.files`, writes everything into `context.draft`.
     ///
     /// # Errors
@@ -139,6 +176,18 @@ pub trait Stage: Debug + Send + Sync {
 
 /// Role (`train/0`, `encoder/config.json`) → the file that plays it.
 pub type Files = BTreeMap<String, PathBuf>;
+
+/// How sure the scores of two evaluations are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Certainty {
+    /// Whether both answered the very same rows, so that differences are those of pairs.
+    pub paired: bool,
+    /// The share of intervals that hold the true value.
+    pub level: f64,
+    pub resamples: usize,
+    /// By metric.
+    pub intervals: BTreeMap<String, Intervals>,
+}
 
 /// A repository of the hub that a placed artifact is uploaded to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +206,24 @@ pub struct Edge {
     pub stage: String,
     /// The kind of artifact that this field accepts.
     pub accepts: Kind,
+}
+
+/// What a stage scores, and by what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scoring {
+    /// The split whose rows it scores.
+    pub split: String,
+    /// What each of its metrics is called; none where that depends on the model that is scored.
+    pub metrics: Vec<&'static str>,
+}
+
+/// Scores on the validation split at one moment of a training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// How many steps were done.
+    pub step: u64,
+    /// Metric → value.
+    pub scores: Map<String, Value>,
 }
 
 /// A step that the plan puts before a stage.
@@ -279,6 +346,8 @@ pub trait Progress: Sync {
     fn advance(&self, units: u64);
     /// A short text beside the bar (`loss 0.412, learning rate 4.9e-5`).
     fn state(&self, text: &str);
+    /// A model that is being trained was scored on the validation split.
+    fn validated(&self, _validation: &Validation) {}
     /// A line worth reading later.
     fn say(&self, line: &str);
     /// A line that deserves attention.
@@ -440,6 +509,10 @@ pub struct KindOfStage {
     pub schema: fn(&mut schemars::SchemaGenerator) -> Schema,
     /// Settings, already checked against the schema → stage.
     pub read: fn(Value) -> Result<Box<dyn Stage>, Misread>,
+    /// [`Stage::rows_of`].
+    pub rows_of: fn(&Path) -> Result<BTreeMap<String, usize>, StageError>,
+    /// [`Stage::compare`].
+    pub compare: fn(&Path, &Path) -> Result<Option<Certainty>, StageError>,
 }
 
 /// Settings that pass the schema and still cannot be read.
@@ -463,6 +536,8 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
                 message: error.inner().to_string(),
             }),
         },
+        rows_of: S::rows_of,
+        compare: S::compare,
     }
 }
 

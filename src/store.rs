@@ -12,6 +12,7 @@
 pub mod draft;
 mod error;
 pub mod gc;
+mod journal;
 mod layout;
 mod lock;
 mod memo;
@@ -35,6 +36,7 @@ use crate::fingerprint::{Fingerprint, Key};
 pub use draft::{Begun, Draft, Need};
 pub use error::StoreError;
 pub use gc::{Collected, Removed, Scope};
+pub use journal::{Claim, Deciding, Journal};
 pub use lock::OnWait;
 pub use runs::{RunRecord, StepRecord};
 pub use verify::{Damage, Verified};

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Place, TableError};
 pub use parquet::class_names;
-pub use results::{Cells, Span, write_columns};
+pub use results::{Cells, Span, read_columns, write_columns, write_csv};
 
 /// How many bits of an `id` number the row; the bits above count its copies.
 const ROW_BITS: u32 = 40;
@@ -64,6 +64,14 @@ struct Contents {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_names: Option<Vec<String>>,
     splits: BTreeMap<String, usize>,
+}
+
+impl Contents {
+    fn read(folder: &Path) -> Result<Contents, TableError> {
+        let path = folder.join("table.json");
+        let json = std::fs::read(&path).map_err(|e| TableError::unreadable(&path, e))?;
+        serde_json::from_slice(&json).map_err(|e| TableError::damaged(&path, e))
+    }
 }
 
 impl Table {
@@ -97,10 +105,7 @@ impl Table {
     /// # Errors
     /// A file that is missing, or is not as `save` leaves it.
     pub fn open(folder: &Path) -> Result<Table, TableError> {
-        let path = folder.join("table.json");
-        let json = std::fs::read(&path).map_err(|e| TableError::unreadable(&path, e))?;
-        let contents: Contents =
-            serde_json::from_slice(&json).map_err(|e| TableError::damaged(&path, e))?;
+        let contents = Contents::read(folder)?;
         let mut splits = BTreeMap::new();
         for (name, rows) in contents.splits {
             let path = folder.join(format!("{name}.parquet"));
@@ -121,6 +126,14 @@ impl Table {
             splits,
         })
     }
+}
+
+/// How many rows each split of the table in `folder` has.
+///
+/// # Errors
+/// A `table.json` that is missing, or is not as [`Table::save`] leaves it.
+pub fn rows_of(folder: &Path) -> Result<BTreeMap<String, usize>, TableError> {
+    Contents::read(folder).map(|contents| contents.splits)
 }
 
 /// The rows of one split as plain vectors of equal length, with texts of their own or (`&str`) borrowed ones.

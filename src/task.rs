@@ -11,6 +11,7 @@
 mod classification;
 mod loss;
 mod multi_label;
+pub mod predictions;
 mod question_answering;
 mod regression;
 mod token_classification;

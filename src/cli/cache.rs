@@ -213,8 +213,9 @@ fn used_by(specs: &[PathBuf], store: &Store) -> Result<BTreeSet<Digest>, Failure
         let store_here = StoreArguments {
             store: Some(store.root().to_owned()),
         };
-        let Resolved { plan, .. } = resolve(&spec, &store_here, false)?;
+        let Resolved { pipeline, plan, .. } = resolve(&spec, &store_here, false)?;
         used.extend(recorded(&plan, store).map_err(Failure::failed)?);
+        used.extend(super::sweep::used(&pipeline, &store_here, store)?);
     }
     Ok(used)
 }

@@ -17,6 +17,7 @@ pub(super) struct Arguments {
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let Resolved { pipeline, plan, .. } =
         resolve(&arguments.spec, &StoreArguments::default(), arguments.json)?;
+    super::sweep::check(&pipeline, &StoreArguments::default(), arguments.json)?;
     if arguments.json {
         print_json(&json!({ "problems": [] }));
     } else {

@@ -39,20 +39,14 @@ pub(super) fn everything(
         return Ok(resolved);
     }
     let wanted: Vec<Remote> = wanted.into_iter().collect();
-    let environment = hub::Environment::of_process();
-    let voice = Transfers::new(interrupted);
-    let fetched = hub::fetch(&environment, &wanted, &resolved.places, update, &voice);
-    drop(voice);
-    let mut at_hand = match fetched {
-        Ok(fetched) => fetched,
-        Err(_) if interrupted.load(Ordering::Relaxed) => {
-            return Err(Failure {
-                exit: Exit::Interrupted,
-                text: "interrupted; run the same command to go on\n".to_owned(),
-            });
-        }
-        Err(errors) => return Err(failure(&resolved.pipeline, &errors, as_json)),
-    };
+    let mut at_hand = all(
+        &resolved.pipeline,
+        &wanted,
+        &resolved.places,
+        update,
+        interrupted,
+        as_json,
+    )?;
     for step in &resolved.plan.steps {
         for remote in step.fetched.remotes() {
             if let (None, Some(local)) = (at_hand.get(remote), step.fetched.get(remote)) {
@@ -62,6 +56,32 @@ pub(super) fn everything(
     }
     let plan = planned(&resolved.pipeline, Vec::new(), &at_hand, as_json)?;
     Ok(Resolved { plan, ..resolved })
+}
+
+/// All of these, fetched.
+///
+/// # Errors
+/// Everything that could not be fetched, at the fields of the pipeline that name it.
+pub(super) fn all(
+    pipeline: &Pipeline,
+    wanted: &[Remote],
+    places: &hub::Places,
+    update: bool,
+    interrupted: &AtomicBool,
+    as_json: bool,
+) -> Result<hub::Fetched, Failure> {
+    let environment = hub::Environment::of_process();
+    let voice = Transfers::new(interrupted);
+    let fetched = hub::fetch(&environment, wanted, places, update, &voice);
+    drop(voice);
+    match fetched {
+        Ok(fetched) => Ok(fetched),
+        Err(_) if interrupted.load(Ordering::Relaxed) => Err(Failure {
+            exit: Exit::Interrupted,
+            text: "interrupted; run the same command to go on\n".to_owned(),
+        }),
+        Err(errors) => Err(failure(pipeline, &errors, as_json)),
+    }
 }
 
 /// Each error at the fields that name what it is about.
@@ -77,6 +97,21 @@ fn failure(pipeline: &Pipeline, errors: &[(Remote, HubError)], as_json: bool) ->
                 let fault = Fault::new(field.clone(), with_causes(error), help);
                 problems.push(pipeline.problem(stage, &fault));
             }
+        }
+    }
+    // What only the value of a sweep names stands in no field.
+    for (remote, error) in errors {
+        let named = pipeline.stages.iter().any(|stage| {
+            let mut remotes = stage.stage.remotes(pipeline.folder()).into_iter();
+            remotes.any(|(_, other)| other == *remote)
+        });
+        if !named {
+            let place = pipeline.sweep_place();
+            let help = error.help().map(|help| help.to_string());
+            problems.push(
+                Problem::new(&place, with_causes(error), "a value of this sweep")
+                    .help(help.unwrap_or_default()),
+            );
         }
     }
     if as_json {

@@ -1,4 +1,4 @@
-//! `refit log`: past runs, newest first.
+//! `refit log`: past runs, newest first, each with the address that `refit compare` takes.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -24,15 +24,23 @@ pub(super) struct Arguments {
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let store = store_here(&arguments.store)?;
-    let wanted = |run: &RunRecord| {
+    let wanted = |(_, run): &(String, RunRecord)| {
         arguments
             .pipeline
             .as_ref()
             .is_none_or(|name| *name == run.pipeline)
     };
-    let runs: Vec<RunRecord> = store.runs().filter(wanted).take(arguments.number).collect();
+    let runs = store.runs_with_addresses().filter(wanted);
+    let runs: Vec<(String, RunRecord)> = runs.take(arguments.number).collect();
     if arguments.json {
-        print_json(&json!(runs));
+        let with_address = |(address, run): &(String, RunRecord)| {
+            let mut value = json!(run);
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("run".to_owned(), format!("@{address}").into());
+            }
+            value
+        };
+        print_json(&runs.iter().map(with_address).collect());
         return Ok(Exit::Done);
     }
     if runs.is_empty() {
@@ -40,9 +48,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         return Ok(Exit::Done);
     }
     let mut rows = table(&[
-        "started", "pipeline", "commit", "took", "outcomes", "scores",
+        "run", "started", "pipeline", "commit", "took", "outcomes", "scores",
     ]);
-    for run in &runs {
+    for (address, run) in &runs {
         let started = run
             .started
             .to_zoned(jiff::tz::TimeZone::system())
@@ -53,6 +61,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             .as_deref()
             .map_or("", |commit| &commit[..commit.len().min(8)]);
         rows.add_row([
+            &format!("@{address}"),
             started.as_str(),
             &run.pipeline,
             commit,

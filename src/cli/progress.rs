@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -28,7 +28,9 @@ pub(super) struct Terminal<'i> {
     bars: MultiProgress,
     drawn: bool,
     width: usize,
-    warned: Mutex<BTreeSet<String>>,
+    warned: Arc<Mutex<BTreeSet<String>>>,
+    /// What it speaks for, when it speaks for one of several runs side by side: only long work and what went wrong.
+    of: Option<String>,
 }
 
 impl<'i> Terminal<'i> {
@@ -44,8 +46,29 @@ impl<'i> Terminal<'i> {
                 .map(|step| step.name.len())
                 .max()
                 .unwrap_or_default(),
-            warned: Mutex::default(),
+            warned: Arc::default(),
+            of: None,
         }
+    }
+
+    /// The voice of one of several runs side by side.
+    pub(super) fn of(&self, name: String) -> Terminal<'i> {
+        Terminal {
+            interrupted: self.interrupted,
+            bars: self.bars.clone(),
+            drawn: self.drawn,
+            width: self.width,
+            warned: Arc::clone(&self.warned),
+            of: Some(name),
+        }
+    }
+
+    /// A bar below those of the stages, where bars can be drawn.
+    pub(super) fn bar(&self, template: &str, total: u64) -> Option<ProgressBar> {
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total).with_style(style);
+        self.drawn.then(|| self.bars.add(bar))
     }
 
     pub(super) fn line(&self, text: &str) {
@@ -53,6 +76,10 @@ impl<'i> Terminal<'i> {
     }
 
     fn stage_line(&self, word: &str, stage: &str, text: &str) {
+        if let Some(of) = &self.of {
+            self.line(format!("{word:>8}  {of}  {stage}  {text}").trim_end());
+            return;
+        }
         self.line(format!("{word:>8}  {stage:width$}  {text}", width = self.width).trim_end());
     }
 
@@ -70,7 +97,9 @@ impl<'i> Terminal<'i> {
 
 impl Observer for Terminal<'_> {
     fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
-        self.stage_line("run", &step.name, &reason.to_string());
+        if self.of.is_none() {
+            self.stage_line("run", &step.name, &reason.to_string());
+        }
         Box::new(Voice {
             terminal: self,
             stage: step.name.clone(),
@@ -79,6 +108,10 @@ impl Observer for Terminal<'_> {
     }
 
     fn waiting(&self, step: &Step) {
+        // Runs side by side wait for each other all the time.
+        if self.of.is_some() {
+            return;
+        }
         self.stage_line(
             "waiting",
             &step.name,
@@ -87,6 +120,9 @@ impl Observer for Terminal<'_> {
     }
 
     fn finished(&self, step: &Step, record: &StepRecord) {
+        if self.of.is_some() {
+            return;
+        }
         let text = match record.outcome {
             Outcome::Built => seconds(record.seconds),
             Outcome::Fresh if record.reason == Reason::UpToDate => String::new(),
@@ -96,8 +132,13 @@ impl Observer for Terminal<'_> {
     }
 
     fn failed(&self, step: &Step, error: &RunError) {
+        let of = self
+            .of
+            .as_ref()
+            .map(|of| format!(" of {of}"))
+            .unwrap_or_default();
         self.line(&format!(
-            "\n`{}` failed:\n{}",
+            "\n`{}`{of} failed:\n{}",
             step.name,
             drawn(error).trim_end_matches('\n')
         ));
@@ -160,7 +201,8 @@ impl Progress for Voice<'_> {
                 let template = format!("          {{prefix}}  {{wide_bar}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}");
                 let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = self.terminal.bars.add(ProgressBar::new(total).with_style(style));
-                bar.set_prefix(format!("{} {what}", self.stage));
+                let of = self.terminal.of.as_ref().map(|of| format!("{of} ")).unwrap_or_default();
+                bar.set_prefix(format!("{of}{} {what}", self.stage));
                 bar.enable_steady_tick(Duration::from_millis(250));
                 phase.bar = Some(bar);
             }
@@ -197,6 +239,9 @@ impl Progress for Voice<'_> {
     }
 
     fn say(&self, line: &str) {
+        if self.terminal.of.is_some() {
+            return;
+        }
         self.terminal.stage_line("", &self.stage, line);
     }
 

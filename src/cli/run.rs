@@ -43,14 +43,14 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-fn device(text: &str) -> Result<String, String> {
+pub(super) fn device(text: &str) -> Result<String, String> {
     match is_device(text) {
         true => Ok(text.to_owned()),
         false => Err("expected auto, flex, ndarray, cuda or cuda:N".to_owned()),
     }
 }
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let resolved = resolve(&arguments.spec, &arguments.store, arguments.json)?;
@@ -59,11 +59,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &resolved.pipeline)?;
-    if let Err(error) = ctrlc::set_handler(interrupt) {
-        tell(&format!(
-            "warning: Ctrl-C will end the program at once: {error}\n"
-        ));
-    }
+    listen_for_interrupts();
     let Resolved { pipeline, plan, .. } = fetch::everything(
         resolved,
         &selected,
@@ -116,6 +112,15 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     } else {
         Exit::Done
     })
+}
+
+/// From now on Ctrl-C sets [`INTERRUPTED`].
+pub(super) fn listen_for_interrupts() {
+    if let Err(error) = ctrlc::set_handler(interrupt) {
+        tell(&format!(
+            "warning: Ctrl-C will end the program at once: {error}\n"
+        ));
+    }
 }
 
 /// A second Ctrl-C does not wait for the step to finish.

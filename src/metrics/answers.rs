@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::Metric;
+use super::bootstrap::{Sample, without_loss};
 
 /// Scores of one split, as fractions. A question *has an answer* if there is a gold answer; else the right answer is none.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +61,25 @@ pub fn answers(
     no_answer_score: Option<&[f64]>,
 ) -> AnswerScores {
     let questions = questions(golds, predicted);
-    let all = mean(&questions, |_| true);
-    let has = mean(&questions, |question| question.has_answer);
-    let none = mean(&questions, |question| !question.has_answer);
+    AnswerScores {
+        best: no_answer_score.map(|scores| thresholds_of(&questions, scores)),
+        ..scored(&questions)
+    }
+}
+
+/// The questions as [`answers`] takes them, to be scored in any selection.
+pub fn sample_of_answers(golds: &[Vec<&str>], predicted: &[&str]) -> Sample {
+    let questions = questions(golds, predicted);
+    Sample::new(questions.len(), move |rows| {
+        let drawn: Vec<Question> = rows.iter().map(|&row| questions[row]).collect();
+        without_loss(scored(&drawn).flat(0.0))
+    })
+}
+
+fn scored(questions: &[Question]) -> AnswerScores {
+    let all = mean(questions, |_| true);
+    let has = mean(questions, |question| question.has_answer);
+    let none = mean(questions, |question| !question.has_answer);
     let has_answer = questions.iter().filter(|question| question.has_answer);
     let has_answer = has_answer.count();
     AnswerScores {
@@ -72,7 +89,7 @@ pub fn answers(
         has_answer_f1: has.map(|(_, f1)| f1),
         no_answer_exact_match: none.map(|(exact, _)| exact),
         no_answer_f1: none.map(|(_, f1)| f1),
-        best: no_answer_score.map(|scores| thresholds_of(&questions, scores)),
+        best: None,
         has_answer: has_answer as u64,
         no_answer: (questions.len() - has_answer) as u64,
     }
@@ -370,6 +387,20 @@ mod tests {
         }
         assert!(!flat.contains_key("best_f1"));
         assert_eq!(scores.details()["no_answer"], 1);
+    }
+
+    #[test]
+    fn a_selection_of_questions_scores_as_these_alone() {
+        let golds = [vec!["cat"], vec![], vec!["new cat", "dog"]];
+        let predicted = ["the cat", "dog", "old cat"];
+        let sample = sample_of_answers(&golds, &predicted);
+        for rows in [vec![0, 1, 2], vec![2, 2, 1], vec![0]] {
+            let of_golds: Vec<Vec<&str>> = rows.iter().map(|&row| golds[row].clone()).collect();
+            let of_predicted: Vec<&str> = rows.iter().map(|&row| predicted[row]).collect();
+            let mut wanted = answers(&of_golds, &of_predicted, None).flat(0.0);
+            wanted.remove("loss");
+            assert_eq!((sample.score)(&rows), wanted, "{rows:?}");
+        }
     }
 
     #[test]

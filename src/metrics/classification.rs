@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Metric;
+use super::bootstrap::{Sample, without_loss};
 use super::counts::{Counts, macro_mean, quotient, total, weighted_mean};
 
 /// Scores of one split. Fields are written in this order.
@@ -96,6 +97,14 @@ pub fn classification(labels: &[u32], predicted: &[u32], names: &[String]) -> Cl
         confusion_matrix,
         labels: names.to_vec(),
     }
+}
+
+/// The rows as [`classification`] takes them, to be scored in any selection.
+pub fn sample_of_classes(labels: Vec<u32>, predicted: Vec<u32>, names: Vec<String>) -> Sample {
+    Sample::new(labels.len().min(predicted.len()), move |rows| {
+        let of = |all: &[u32]| rows.iter().map(|&row| all[row]).collect::<Vec<u32>>();
+        without_loss(classification(&of(&labels), &of(&predicted), &names).flat(0.0))
+    })
 }
 
 impl Classification {

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::bootstrap::{Sample, without_loss};
 use super::counts::{Counts, macro_mean, quotient, total, weighted_mean};
 use super::{Classification, Metric, classification};
 
@@ -130,6 +131,96 @@ pub fn entities(
     }
 }
 
+/// The texts as [`entities`] takes them, to be scored in any selection. What became of single entities is not counted.
+pub fn sample_of_tags(
+    truth: &[Vec<&str>],
+    predicted: &[Vec<&str>],
+    scheme: Option<Scheme>,
+) -> Sample {
+    let mut numbers = BTreeMap::new();
+    let pairs = truth.iter().zip(predicted);
+    let parts: Vec<Part> = pairs
+        .map(|(truth, predicted)| {
+            let words = truth.len().min(predicted.len());
+            Part::of(&truth[..words], &predicted[..words], scheme, &mut numbers)
+        })
+        .collect();
+    let types = numbers.len();
+    Sample::new(parts.len(), move |rows| {
+        let drawn = || rows.iter().map(|&row| &parts[row]);
+        let means = |of: fn(&Part) -> &[(usize, Counts)]| {
+            let mut counts = vec![Counts::default(); types];
+            for &(kind, one) in drawn().flat_map(of) {
+                counts[kind] = total(&[counts[kind], one]);
+            }
+            counts.retain(|one| one.support + one.predicted > 0.0);
+            EntityMeans::of(&counts)
+        };
+        let sum = |of: fn(&Part) -> usize| drawn().map(of).sum::<usize>() as f64;
+        let scores = EntityScores {
+            scheme,
+            accuracy: quotient(sum(|part| part.right), sum(|part| part.words)),
+            means: means(|part| &part.entities),
+            strict: scheme.map(|_| means(|part| &part.strict)),
+            types: BTreeMap::new(),
+            errors: None,
+            confusion: None,
+        };
+        without_loss(scores.flat(0.0))
+    })
+}
+
+/// What of a text its scores are made of.
+struct Part {
+    words: usize,
+    right: usize,
+    /// By the number of their type.
+    entities: Vec<(usize, Counts)>,
+    strict: Vec<(usize, Counts)>,
+}
+
+impl Part {
+    fn of(
+        truth: &[&str],
+        predicted: &[&str],
+        scheme: Option<Scheme>,
+        numbers: &mut BTreeMap<String, usize>,
+    ) -> Part {
+        let right = truth.iter().zip(predicted).filter(|(a, b)| a == b);
+        let mut numbered = |types: BTreeMap<&str, Counts>| {
+            let number = |(kind, counts): (&str, Counts)| {
+                let next = numbers.len();
+                (*numbers.entry(kind.to_owned()).or_insert(next), counts)
+            };
+            types.into_iter().map(number).collect()
+        };
+        let pair = [(truth, predicted)];
+        let (entities, strict) = match scheme {
+            Some(scheme) => (
+                counted(&pair, Entity::find),
+                counted(&pair, |tags| Entity::find_strictly(tags, scheme)),
+            ),
+            None => (counted(&pair, every_word), BTreeMap::new()),
+        };
+        Part {
+            words: truth.len(),
+            right: right.count(),
+            entities: numbered(entities),
+            strict: numbered(strict),
+        }
+    }
+}
+
+/// Each word as an entity of its own whose type is its tag.
+fn every_word<'a>(tags: &[&'a str]) -> Vec<Entity<'a>> {
+    let entity = |(start, &kind): (usize, &&'a str)| Entity {
+        start,
+        end: start + 1,
+        kind,
+    };
+    tags.iter().enumerate().map(entity).collect()
+}
+
 /// Scores in which every word stands alone.
 fn tags(pairs: &[(&[&str], &[&str])]) -> EntityScores {
     let all = || {
@@ -186,17 +277,7 @@ fn score<'a>(
     pairs: &[(&[&'a str], &[&'a str])],
     find: impl Fn(&[&'a str]) -> Vec<Entity<'a>>,
 ) -> (BTreeMap<String, TypeScores>, EntityMeans) {
-    let mut types: BTreeMap<&str, Counts> = BTreeMap::new();
-    for (truth, predicted) in pairs {
-        let truth: BTreeSet<Entity> = find(truth).into_iter().collect();
-        let predicted: BTreeSet<Entity> = find(predicted).into_iter().collect();
-        for entity in truth.union(&predicted) {
-            types
-                .entry(entity.kind)
-                .or_default()
-                .add(truth.contains(entity), predicted.contains(entity));
-        }
-    }
+    let types = counted(pairs, find);
     let counts: Vec<Counts> = types.values().copied().collect();
     let types = types.into_iter().map(|(kind, counts)| {
         let scores = TypeScores {
@@ -208,6 +289,25 @@ fn score<'a>(
         (kind.to_owned(), scores)
     });
     (types.collect(), EntityMeans::of(&counts))
+}
+
+/// Every type that is true or predicted, with its entities.
+fn counted<'a>(
+    pairs: &[(&[&'a str], &[&'a str])],
+    find: impl Fn(&[&'a str]) -> Vec<Entity<'a>>,
+) -> BTreeMap<&'a str, Counts> {
+    let mut types: BTreeMap<&str, Counts> = BTreeMap::new();
+    for (truth, predicted) in pairs {
+        let truth: BTreeSet<Entity> = find(truth).into_iter().collect();
+        let predicted: BTreeSet<Entity> = find(predicted).into_iter().collect();
+        for entity in truth.union(&predicted) {
+            types
+                .entry(entity.kind)
+                .or_default()
+                .add(truth.contains(entity), predicted.contains(entity));
+        }
+    }
+    types
 }
 
 impl EntityMeans {

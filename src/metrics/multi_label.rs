@@ -7,8 +7,11 @@
 //!
 //! Deliberately absent: thresholds. Whoever decides which labels a score means also writes down how.
 
+use std::borrow::Borrow;
+
 use serde_json::{Map, Value};
 
+use super::bootstrap::{Sample, without_loss};
 use super::counts::{Counts, macro_mean, quotient, total, weighted_mean};
 use super::{ClassScores, Metric};
 
@@ -49,19 +52,63 @@ pub fn multi_label(
     scores: &[Vec<f32>],
     names: &[String],
 ) -> MultiLabel {
+    scored(&parts(truth, predicted, scores, names.len()), names)
+}
+
+/// The rows as [`multi_label`] takes them, to be scored in any selection.
+pub fn sample_of_label_sets(
+    truth: &[Vec<u32>],
+    predicted: &[Vec<u32>],
+    scores: &[Vec<f32>],
+    names: Vec<String>,
+) -> Sample {
+    let parts = parts(truth, predicted, scores, names.len());
+    Sample::new(parts.len(), move |rows| {
+        let drawn: Vec<&Part> = rows.iter().map(|&row| &parts[row]).collect();
+        without_loss(scored(&drawn, &names).flat(0.0))
+    })
+}
+
+/// What of a row its scores are made of.
+struct Part {
+    /// `[labels]`.
+    truth: Vec<bool>,
+    /// `[labels]`.
+    predicted: Vec<bool>,
+    ranking: f64,
+}
+
+fn parts(
+    truth: &[Vec<u32>],
+    predicted: &[Vec<u32>],
+    scores: &[Vec<f32>],
+    labels: usize,
+) -> Vec<Part> {
+    let rows = truth.iter().zip(predicted).zip(scores);
+    rows.map(|((truth, predicted), scores)| {
+        let truth = indicator(truth, labels);
+        Part {
+            predicted: indicator(predicted, labels),
+            ranking: ranking_precision(&truth, scores),
+            truth,
+        }
+    })
+    .collect()
+}
+
+fn scored<P: Borrow<Part>>(parts: &[P], names: &[String]) -> MultiLabel {
     let mut labels = vec![Counts::default(); names.len()];
-    let mut rows = Vec::with_capacity(truth.len());
+    let mut rows = Vec::with_capacity(parts.len());
     let mut ranking = 0.0;
-    for ((truth, predicted), scores) in truth.iter().zip(predicted).zip(scores) {
-        let truth = indicator(truth, names.len()); // [labels]
-        let predicted = indicator(predicted, names.len()); // [labels]
+    for part in parts.iter().map(Borrow::borrow) {
         let mut row = Counts::default();
-        for ((label, &is), &said) in labels.iter_mut().zip(&truth).zip(&predicted) {
+        let decisions = part.truth.iter().zip(&part.predicted);
+        for (label, (&is, &said)) in labels.iter_mut().zip(decisions) {
             label.add(is, said);
             row.add(is, said);
         }
         rows.push(row);
-        ranking += ranking_precision(&truth, scores);
+        ranking += part.ranking;
     }
     let number = rows.len() as f64;
     let wrong = |row: &Counts| row.support + row.predicted - 2.0 * row.hits;
@@ -237,6 +284,33 @@ mod tests {
                 near("f1", scores.f1, case.f1[label]);
                 assert_eq!(scores.support, case.support[label]);
             }
+        }
+    }
+
+    #[test]
+    fn a_selection_of_rows_scores_as_these_rows_alone() {
+        let truth = [vec![0, 2], vec![], vec![1], vec![2]];
+        let predicted = [vec![0], vec![1], vec![1], vec![0, 2]];
+        let scores: Vec<Vec<f32>> = vec![
+            vec![0.9, 0.2, 0.4],
+            vec![0.1, 0.6, 0.3],
+            vec![0.2, 0.7, 0.9],
+            vec![0.8, 0.1, 0.6],
+        ];
+        let sample = sample_of_label_sets(&truth, &predicted, &scores, names(3));
+        for rows in [vec![0, 1, 2, 3], vec![3, 3, 0, 1], vec![2]] {
+            fn of<T: Clone>(all: &[T], rows: &[usize]) -> Vec<T> {
+                rows.iter().map(|&row| all[row].clone()).collect()
+            }
+            let alone = multi_label(
+                &of(&truth, &rows),
+                &of(&predicted, &rows),
+                &of(&scores, &rows),
+                &names(3),
+            );
+            let mut wanted = alone.flat(0.0);
+            wanted.remove("loss");
+            assert_eq!((sample.score)(&rows), wanted, "{rows:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Metric;
+use super::bootstrap::{Sample, without_loss};
 
 /// Scores of one split: means over the targets, each target counted alike.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,20 @@ pub fn regression(truth: &[Vec<f64>], predicted: &[Vec<f64>], names: &[String]) 
         spearman: defined(|target| target.spearman),
         targets,
     }
+}
+
+/// The rows as [`regression`] takes them, to be scored in any selection.
+pub fn sample_of_numbers(
+    truth: Vec<Vec<f64>>,
+    predicted: Vec<Vec<f64>>,
+    names: Vec<String>,
+) -> Sample {
+    Sample::new(truth.len().min(predicted.len()), move |rows| {
+        let of = |all: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            rows.iter().map(|&row| all[row].clone()).collect()
+        };
+        without_loss(regression(&of(&truth), &of(&predicted), &names).flat(0.0))
+    })
 }
 
 impl Regression {

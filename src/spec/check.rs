@@ -5,8 +5,10 @@
 //!
 //! Deliberately absent: anything that needs two fields at once; stages say that in `Stage::check`, and edges are the plan's.
 
-use jsonschema::ValidationError;
+use std::sync::OnceLock;
+
 use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::document::{Node, Step};
@@ -16,7 +18,10 @@ use super::schema::schema;
 /// Every violation of the schema, in the order of the text.
 pub fn against_schema(root: &Node) -> Vec<Problem> {
     let instance = root.to_json();
-    let validator = match jsonschema::draft7::new(schema()) {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    let compiled = VALIDATOR
+        .get_or_init(|| jsonschema::draft7::new(schema()).map_err(|error| error.to_string()));
+    let validator = match compiled {
         Ok(validator) => validator,
         Err(error) => {
             return vec![Problem::new(

@@ -86,6 +86,33 @@ impl Node {
         }
     }
 
+    /// A value that stands in no text as such: all of it at `place`.
+    pub fn of_json(value: &serde_json::Value, place: &Place) -> Node {
+        let inside = |value: &serde_json::Value| Node::of_json(value, place);
+        let value = match value {
+            serde_json::Value::Null => Value::Table(Vec::new()),
+            serde_json::Value::Bool(value) => Value::Boolean(*value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => Value::Integer(number),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Value::String(text.clone()),
+            serde_json::Value::Array(items) => Value::Array(items.iter().map(inside).collect()),
+            serde_json::Value::Object(entries) => {
+                let entries = entries.iter().map(|(key, value)| Entry {
+                    key: key.clone(),
+                    key_place: place.clone(),
+                    node: inside(value),
+                });
+                Value::Table(entries.collect())
+            }
+        };
+        Node {
+            place: place.clone(),
+            value,
+        }
+    }
+
     /// The place of the longest prefix of `path` that exists: of the value for a whole match, of the last key otherwise.
     pub fn locate(&self, path: &[Step]) -> Place {
         let Some((step, rest)) = path.split_first() else {
@@ -258,7 +285,13 @@ fn from_value(value: &Spanned<DeValue<'_>>, source: usize, problems: &mut Vec<Pr
 }
 
 /// Lays one `--set path=value` over the tree. A value that is not TOML is taken as a string, so that quotes may be left out.
-pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mut Vec<Problem>) {
+/// Returns the path with its value.
+pub fn set(
+    root: &mut Node,
+    argument: &str,
+    sources: &mut Sources,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, serde_json::Value)> {
     let source = sources.add(format!("--set {argument}"), argument);
     let whole = Place {
         source,
@@ -270,14 +303,14 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
     };
     let Some((path, text)) = argument.split_once('=') else {
         problems.push(wrong(format!("--set {argument} has no `=`")));
-        return;
+        return None;
     };
     let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         problems.push(wrong(format!(
             "--set {argument} has an empty key in its path"
         )));
-        return;
+        return None;
     }
     let offset = path.len() + 1;
     let place = Place {
@@ -286,7 +319,7 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
     };
     if keys.len() > MAX_KEYS {
         problems.push(wrong(format!("the path of --set has {} keys", keys.len())));
-        return;
+        return None;
     }
     // A line as long as the argument, so that spans count from the argument's start.
     let line = format!("{:width$}={text}", "v", width = path.len());
@@ -298,45 +331,67 @@ pub fn set(root: &mut Node, argument: &str, sources: &mut Sources, problems: &mu
         Some(entries) if entries.len() == 1 => from_value(entries[0].1, source, problems).value,
         _ => Value::String(text.to_owned()),
     };
+    let key_place = Place {
+        source,
+        span: 0..path.len(),
+    };
+    let node = Node { place, value };
+    let laid = (keys.join("."), node.to_json());
+    if let Err(NoTable { key, found }) = lay(root, &keys, &key_place, node) {
+        problems.push(wrong(format!(
+            "--set {path} leads into `{key}`, which is {found}"
+        )));
+        return None;
+    }
+    Some(laid)
+}
+
+/// A key on the way to a field holds no table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoTable {
+    pub key: String,
+    /// What TOML calls that which stands there.
+    pub found: &'static str,
+}
+
+/// Puts `node` where the path `keys` leads, and makes the tables on the way that are not there.
+///
+/// # Errors
+/// Something on the way is no table. Nothing was laid then.
+pub fn lay(root: &mut Node, keys: &[&str], key_place: &Place, node: Node) -> Result<(), NoTable> {
     let mut at = root;
+    let mut owner = "";
     for (index, key) in keys.iter().enumerate() {
-        let last = index + 1 == keys.len();
-        if !matches!(at.value, Value::Table(_)) {
-            problems.push(wrong(format!(
-                "--set {path} leads into `{}`, which is {}",
-                keys[index - 1],
-                at.type_name()
-            )));
-            return;
-        }
+        let found = at.type_name();
         let Value::Table(entries) = &mut at.value else {
-            return;
+            let key = owner.to_owned();
+            return Err(NoTable { key, found });
         };
         let position = entries
             .iter()
             .position(|entry| entry.key == **key)
             .unwrap_or_else(|| {
                 let empty = Node {
-                    place: whole.clone(),
+                    place: key_place.clone(),
                     value: Value::Table(Vec::new()),
                 };
                 entries.push(Entry {
                     key: (*key).to_owned(),
-                    key_place: whole.clone(),
+                    key_place: key_place.clone(),
                     node: empty,
                 });
                 entries.len() - 1
             });
-        if last {
-            entries[position].key_place = Place {
-                source,
-                span: 0..path.len(),
-            };
-            entries[position].node = Node { place, value };
-            return;
+        let entry = &mut entries[position];
+        if index + 1 == keys.len() {
+            entry.key_place = key_place.clone();
+            entry.node = node;
+            return Ok(());
         }
-        at = &mut entries[position].node;
+        owner = key;
+        at = &mut entry.node;
     }
+    Ok(())
 }
 
 #[cfg(test)]

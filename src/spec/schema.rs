@@ -16,10 +16,11 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::sweep::SweepSettings;
 use crate::stage::KINDS;
 
 /// The parts of a spec that are not stages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Preamble {
     /// The version of the spec language. This program reads version 1.
@@ -38,6 +39,9 @@ pub struct Preamble {
     /// How to run: what cannot change a result. Each has a flag on the command line, which wins.
     #[serde(default)]
     pub run: RunSettings,
+    /// What `refit sweep` varies. Every other command leaves it out.
+    #[serde(default)]
+    pub sweep: Option<SweepSettings>,
 }
 
 /// How to run: what cannot change a result.

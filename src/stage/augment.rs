@@ -13,6 +13,7 @@
 //! of contexts that have answers: these would no longer stand where they did.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -189,6 +190,10 @@ impl Stage for Augment {
             ));
         }
         faults
+    }
+
+    fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {
+        Ok(crate::table::rows_of(artifact)?)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

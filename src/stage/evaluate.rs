@@ -6,6 +6,9 @@
 //!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
+mod compare;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -21,8 +24,8 @@ use crate::task::{Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
 
 use super::{
-    ACTIVATIONS, Before, Context, Edge, Fault, Stage, StageError, activations_in, advance,
-    check_split, examples_of, find_split,
+    ACTIVATIONS, Before, Certainty, Context, Edge, Fault, Scoring, Stage, StageError,
+    activations_in, advance, check_split, examples_of, find_split,
 };
 
 /// Scores a trained model on one split, by the usual metrics of its task, and keeps every single prediction.
@@ -84,6 +87,13 @@ impl Stage for Evaluate {
         check_split(&self.split).into_iter().collect()
     }
 
+    fn scoring(&self) -> Option<Scoring> {
+        Some(Scoring {
+            split: self.split.clone(),
+            metrics: Vec::new(),
+        })
+    }
+
     fn before(&self, named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
         let model = named(&self.model)?;
         let stage = model.activations_of(&self.input, &self.split)?;
@@ -91,6 +101,10 @@ impl Stage for Evaluate {
             field: ACTIVATIONS,
             stage,
         })
+    }
+
+    fn compare(a: &Path, b: &Path) -> Result<Option<Certainty>, StageError> {
+        compare::compare(a, b)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

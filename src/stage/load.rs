@@ -21,7 +21,7 @@ use std::path::Path;
 use serde_json::Value;
 
 pub use columns::{Columns, Targets};
-pub use settings::{Load, Paths, Split};
+pub use settings::{Fold, Load, Paths, Split};
 
 use crate::artifact::Kind;
 use crate::hub::{Fetched, Local, Remote};
@@ -71,7 +71,7 @@ impl Stage for Load {
     }
 
     fn draws_random_numbers(&self) -> bool {
-        self.split.validation > 0.0 || self.split.test > 0.0
+        self.split.validation > 0.0 || self.split.test > 0.0 || self.fold.is_some()
     }
 
     /// The format of each file; and the names of classes that a data set says, whose integers are indices into these.
@@ -105,6 +105,10 @@ impl Stage for Load {
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
         places::files(self, base, fetched)
+    }
+
+    fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {
+        Ok(crate::table::rows_of(artifact)?)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
@@ -155,6 +159,7 @@ impl Stage for Load {
                 .into_iter()
                 .filter(|(_, share)| *share > 0.0)
                 .collect(),
+            fold: self.fold,
             stratify: self.split.stratify,
             seed: context.seed,
         };

@@ -28,8 +28,8 @@ pub use settings::Train;
 use self::log::Log;
 use self::settings::EPOCHS;
 use super::{
-    ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Stage, StageError, activations_in,
-    examples_of,
+    ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Scoring, Stage, StageError,
+    Validation, activations_in, examples_of,
 };
 use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
@@ -44,6 +44,8 @@ use crate::table::{self, Table, Texts};
 use crate::task::{self, Asked, LossName, Rule, Task, TaskError, Threshold};
 use crate::text::{TokenSplit, Tokens};
 
+/// What happened at each step and validation.
+const METRICS: &str = "metrics.jsonl";
 /// Below it lie the weights of the last evaluations, a folder each.
 const KEPT: &str = "kept";
 
@@ -113,6 +115,18 @@ impl Stage for Train {
             true => self.foreseen(inputs),
             false => Vec::new(),
         }
+    }
+
+    fn scoring(&self) -> Option<Scoring> {
+        let metrics = self.task.metrics().iter().map(|metric| metric.name());
+        Some(Scoring {
+            split: "validation".to_owned(),
+            metrics: metrics.collect(),
+        })
+    }
+
+    fn validations(&self, artifact: &Path) -> Result<Vec<Validation>, StageError> {
+        log::validations(&artifact.join(METRICS))
     }
 
     fn activations_of(&self, input: &str, split: &str) -> Option<Arc<dyn Stage>> {
@@ -470,7 +484,7 @@ impl Train {
             model::save(&folder, &whole(&snapshot.model), config, &info)?;
         }
         copy_folder(tokens.tokenizer_folder(), &context.draft.join("tokenizer"))?;
-        write(&context.draft.join("metrics.jsonl"), log)?;
+        write(&context.draft.join(METRICS), log)?;
         if let Some(scores) = &fitted.scores {
             let text = format!("{:#}\n", Value::Object(scores.clone()));
             write(&context.draft.join("scores.json"), text.as_bytes())?;

@@ -57,6 +57,14 @@ pub enum StoreError {
     #[error("the store {} is in use", path.display())]
     #[diagnostic(help("try again when no other `refit` command works with this store"))]
     Busy { path: PathBuf },
+    #[error("no run in {} has the address `@{address}`", store.display())]
+    #[diagnostic(help(
+        "`refit log` lists the runs with their addresses; @1 is the newest. For the runs of another store name it with --store"
+    ))]
+    NoRun { address: String, store: PathBuf },
+    #[error("several runs have an address that begins with `@{address}`")]
+    #[diagnostic(help("write more digits of it, as `refit log` shows them"))]
+    SeveralRuns { address: String },
     #[error("collecting needs to be told what to keep")]
     #[diagnostic(help("give `--unused-by SPEC…`, `--older-than 7d`, or both"))]
     NoScope,

@@ -9,6 +9,7 @@
 //! ├── keys/KEY.json        fingerprint → digest: small, and kept
 //! ├── objects/DIGEST/      an artifact's files, and `manifest.json`, written last
 //! ├── runs/TIME-….json     what each run did
+//! ├── sweeps/ID/           a sweep's journal, who works on which of its trials, and its page
 //! ├── drafts/KEY/          an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
@@ -35,7 +36,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "format",
     ".gitignore",
     "lock",
@@ -43,6 +44,7 @@ const OURS: [&str; 8] = [
     "keys",
     "objects",
     "runs",
+    "sweeps",
     "drafts",
 ];
 
@@ -83,6 +85,10 @@ impl Layout {
 
     pub(super) fn runs(&self) -> PathBuf {
         self.root.join("runs")
+    }
+
+    pub(super) fn sweeps(&self) -> PathBuf {
+        self.root.join("sweeps")
     }
 
     pub(super) fn lock(&self) -> PathBuf {

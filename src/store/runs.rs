@@ -3,6 +3,9 @@
 //! A record's file is named after its start and its pipeline, so that the newest records of one pipeline are found among
 //! thousands by listing one folder. Here, and in no artifact, are clock times, paths, and the git commit.
 //!
+//! A run is addressed by how long ago it was, `1` for the newest, or by the beginning of the hash of its record's name, which
+//! stays the same as runs are added.
+//!
 //! Deliberately absent: anything that a decision about freshness would need. All records may be deleted.
 
 use std::fs;
@@ -83,13 +86,47 @@ impl Store {
 
     /// All runs, newest first, each read when it is asked for. Records that cannot be read are left out with a warning.
     pub fn runs(&self) -> impl Iterator<Item = RunRecord> {
-        self.runs_named(|_| true)
+        self.runs_named(|_| true).map(|(_, run)| run)
+    }
+
+    /// All runs, newest first, each with its address.
+    pub fn runs_with_addresses(&self) -> impl Iterator<Item = (String, RunRecord)> {
+        let short = |name: &str| address(name).chars().take(ADDRESS).collect();
+        let all = self.runs_named(|_| true);
+        all.map(move |(name, run)| (short(&name), run))
+    }
+
+    /// The run of an address: a number of at most three digits counts from the newest, 1, and anything else is the beginning
+    /// of a hash, of four digits or more.
+    ///
+    /// # Errors
+    /// No run, or several, have it.
+    pub fn run_at(&self, wanted: &str) -> Result<(String, RunRecord), StoreError> {
+        let nothing = || StoreError::NoRun {
+            address: wanted.to_owned(),
+            store: self.layout.root.clone(),
+        };
+        if wanted.len() < SHORTEST {
+            let place: usize = wanted.parse().map_err(|_| nothing())?;
+            let nth = place.checked_sub(1).ok_or_else(nothing)?;
+            return self.runs_with_addresses().nth(nth).ok_or_else(nothing);
+        }
+        let wanted_too = wanted.to_lowercase();
+        let mut found = self.runs_named(move |name| address(name).starts_with(&wanted_too));
+        match (found.next(), found.next()) {
+            (None, _) => Err(nothing()),
+            (Some((name, run)), None) => Ok((address(&name).chars().take(ADDRESS).collect(), run)),
+            (Some(_), Some(_)) => Err(StoreError::SeveralRuns {
+                address: wanted.to_owned(),
+            }),
+        }
     }
 
     /// The runs of one pipeline, newest first.
     pub fn runs_of(&self, pipeline: &str) -> impl Iterator<Item = RunRecord> {
         let tag = tag(pipeline);
         self.runs_named(move |name| name.split('-').nth(1) == Some(&tag))
+            .map(|(_, run)| run)
             .filter(move |run| run.pipeline == pipeline)
     }
 
@@ -98,7 +135,10 @@ impl Store {
         self.runs_of(pipeline).next()
     }
 
-    fn runs_named(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = RunRecord> {
+    fn runs_named<F: Fn(&str) -> bool>(
+        &self,
+        wanted: F,
+    ) -> impl Iterator<Item = (String, RunRecord)> + use<F> {
         let folder = self.layout.runs();
         let mut names = names_in(&folder).unwrap_or_else(|error| {
             tracing::warn!("past runs are unknown: {error}");
@@ -107,10 +147,10 @@ impl Store {
         names.retain(|name| name.ends_with(".json") && !name.starts_with('.') && wanted(name));
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.into_iter().filter_map(move |name| {
-            let path = folder.join(name);
+            let path = folder.join(&name);
             let read = fs::read(&path).map_err(|e| e.to_string());
             match read.and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string())) {
-                Ok(run) => Some(run),
+                Ok(run) => Some((name, run)),
                 Err(error) => {
                     tracing::warn!("the record {} is left out: {error}", path.display());
                     None
@@ -118,6 +158,14 @@ impl Store {
             }
         })
     }
+}
+
+/// Digits of a short address, and the fewest that are taken for one.
+const ADDRESS: usize = 7;
+const SHORTEST: usize = 4;
+
+fn address(name: &str) -> String {
+    Digest::of(name.as_bytes()).to_string()
 }
 
 fn tag(pipeline: &str) -> String {

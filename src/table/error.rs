@@ -384,6 +384,13 @@ pub enum TableError {
         share: f64,
         rows: usize,
     },
+    #[error("{folds} folds cannot be cut of {found} {what}: each has at least one")]
+    #[diagnostic(help("set `fold.of` to {found} at most, or load more rows"))]
+    TooManyFolds {
+        folds: u32,
+        found: usize,
+        what: &'static str,
+    },
     #[error("oversampling needs one label a row, and the rows of train have {found}")]
     #[diagnostic(help("load the data with `columns.label`, or remove `oversample`"))]
     NothingToBalance { found: &'static str },

@@ -1,14 +1,19 @@
-//! Results as Parquet: columns of plain values, one entry a row.
+//! Results as Parquet or CSV: columns of plain values, one entry a row; written, and read again where they are to be
+//! scored.
 //!
 //! Deliberately absent: what the columns mean, which is for whoever fills them.
 
+use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataType, Field, IntoColumn, IntoSeries, NamedFrom, Series, StructChunked,
+    Column, CsvWriter, DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom,
+    ParquetReader, PolarsError, PolarsResult, SerReader, SerWriter, Series, StringType,
+    StructChunked,
 };
 
-use super::{TableError, frame, write_parquet};
+use super::read::guarded;
+use super::{ArrayOf, TableError, frame, items, write_parquet};
 
 /// The entries of one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,11 +138,28 @@ fn objects(spans: Vec<Span>) -> Result<Series, String> {
         .map_err(|e| e.to_string())
 }
 
-/// Writes columns of equal length, in their order.
+/// Writes columns of equal length as Parquet, in their order.
 ///
 /// # Errors
 /// Columns of unequal length or with one name, or a file that cannot be written.
 pub fn write_columns(path: &Path, columns: Vec<(String, Cells)>) -> Result<(), TableError> {
+    write_parquet(path, whole(path, columns)?)
+}
+
+/// Writes columns of equal length as CSV with a header, in their order. Lists have no place in it.
+///
+/// # Errors
+/// Columns of unequal length or with one name, or a file that cannot be written.
+pub fn write_csv(path: &Path, columns: Vec<(String, Cells)>) -> Result<(), TableError> {
+    let failed = |message: String| TableError::unwritable(path, message);
+    let mut frame = whole(path, columns)?;
+    let mut file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
+    CsvWriter::new(&mut file)
+        .finish(&mut frame)
+        .map_err(|e| failed(e.to_string()))
+}
+
+fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableError> {
     let rows = columns.first().map_or(0, |(_, cells)| cells.len());
     let mut written = Vec::with_capacity(columns.len());
     for (name, cells) in columns {
@@ -148,5 +170,103 @@ pub fn write_columns(path: &Path, columns: Vec<(String, Cells)>) -> Result<(), T
         let column = cells.column(&name);
         written.push(column.map_err(|message| TableError::unwritable(path, message))?);
     }
-    write_parquet(path, frame(written)?)
+    frame(written)
+}
+
+/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Places, spans and lists of
+/// numbers are left out.
+///
+/// # Errors
+/// A file that is missing, or is not as `write_columns` leaves it.
+pub fn read_columns(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Cells)>, TableError> {
+    let open = || File::open(path).map_err(|e| TableError::unreadable(path, e));
+    let damaged = |message: String| TableError::damaged(path, message);
+    let (file, again) = (open()?, open()?);
+    let read = || {
+        let schema = ParquetReader::new(file).schema()?;
+        let names = schema.iter_names().map(|name| name.to_string());
+        let names: Vec<String> = names.filter(|name| wanted(name)).collect();
+        let frame = ParquetReader::new(again)
+            .with_columns(Some(names.clone()))
+            .set_rechunk(true)
+            .finish()?;
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(cells) = Cells::of(frame.column(&name)?)? {
+                columns.push((name, cells));
+            }
+        }
+        Ok(columns)
+    };
+    guarded(read).map_err(damaged)
+}
+
+impl Cells {
+    fn of(column: &Column) -> PolarsResult<Option<Cells>> {
+        let series = column.as_materialized_series();
+        Ok(Some(match series.dtype() {
+            DataType::UInt64 => Cells::Ids(
+                series
+                    .u64()?
+                    .iter()
+                    .map(Option::unwrap_or_default)
+                    .collect(),
+            ),
+            DataType::String => {
+                let texts = series.str()?.iter();
+                Cells::Texts(texts.map(|text| text.map(str::to_owned)).collect())
+            }
+            DataType::Float64 => Cells::Numbers(series.f64()?.iter().collect()),
+            DataType::Float32 => Cells::Floats(
+                series
+                    .f32()?
+                    .iter()
+                    .map(Option::unwrap_or_default)
+                    .collect(),
+            ),
+            DataType::List(inner) if **inner == DataType::String => {
+                let text = |texts: &ArrayOf<StringType>, place| texts.value(place).to_owned();
+                let lists = items(series.list()?, text);
+                let lists =
+                    lists.ok_or_else(|| PolarsError::ComputeError("a list lacks a text".into()))?;
+                Cells::TextLists(lists.into_iter().map(Some).collect())
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_survive_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let own = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+        let columns = vec![
+            ("id".to_owned(), Cells::Ids(vec![3, 1 << 41])),
+            (
+                "label".to_owned(),
+                Cells::Texts(vec![Some("ä".to_owned()), None]),
+            ),
+            ("target_x".to_owned(), Cells::Numbers(vec![Some(0.1), None])),
+            ("p".to_owned(), Cells::Floats(vec![0.25, 1.0])),
+            (
+                "labels".to_owned(),
+                Cells::TextLists(vec![own(&["a", "b"]), own(&[])]),
+            ),
+        ];
+        write_columns(&path, columns.clone()).unwrap();
+        assert_eq!(read_columns(&path, |_| true).unwrap(), columns);
+        let some = read_columns(&path, |name| name == "p").unwrap();
+        assert_eq!(some, columns[3..4]);
+        std::fs::write(&path, "PAR1 no more").unwrap();
+        assert!(read_columns(&path, |_| true).is_err());
+        assert!(read_columns(&folder.path().join("b"), |_| true).is_err());
+    }
 }

@@ -6,6 +6,9 @@
 //!
 //! Rows in groups that must not be divided are cut by whole groups instead ([`cut_groups`]).
 //!
+//! Folds ([`folds`], [`fold_groups`]) deal out *all* rows: which fold a row is in depends on the rows, the number of folds
+//! and the seed, so folds that are drawn one at a time are still parts of one partition.
+//!
 //! Deliberately absent: dates, and groups that are stratified.
 
 use rand::SeedableRng;
@@ -16,21 +19,7 @@ use rand_chacha::ChaCha8Rng;
 ///
 /// `class` holds one class per row; rows that are not to be stratified are all of one class. `shares` sum to less than 1.
 pub fn cut(class: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
-    let mut members = vec![Vec::new(); class.iter().max().map_or(0, |&last| last as usize + 1)];
-    for (row, &class) in class.iter().enumerate() {
-        if let Some(rows) = members.get_mut(class as usize) {
-            rows.push(row);
-        }
-    }
-    for (class, rows) in members.iter_mut().enumerate() {
-        let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(b"refit split 1\0")
-            .update(&seed.to_le_bytes())
-            .update(&(class as u64).to_le_bytes());
-        rows.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
-    }
-
+    let mut members = shuffled(class, b"refit split 1\0", seed);
     let mut to = vec![0; class.len()];
     for (number, &share) in shares.iter().enumerate() {
         let left = members.iter().map(Vec::len).collect::<Vec<_>>();
@@ -51,17 +40,8 @@ pub fn cut(class: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
 /// Groups come in a random order, and each goes to the first split whose number of rows it brings nearer to its share. A
 /// group always stays in `train`.
 pub fn cut_groups(group: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
-    let groups = group.iter().max().map_or(0, |&last| last as usize + 1);
-    let sizes = counts(group, groups);
-    let mut order = (0..groups).collect::<Vec<_>>();
-    order.retain(|&group| sizes.get(group).is_some_and(|&size| size > 0));
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"refit split groups 1\0")
-        .update(&seed.to_le_bytes());
-    order.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
-
-    let mut to = vec![0; groups];
+    let (sizes, order) = shuffled_groups(group, b"refit split groups 1\0", seed);
+    let mut to = vec![0; sizes.len()];
     let mut left = order.len();
     for (number, &share) in shares.iter().enumerate() {
         let mut missing = (group.len() as f64 * share).round() as usize;
@@ -80,6 +60,73 @@ pub fn cut_groups(group: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
     }
     let of = |group: &u32| to.get(*group as usize).copied().unwrap_or_default();
     group.iter().map(of).collect()
+}
+
+/// Which of `of` folds each row is in.
+///
+/// The rows of one class after the other, each class in a random order, are dealt out to the folds in turn. So neither the
+/// sizes of two folds nor the rows that they have of one class differ by more than one, which are the counts of
+/// scikit-learn's `StratifiedKFold`. `class` is as for [`cut`]; `of` is at least 1.
+pub fn folds(class: &[u32], of: usize, seed: u64) -> Vec<usize> {
+    let members = shuffled(class, b"refit folds 1\0", seed);
+    let mut fold = vec![0; class.len()];
+    for (place, row) in members.into_iter().flatten().enumerate() {
+        if let Some(fold) = fold.get_mut(row) {
+            *fold = place % of.max(1);
+        }
+    }
+    fold
+}
+
+/// Which of `of` folds each row is in when the rows of one group stay together.
+///
+/// Groups go, the largest first and those of one size in a random order, each to the fold that has the fewest rows then. So
+/// the sizes of two folds differ at most by those of the largest group. `of` is at least 1.
+pub fn fold_groups(group: &[u32], of: usize, seed: u64) -> Vec<usize> {
+    let (sizes, mut order) = shuffled_groups(group, b"refit folds groups 1\0", seed);
+    let size = |group: usize| sizes.get(group).copied().unwrap_or_default();
+    order.sort_by_key(|&group| std::cmp::Reverse(size(group)));
+    let mut rows = vec![0; of.max(1)];
+    let mut fold = vec![0; sizes.len()];
+    for group in order {
+        let least = (0..rows.len()).min_by_key(|&fold| rows[fold]);
+        let least = least.unwrap_or_default();
+        rows[least] += size(group);
+        fold[group] = least;
+    }
+    let of = |group: &u32| fold.get(*group as usize).copied().unwrap_or_default();
+    group.iter().map(of).collect()
+}
+
+/// The rows of each class in a random order.
+fn shuffled(class: &[u32], purpose: &[u8], seed: u64) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); class.iter().max().map_or(0, |&last| last as usize + 1)];
+    for (row, &class) in class.iter().enumerate() {
+        if let Some(rows) = members.get_mut(class as usize) {
+            rows.push(row);
+        }
+    }
+    for (class, rows) in members.iter_mut().enumerate() {
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(purpose)
+            .update(&seed.to_le_bytes())
+            .update(&(class as u64).to_le_bytes());
+        rows.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
+    }
+    members
+}
+
+/// The size of each group, and those that have rows in a random order.
+fn shuffled_groups(group: &[u32], purpose: &[u8], seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let groups = group.iter().max().map_or(0, |&last| last as usize + 1);
+    let sizes = counts(group, groups);
+    let mut order = (0..groups).collect::<Vec<_>>();
+    order.retain(|&group| sizes.get(group).is_some_and(|&size| size > 0));
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(purpose).update(&seed.to_le_bytes());
+    order.shuffle(&mut ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()));
+    (sizes, order)
 }
 
 fn counts(class: &[u32], classes: usize) -> Vec<usize> {
@@ -177,7 +224,70 @@ mod tests {
         assert_eq!(cut_groups(&[], &[0.2], 1), [0; 0]);
     }
 
+    #[test]
+    fn a_changed_seed_changes_the_folds() {
+        let class = vec![0; 100];
+        assert_eq!(folds(&class, 5, 1), folds(&class, 5, 1));
+        assert_ne!(folds(&class, 5, 1), folds(&class, 5, 2));
+        let group = (0..200).map(|row| row / 2).collect::<Vec<_>>();
+        assert_eq!(fold_groups(&group, 5, 1), fold_groups(&group, 5, 1));
+        assert_ne!(fold_groups(&group, 5, 1), fold_groups(&group, 5, 2));
+        assert_eq!(fold_groups(&[], 5, 1), [0; 0]);
+    }
+
+    /// `StratifiedKFold(5, shuffle=True, random_state=0)` of scikit-learn: rows of each class in each fold.
+    #[test]
+    fn folds_have_the_counts_of_scikit_learn() {
+        let class = [vec![0; 53], vec![1; 31], vec![2; 8], vec![3; 2]].concat();
+        let fold = folds(&class, 5, 7);
+        let of = |wanted: u32| {
+            let rows = |n| {
+                class
+                    .iter()
+                    .zip(&fold)
+                    .filter(move |&(&c, &f)| c == wanted && f == n)
+                    .count()
+            };
+            (0..5).map(rows).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0), [11, 11, 11, 10, 10]);
+        assert_eq!(of(1), [6, 6, 6, 7, 6]);
+        assert_eq!(of(2), [2, 2, 1, 1, 2]);
+        assert_eq!(of(3), [0, 0, 1, 1, 0]);
+    }
+
     proptest! {
+        #[test]
+        fn every_fold_is_stratified(class in prop::collection::vec(0_u32..6, 0..200), of in 2_usize..12, seed in any::<u64>()) {
+            let fold = folds(&class, of, seed);
+            prop_assert_eq!(fold.len(), class.len());
+            let size = |n: usize, wanted: Option<u32>| {
+                class.iter().zip(&fold).filter(|&(c, &f)| f == n && wanted.is_none_or(|w| w == *c)).count()
+            };
+            for wanted in (0..6).map(Some).chain([None]) {
+                let sizes = (0..of).map(|n| size(n, wanted)).collect::<Vec<_>>();
+                prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{:?}", sizes);
+            }
+        }
+
+        #[test]
+        fn no_group_is_divided_among_folds_and_they_are_nearly_equal(
+            sizes in prop::collection::vec(1_usize..6, 1..60),
+            of in 2_usize..8,
+            seed in any::<u64>(),
+        ) {
+            let rows = sizes.iter().zip(0_u32..);
+            let mut group = rows.flat_map(|(&size, group)| vec![group; size]).collect::<Vec<_>>();
+            group.sort_by_key(|group| group % 7);
+            let fold = fold_groups(&group, of, seed);
+            for (group_a, fold_a) in group.iter().zip(&fold) {
+                prop_assert!(group.iter().zip(&fold).all(|(group_b, fold_b)| group_a != group_b || fold_a == fold_b));
+            }
+            let counts = (0..of).map(|n| count(&fold, n)).collect::<Vec<_>>();
+            let largest = sizes.iter().max().unwrap();
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= *largest, "{:?}", counts);
+        }
+
         #[test]
         fn no_group_is_divided_and_shares_are_nearly_met(
             sizes in prop::collection::vec(1_usize..6, 20..60),

@@ -2,6 +2,7 @@
 //!
 //! The likeliest label is given; of equals, the first.
 
+use super::predictions::{Columns, Recalled, numbering};
 use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
@@ -44,6 +45,18 @@ impl Answers for Labelled {
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
     }
+}
+
+/// Rows of predictions, to be scored again.
+pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+    let names = columns.after("probability_");
+    let number = numbering(&names);
+    let of = |column: &str| -> Option<Vec<u32>> {
+        Some(columns.texts(column)?.into_iter().map(&number).collect())
+    };
+    let (labels, predicted) = (of("label")?, of("predicted")?);
+    let sample = metrics::sample_of_classes(labels, predicted, names.clone());
+    Some((vec!["label".to_owned()], sample))
 }
 
 /// A column `probability_NAME` for each name.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::classification::probabilities;
+use super::predictions::{Columns, Recalled, numbering};
 use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
@@ -151,6 +152,23 @@ impl Answers for LabelSets {
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
     }
+}
+
+/// Rows of predictions, to be scored again.
+pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+    let names = columns.after("probability_");
+    let number = numbering(&names);
+    let of = |column: &str| -> Option<Vec<Vec<u32>>> {
+        let rows = columns.lists(column)?.into_iter();
+        Some(
+            rows.map(|row| row.into_iter().map(&number).collect())
+                .collect(),
+        )
+    };
+    let (labels, predicted) = (of("labels")?, of("predicted")?);
+    let scores = columns.floats("probability_", &names)?;
+    let sample = metrics::sample_of_label_sets(&labels, &predicted, &scores, names);
+    Some((vec!["labels".to_owned()], sample))
 }
 
 /// For each label the threshold with the best F1 for these outputs; of equals, the nearest to 0.5.

@@ -12,6 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::predictions::{Columns, Recalled};
 use super::{Answers, Asked, Rule, Scored, TaskError, characters};
 use crate::learn::Predictions;
 use crate::metrics;
@@ -273,6 +274,13 @@ impl Answers for Answered {
         columns.push(("n_best".to_owned(), Cells::Spans(n_best)));
         columns
     }
+}
+
+/// Questions of predictions, to be scored again.
+pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+    let (answers, predicted) = (columns.lists("answers")?, columns.texts("predicted")?);
+    let sample = metrics::sample_of_answers(&answers, &predicted);
+    Some((vec!["answers".to_owned()], sample))
 }
 
 fn examples_of<'a>(asked: &Asked<'a>) -> Result<&'a Texts<&'a str>, TaskError> {

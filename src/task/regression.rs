@@ -3,6 +3,7 @@
 //! The outputs are the answers: nothing is scaled, in training or after it, so a target far from 0 and 1 takes a while to
 //! be reached.
 
+use super::predictions::{Columns, Recalled};
 use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
@@ -20,6 +21,16 @@ pub(super) fn decide(rule: &Rule, outputs: &Predictions) -> impl Answers + use<>
         names: rule.names.clone(),
         predicted: outputs.logits.iter().map(numbers).collect(),
     }
+}
+
+/// Rows of predictions, to be scored again.
+pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+    let names = columns.after("target_");
+    let targets = columns.numbers("target_", &names)?;
+    let predicted = columns.numbers("predicted_", &names)?;
+    let gold = names.iter().map(|name| format!("target_{name}")).collect();
+    let sample = metrics::sample_of_numbers(targets, predicted, names);
+    Some((gold, sample))
 }
 
 impl Answers for Numbers {

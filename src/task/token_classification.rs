@@ -8,6 +8,7 @@
 //! How sure an answer is: the softmax of the word's outputs, or with a CRF the word's marginal probability. An entity is as
 //! sure as its least sure word.
 
+use super::predictions::{Columns, Recalled};
 use super::{Answers, Asked, Rule, Scored, TaskError, characters};
 use crate::learn::{Predictions, Rows};
 use crate::metrics::{self, Entity, Scheme};
@@ -183,6 +184,13 @@ impl Answers for Tagged {
         }
         columns
     }
+}
+
+/// Sentences of predictions, to be scored again.
+pub(super) fn recall(columns: &Columns, scheme: Option<Scheme>) -> Option<Recalled> {
+    let (tags, predicted) = (columns.lists("tags")?, columns.lists("predicted")?);
+    let sample = metrics::sample_of_tags(&tags, &predicted, scheme);
+    Some((vec!["tags".to_owned()], sample))
 }
 
 /// Where words stand in the text that has one space between them.

@@ -27,6 +27,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact", "hub", "table", "text", "model", "learn", "metrics", "task", "device",
         ],
     ),
+    // The pages: what they show is handed to them as data.
+    (
+        "report",
+        &[
+            "artifact", "table", "text", "model", "learn", "metrics", "task", "device", "kernels",
+        ],
+    ),
     ("spec", &["artifact", "stage"]),
     ("plan", &["spec", "stage", "hub", "fingerprint", "artifact"]),
     (
@@ -41,6 +48,33 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact",
         ],
     ),
+    (
+        "sweep",
+        &[
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "hub",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
+    (
+        "compare",
+        &[
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
 ];
 
 /// Crate → the modules that may name it.
@@ -49,6 +83,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("burn", &["device", "kernels", "model", "learn", "stage"]),
     ("tokenizers", &["text"]),
     ("toml", &["spec", "hub"]),
+    ("toml_edit", &["spec"]),
+    ("tpe", &["sweep"]),
     ("hf_hub", &["hub"]),
     ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub"]),

@@ -4,6 +4,7 @@
 
 mod broken;
 mod commands;
+mod compare;
 mod crash;
 mod elsewhere;
 mod freezing;
@@ -13,9 +14,11 @@ mod keys;
 mod layering;
 mod memory;
 mod newcomer;
+mod page;
 mod project;
 mod real;
 mod schema;
 mod stages;
+mod sweep;
 mod tasks;
 mod versions;

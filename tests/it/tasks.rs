@@ -12,7 +12,7 @@ use refit::text::Tokenizer;
 use crate::project::{Project, assets};
 
 /// A stage of each kind over `data/train` and `data/test`, with the encoder from random weights.
-fn spec(load: &str, tokens: &str, train: &str) -> String {
+pub(crate) fn spec(load: &str, tokens: &str, train: &str) -> String {
     format!(
         "version = 1\nname = \"tasks\"\nseed = 3\n\n\
          [load.rows]\n{load}\n\n\
@@ -29,7 +29,7 @@ fn json_of(project: &Project, name: &str) -> Value {
 }
 
 /// Comments in which each of three words brings its label.
-fn comments(rows: usize, from: usize) -> Vec<(String, Vec<&'static str>)> {
+pub(crate) fn comments(rows: usize, from: usize) -> Vec<(String, Vec<&'static str>)> {
     let words = [("glad", "joy"), ("mad", "anger"), ("wow", "surprise")];
     (from..from + rows)
         .map(|row| {
@@ -40,7 +40,7 @@ fn comments(rows: usize, from: usize) -> Vec<(String, Vec<&'static str>)> {
         .collect()
 }
 
-fn delimited(rows: &[(String, Vec<&str>)]) -> String {
+pub(crate) fn delimited(rows: &[(String, Vec<&str>)]) -> String {
     let line = |(text, labels): &(String, Vec<&str>)| format!("{text},{}\n", labels.join("|"));
     "text,labels\n".to_owned() + &rows.iter().map(line).collect::<String>()
 }
@@ -52,7 +52,7 @@ fn listed(rows: &[(String, Vec<&str>)]) -> String {
     rows.iter().map(line).collect()
 }
 
-const COMMENTS: &str = "train = \"data/train.csv\"\ntest = \"data/test.csv\"\nsplit = { validation = 0.2 }\n\
+pub(crate) const COMMENTS: &str = "train = \"data/train.csv\"\ntest = \"data/test.csv\"\nsplit = { validation = 0.2 }\n\
                         columns = { text = \"text\", labels = \"labels\" }\nlabel_separator = \"|\"";
 
 fn emotions() -> Project {
@@ -184,7 +184,7 @@ fn numbers_are_learned_each_target_by_itself() {
 }
 
 /// Sentences in which names of people come in pairs, as first and last name, and places alone.
-fn sentences(rows: usize, from: usize, padding: usize) -> String {
+pub(crate) fn sentences(rows: usize, from: usize, padding: usize) -> String {
     let mut text = String::new();
     for row in from..from + rows {
         let first = ["Ann", "Bob", "Eve"][row % 3];
@@ -294,7 +294,7 @@ fn a_model_of_tags_finds_entities_in_plain_text() {
 }
 
 /// Contexts that name the colour of one thing; every third question is about a thing that is not there.
-fn questions(rows: usize, from: usize) -> String {
+pub(crate) fn questions(rows: usize, from: usize) -> String {
     let line = |row: usize| {
         let things = ["ball", "door", "hat", "car"];
         let colours = ["red", "blue", "grün", "white", "black"];

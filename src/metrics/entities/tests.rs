@@ -352,3 +352,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_selection_of_texts_scores_as_these_alone() {
+    let truth = [
+        vec!["B-A", "I-A", "O"],
+        vec!["B-B", "O"],
+        vec!["O"],
+        vec!["I-A", "B-B"],
+    ];
+    let predicted = [
+        vec!["B-A", "O", "O"],
+        vec!["B-B", "B-C"],
+        vec!["O"],
+        vec!["B-A", "B-B"],
+    ];
+    for scheme in [Some(Scheme::Bio), None] {
+        let sample = sample_of_tags(&truth, &predicted, scheme);
+        for rows in [vec![0, 1, 2, 3], vec![3, 3, 0, 1], vec![2, 2], vec![0]] {
+            let of = |all: &[Vec<&'static str>]| -> Vec<Vec<&'static str>> {
+                rows.iter().map(|&row| all[row].clone()).collect()
+            };
+            let mut wanted = entities(&of(&truth), &of(&predicted), scheme).flat(0.0);
+            wanted.remove("loss");
+            let found = (sample.score)(&rows);
+            assert!(found.keys().eq(wanted.keys()), "{found:?}");
+            for (name, wanted) in &wanted {
+                let (found, wanted) = (found[name].as_f64().unwrap(), wanted.as_f64().unwrap());
+                assert!(
+                    (found - wanted).abs() < 1e-12,
+                    "{name} of {rows:?} {scheme:?}"
+                );
+            }
+        }
+    }
+}

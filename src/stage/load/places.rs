@@ -166,16 +166,21 @@ fn of_dataset(load: &Load, name: &str, base: &Path, fetched: &Fetched) -> Result
         ));
     }
     let cut = [
-        ("validation", load.split.validation),
-        ("test", load.split.test),
+        ("validation", "fold", load.fold.is_some()),
+        (
+            "validation",
+            "split.validation",
+            load.split.validation > 0.0,
+        ),
+        ("test", "split.test", load.split.test > 0.0),
     ];
-    for (split, _) in cut.into_iter().filter(|(_, share)| *share > 0.0) {
+    for (split, field, _) in cut.into_iter().filter(|(.., given)| *given) {
         if let Some((_, theirs)) = wanted.iter().find(|(role, _)| role == split) {
             return Err(Fault::new(
-                format!("split.{split}"),
+                field,
                 format!("{name} has the split {theirs:?} for that, so nothing is cut for it"),
                 format!(
-                    "remove `split.{split}`, or leave that split out by naming the others: `splits = {{ train = \"train\" }}`"
+                    "remove `{field}`, or leave that split out by naming the others: `splits = {{ train = \"train\" }}`"
                 ),
             ));
         }

@@ -41,7 +41,7 @@ pub struct Load {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<Paths>,
     /// The files to choose the best weights by, after each epoch. Without them, `split.validation` can cut a share from
-    /// `train`.
+    /// `train`, or `fold` a fold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Paths>,
     /// The files to score the finished model on. Without them, `split.test` can cut a share from `train`.
@@ -54,6 +54,11 @@ pub struct Load {
     /// What to cut from `train` for the splits that have no files of their own.
     #[serde(default)]
     pub split: Split,
+    /// For cross-validation: the rows of `train` are cut into `of` folds, and the fold `index` is the validation split.
+    /// With one seed the folds of all indices are parts of one partition, so `index` from 0 on, in a sweep say, validates on
+    /// every row once. `split.test` is cut first. It takes the place of `validation` and of `split.validation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
     /// How the files are written. By default each file's ending says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -82,7 +87,7 @@ pub struct Load {
     /// default the first such row is an error. A file that is broken as a whole always is one.
     #[serde(default)]
     pub skip_invalid: bool,
-    /// The seed that `split` draws rows with. By default the pipeline's.
+    /// The seed that `split` and `fold` draw rows with. By default the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -254,6 +259,28 @@ impl Load {
                 "let them sum to less than 1",
             );
         }
+        if let Some(fold) = self.fold {
+            if fold.index >= fold.of {
+                fault(
+                    "fold.index",
+                    &format!("there is no fold {} of {}", fold.index, fold.of),
+                    &format!("folds count from 0 to {}", fold.of.saturating_sub(1)),
+                );
+            }
+            let others = [
+                ("validation", self.validation.is_some()),
+                ("split.validation", self.split.validation > 0.0),
+            ];
+            for (field, _) in others.into_iter().filter(|(_, given)| *given) {
+                fault(
+                    "fold",
+                    &format!(
+                        "`fold` and `{field}` exclude each other: both say what the validation split is"
+                    ),
+                    &format!("remove `{field}`, or `fold`"),
+                );
+            }
+        }
         faults
     }
 }
@@ -271,7 +298,7 @@ pub struct Split {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub test: f64,
-    /// Whether each class gives the same share. Turn it off to draw rows regardless of their labels. It has no effect on rows
+    /// Whether each class gives the same share, to folds too. Turn it off to draw rows regardless of their labels. It has no effect on rows
     /// that have not one label each: these are always drawn regardless.
     #[serde(default = "yes")]
     pub stratify: bool,
@@ -285,6 +312,19 @@ impl Default for Split {
             stratify: true,
         }
     }
+}
+
+/// One of several parts of the training rows, for cross-validation. As with `split`, each class gives its share to every fold
+/// unless `split.stratify` is off, and questions about one context all go to one fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {
+    /// How many folds there are. 5 and 10 are usual; more of them train on more rows, and take longer.
+    #[schemars(range(min = 2, max = 100))]
+    pub of: u32,
+    /// Which of them is the validation split, counted from 0.
+    #[schemars(range(min = 0, max = 99))]
+    pub index: u32,
 }
 
 /// A path or several.

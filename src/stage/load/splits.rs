@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::Fold;
 use crate::table::labels::Labels;
 use crate::table::read::{Kind, Raw};
 use crate::table::split;
@@ -161,6 +162,8 @@ pub(super) fn number<'r>(
 pub(super) struct Cut {
     /// Split → share of the rows, none of them 0.
     pub(super) shares: Vec<(&'static str, f64)>,
+    /// What of the rest becomes `validation`.
+    pub(super) fold: Option<Fold>,
     pub(super) stratify: bool,
     pub(super) seed: u64,
 }
@@ -169,7 +172,8 @@ impl Cut {
     /// Divides the training rows among `train` and the splits that are cut from it, and adds them to `splits`.
     ///
     /// # Errors
-    /// A share so small that a split would have no row, and a class that `train` would lose.
+    /// A share so small that a split would have no row, more folds than there are rows, and a class that `train` would lose
+    /// to a share. Folds take from a class that is too small for them what they must: the report warns of it.
     pub(super) fn apply<'r>(
         &self,
         files: &[Raw],
@@ -177,29 +181,24 @@ impl Cut {
         whole: Texts<&'r str>,
         splits: &mut BTreeMap<String, Texts<&'r str>>,
     ) -> Result<(), TableError> {
-        if self.shares.is_empty() {
+        if self.shares.is_empty() && self.fold.is_none() {
             splits.insert("train".to_owned(), whole);
             return Ok(());
         }
+        let together = self.kept_together(files, &whole);
         let shares = self.shares.iter().map(|(_, share)| *share);
         let shares = shares.collect::<Vec<_>>();
-        let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
-        let to = match (&whole.label, &whole.text_pair) {
-            (_, Some(contexts)) if questions => {
-                split::cut_groups(&alike_numbered(contexts), &shares, self.seed)
-            }
-            (Some(labels), _) if self.stratify => split::cut(labels, &shares, self.seed),
-            _ => split::cut(&vec![0; whole.len()], &shares, self.seed),
+        let to = match &together {
+            Together::Groups(groups) => split::cut_groups(groups, &shares, self.seed),
+            Together::Classes(classes) => split::cut(classes, &shares, self.seed),
         };
         let rows_of = |split: usize| {
-            to.iter()
-                .enumerate()
-                .filter(|&(_, &t)| t == split)
-                .map(|(row, _)| row)
-                .collect::<Vec<_>>()
+            let rows = to.iter().enumerate().filter(|&(_, &t)| t == split);
+            rows.map(|(row, _)| row).collect::<Vec<_>>()
         };
-        let train = whole.take(&rows_of(0));
-        let learnt = train.label.iter().flatten().collect::<BTreeSet<_>>();
+        let mut rest = rows_of(0);
+        let label = |row: &usize| Some(*whole.label.as_ref()?.get(*row)?);
+        let learnt = rest.iter().filter_map(label).collect::<BTreeSet<_>>();
         for (number, &(split, share)) in self.shares.iter().enumerate() {
             let rows = rows_of(number + 1);
             if rows.is_empty() {
@@ -209,23 +208,83 @@ impl Cut {
                     rows: whole.len(),
                 });
             }
-            let cut = whole.take(&rows);
-            let stranger = cut
-                .label
-                .iter()
-                .flatten()
-                .zip(&rows)
-                .find(|(label, _)| !learnt.contains(label));
-            if let (Some((_, &row)), Some(labels)) = (stranger, labels)
+            let strange = |row: &&usize| label(row).is_some_and(|label| !learnt.contains(&label));
+            if let (Some(&row), Some(labels)) = (rows.iter().find(strange), labels)
                 && let Some((place, label)) = labelled(files, row)
             {
                 return Err(unseen(labels, place, label, split));
             }
-            splits.insert(split.to_owned(), cut);
+            splits.insert(split.to_owned(), whole.take(&rows));
         }
-        splits.insert("train".to_owned(), train);
+        if let Some(fold) = self.fold {
+            let (held_out, kept) = self.held_out(fold, &together, rest)?;
+            splits.insert("validation".to_owned(), whole.take(&held_out));
+            rest = kept;
+        }
+        splits.insert("train".to_owned(), whole.take(&rest));
         Ok(())
     }
+
+    /// What decides where a row goes: all questions about one context go to one split, and each class gives its share.
+    fn kept_together(&self, files: &[Raw], whole: &Texts<&str>) -> Together {
+        let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
+        match (&whole.label, &whole.text_pair) {
+            (_, Some(contexts)) if questions => Together::Groups(alike_numbered(contexts)),
+            (Some(labels), _) if self.stratify => Together::Classes(labels.clone()),
+            _ => Together::Classes(vec![0; whole.len()]),
+        }
+    }
+
+    /// The rows of the fold, and those of the others.
+    ///
+    /// # Errors
+    /// There are fewer rows, or groups of them, than folds.
+    fn held_out(
+        &self,
+        fold: Fold,
+        together: &Together,
+        rows: Vec<usize>,
+    ) -> Result<(Vec<usize>, Vec<usize>), TableError> {
+        let of_rows = |numbers: &[u32]| {
+            let number = |&row: &usize| numbers.get(row).copied().unwrap_or_default();
+            rows.iter().map(number).collect::<Vec<_>>()
+        };
+        let (folds, parts, what) = match together {
+            Together::Groups(groups) => {
+                let groups = of_rows(groups);
+                let folds = split::fold_groups(&groups, fold.of as usize, self.seed);
+                let parts = groups.iter().collect::<BTreeSet<_>>().len();
+                (folds, parts, "contexts")
+            }
+            Together::Classes(classes) => {
+                let folds = split::folds(&of_rows(classes), fold.of as usize, self.seed);
+                (folds, rows.len(), "rows")
+            }
+        };
+        if parts < fold.of as usize {
+            return Err(TableError::TooManyFolds {
+                folds: fold.of,
+                found: parts,
+                what,
+            });
+        }
+        let (mut held_out, mut kept) = (Vec::new(), Vec::new());
+        for (row, number) in rows.into_iter().zip(folds) {
+            match number == fold.index as usize {
+                true => held_out.push(row),
+                false => kept.push(row),
+            }
+        }
+        Ok((held_out, kept))
+    }
+}
+
+/// A number for each row, by which it is drawn.
+enum Together {
+    /// Rows of one group are never divided.
+    Groups(Vec<u32>),
+    /// Rows of one class are divided evenly.
+    Classes(Vec<u32>),
 }
 
 /// Equal texts get equal numbers, in the order in which they are met.

@@ -406,6 +406,76 @@ fn cut_rows_keep_their_ids_and_their_order() {
 }
 
 #[test]
+fn the_folds_of_one_seed_are_disjoint_and_cover_all_rows() {
+    let rows = (0..103)
+        .map(|n| format!("row {n},{}\n", if n % 4 == 0 { "rare" } else { "common" }))
+        .collect::<String>();
+    let folder = folder(&[("a.csv", &format!("text,label\n{rows}"))]);
+    let with = |split: Value, index: u32, seed: u64| {
+        let fold = json!({ "of": 4, "index": index });
+        let settings = json!({ "train": "a.csv", "split": split, "fold": fold });
+        load_with(folder.path(), settings, seed).unwrap()
+    };
+    for (split, tested) in [(json!({}), 0), (json!({ "test": 0.2 }), 21)] {
+        let folds = (0..4).map(|index| with(split.clone(), index, 13));
+        let folds = folds.collect::<Vec<_>>();
+        let test = |loaded: &Loaded| match loaded.table.splits.contains_key("test") {
+            true => loaded.texts("test").id,
+            false => Vec::new(),
+        };
+        assert_eq!(test(&folds[0]).len(), tested);
+        let mut validated = test(&folds[0]);
+        for loaded in &folds {
+            assert_eq!(test(loaded), test(&folds[0]));
+            let (train, held_out) = (loaded.texts("train"), loaded.texts("validation"));
+            assert!(train.id.is_sorted() && held_out.id.is_sorted());
+            let mut all = [train.id.clone(), held_out.id.clone(), test(loaded)].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..103).collect::<Vec<u64>>());
+            let mut rows = held_out.id.iter().zip(&held_out.text);
+            assert!(rows.all(|(id, text)| text == &format!("row {id}")));
+            validated.extend(held_out.id);
+        }
+        validated.sort_unstable();
+        assert_eq!(validated, (0..103).collect::<Vec<u64>>());
+    }
+    let one = with(json!({}), 1, 13);
+    assert!(
+        one.counts("validation")[1].abs_diff(6) <= 1,
+        "{:?}",
+        one.counts("validation")
+    );
+    assert_ne!(with(json!({}), 1, 14).table, one.table);
+    assert_ne!(with(json!({ "stratify": false }), 1, 13).table, one.table);
+}
+
+#[test]
+fn more_folds_than_rows_are_an_error_and_a_class_too_small_for_them_a_warning() {
+    let folder = folder(&[("a.csv", "text,label\na,x\nb,x\nc,y\nd,x\n")]);
+    let with = |of: u32, index: u32| {
+        let fold = json!({ "of": of, "index": index });
+        load(folder.path(), json!({ "train": "a.csv", "fold": fold }))
+    };
+    let error = with(5, 0).map(|_| ()).unwrap_err();
+    let said = format!("{error}; {}", miette::Diagnostic::help(&error).unwrap());
+    assert!(said.contains("5 folds cannot be cut of 4 rows"), "{said}");
+    assert!(said.contains("4 at most"), "{said}");
+    let warned = (0..4).flat_map(|index| with(4, index).unwrap().warned);
+    let warned = warned.collect::<Vec<_>>();
+    let without = "no row of train has the label y".to_owned();
+    assert!(warned.contains(&without), "{warned:?}");
+}
+
+#[test]
+fn without_a_fold_the_key_is_as_before() {
+    let settings = stage(json!({ "train": "a.csv" })).settings();
+    assert_eq!(settings.get("fold"), None);
+    assert!(!stage(json!({ "train": "a.csv" })).draws_random_numbers());
+    let fold = stage(json!({ "train": "a.csv", "fold": { "of": 5, "index": 0 } }));
+    assert!(fold.draws_random_numbers() && !fold.not_in_key().contains(&"fold"));
+}
+
+#[test]
 fn rows_on_both_sides_are_warned_of() {
     let train = "text,label\nsame,a\nother,b\nother,b\n";
     let folder = folder(&[
@@ -475,6 +545,20 @@ fn settings_that_exclude_each_other_are_faults() {
     assert_eq!(
         fields(json!({ "train": "a.csv", "split": { "test": 1.5 } })),
         ["split.test", "split"]
+    );
+    let fold = json!({ "of": 3, "index": 3 });
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "fold": fold })),
+        ["fold.index"]
+    );
+    let fold = json!({ "of": 3, "index": 2 });
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "validation": "b.csv", "fold": fold })),
+        ["fold"]
+    );
+    assert_eq!(
+        fields(json!({ "train": "a.csv", "split": { "validation": 0.1 }, "fold": fold })),
+        ["fold"]
     );
     assert_eq!(fields(json!({ "train": "a.csv", "quote": "«" })), ["quote"]);
     assert_eq!(

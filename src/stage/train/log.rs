@@ -1,13 +1,15 @@
 //! What the training loop tells: lines of `metrics.jsonl`, and progress.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::artifact::Unreadable;
 use crate::learn::{EvaluateEvery, Event, StepRecord, ValidationRecord};
 use crate::metrics::Metric;
-use crate::stage::Context;
+use crate::stage::{Context, StageError, Validation};
 
 /// What the loop tells, as lines of `metrics.jsonl` and as progress.
 pub(super) struct Log<'a> {
@@ -89,6 +91,10 @@ impl<'a> Log<'a> {
             text += &format!(", {} {:.4}", self.metric, value(self.metric));
         }
         self.context.progress.say(&text);
+        self.context.progress.validated(&Validation {
+            step: record.step,
+            scores: record.validation.clone(),
+        });
     }
 
     fn line(&mut self, record: &impl Serialize) {
@@ -96,4 +102,27 @@ impl<'a> Log<'a> {
             .expect("numbers and names are written to memory");
         self.lines.push(b'\n');
     }
+}
+
+/// The validations that the log at `path` tells of.
+///
+/// # Errors
+/// It cannot be read, or has a line that the loop would not write.
+pub(super) fn validations(path: &Path) -> Result<Vec<Validation>, StageError> {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+        validation: Option<Map<String, Value>>,
+    }
+    let unreadable = |e: std::io::Error| Unreadable::new(path, e);
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let line: Line = serde_json::from_str(line).map_err(|e| unreadable(e.into()))?;
+        found.extend(line.validation.map(|scores| Validation {
+            step: line.step,
+            scores,
+        }));
+    }
+    Ok(found)
 }

@@ -209,7 +209,13 @@ fn nothing_is_cut_for_a_split_that_the_data_set_has() {
         );
         assert_eq!(faults[0].field, format!("split.{split}"), "{faults:?}");
     }
+    let fold = json!({ "of": 2, "index": 0 });
+    let faults_of_fold = faults(folder.path(), json!({ "dataset": "set", "fold": fold }));
+    assert_eq!(faults_of_fold[0].field, "fold", "{faults_of_fold:?}");
     let splits = json!({ "train": "train" });
+    let settings = json!({ "dataset": "set", "splits": splits, "fold": fold });
+    let loaded = load(folder.path(), settings).unwrap();
+    assert_eq!(loaded.texts("validation").text.len(), 2);
     let settings = json!({ "dataset": "set", "splits": splits, "split": { "test": 0.5 } });
     let loaded = load(folder.path(), settings).unwrap();
     assert_eq!(loaded.texts("test").text.len(), 2);

@@ -388,6 +388,44 @@ fn no_context_is_on_both_sides_of_a_cut() {
 }
 
 #[test]
+fn no_context_is_in_two_folds() {
+    let rows = (0..120)
+        .map(|number| (number, format!("context {}", number % 7)))
+        .map(|(number, context)| {
+            format!(
+                "{}\n",
+                question(&format!("question {number}"), &context, &[])
+            )
+        })
+        .collect::<String>();
+    let folder = folder(&[("a.jsonl", &rows)]);
+    let with = |of: u32, index: u32| {
+        let settings = json!({
+            "train": "a.jsonl", "fold": { "of": of, "index": index },
+            "columns": { "question": "question", "context": "context", "answers": "answers" },
+        });
+        load(folder.path(), settings)
+    };
+    let mut validated = Vec::new();
+    for index in 0..3 {
+        let loaded = with(3, index).unwrap();
+        let contexts = |split: &str| {
+            let pairs = loaded.texts(split).text_pair.unwrap().into_iter();
+            pairs.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert!(contexts("train").is_disjoint(&contexts("validation")));
+        validated.extend(loaded.texts("validation").id);
+    }
+    validated.sort_unstable();
+    assert_eq!(validated, (0..120).collect::<Vec<u64>>());
+    let told = with(8, 0).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        told.contains("8 folds cannot be cut of 7 contexts"),
+        "{told}"
+    );
+}
+
+#[test]
 fn rows_of_several_labels_are_cut_regardless_of_them() {
     let rows = (0..100)
         .map(|number| format!("row {number},\"a,{}\"\n", ["b", "c"][number % 2]))

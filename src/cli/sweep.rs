@@ -1,0 +1,463 @@
+//! `refit sweep SPEC [STAGE…]`: run the trials of a spec's `[sweep]`, show them, and keep the best.
+//!
+//! Deliberately absent: what a trial is and when it runs, which is the sweep's own.
+
+mod show;
+mod voice;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use serde_json::json;
+
+use self::show::{Names, as_json, print_rows};
+use self::voice::Voice;
+use super::progress::Terminal;
+use super::run::{INTERRUPTED, device, listen_for_interrupts};
+use super::{
+    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, locate_store, planned, print,
+    print_json, problems_json, problems_text, remotes, seconds as seconds_of, store_of_spec, table,
+};
+use crate::artifact::Digest;
+use crate::hub;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::run::judge::{Foreseen, assess};
+use crate::run::{self, Provenance};
+use crate::spec::sweep::SweepSettings;
+use crate::spec::{Pipeline, Problem};
+use crate::store::Store;
+use crate::sweep::drive::{Options, drive};
+use crate::sweep::ledger::Ledger;
+use crate::sweep::results::{self, Order, Row, State};
+use crate::sweep::trial::{Assignment, Replicate, fits, pipeline as pipeline_of};
+use crate::sweep::{Goal, Sweep, best, id, problems};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// Further stages that every trial brings up to date. By default the stage of the goal and what it depends on; the best
+    /// trial gets all stages.
+    stages: Vec<String>,
+    /// How many trials may run side by side. Default: `[run] jobs`.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Several, as in `cuda:0,cuda:1`, are shared out among the trials
+    /// that run side by side. Default: `[run] device`.
+    #[arg(long, value_parser = device, value_delimiter = ',')]
+    device: Vec<String>,
+    /// Only show the trials as they are, of a sweep that runs or has run.
+    #[arg(long)]
+    status: bool,
+    /// By what the table is ordered: score, trial, seconds, or a parameter.
+    #[arg(long, value_name = "COLUMN", default_value = "score")]
+    sort: String,
+    /// Also write the table to a file, by its ending .csv, .parquet or .json.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
+    /// Also write a page that shows the sweep, for a browser.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Print the trials as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum SweepUse {
+    #[error("{} has no sweep", spec.display())]
+    #[diagnostic(help(
+        "add a table such as\n[sweep]\ngoal = {{ maximize = \"STAGE.METRIC\" }}\n[sweep.parameters]\n\"train.STAGE.optimizer.learning_rate\" = [2e-5, 5e-5]"
+    ))]
+    None { spec: PathBuf },
+    #[error("the sweep of {} has no trial {number}", spec.display())]
+    #[diagnostic(help("`refit sweep SPEC --status` shows its trials; {known} were proposed"))]
+    NoTrial {
+        spec: PathBuf,
+        number: usize,
+        known: usize,
+    },
+    #[error("the sweep has no column `{column}`")]
+    #[diagnostic(help("order by score, trial, seconds or one of its parameters: {known}"))]
+    NoColumn { column: String, known: String },
+    #[error("{} is no kind of table", path.display())]
+    #[diagnostic(help("let the file end in .csv, .parquet or .json"))]
+    Ending { path: PathBuf },
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(help("check the folder and its permissions"))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+pub(super) fn answer(arguments: &Arguments) -> Answer {
+    let (pipeline, found) =
+        Pipeline::read(&arguments.spec.spec, &arguments.spec.set).map_err(Failure::unusable)?;
+    if pipeline.sweep.is_none() && found.is_empty() {
+        let spec = arguments.spec.spec.clone();
+        return Err(Failure::unusable(SweepUse::None { spec }));
+    }
+    let settings = pipeline.sweep.clone();
+    let goal = settings
+        .as_ref()
+        .and_then(|settings| settings.goal.parts())
+        .map(|(stage, metric, direction)| Goal {
+            stage,
+            metric,
+            direction,
+        });
+    let (Some(settings), Some(goal), true) = (&settings, goal, found.is_empty()) else {
+        return Err(unusable(&pipeline, found, arguments.json));
+    };
+    let names = Names::of(&settings.parameters.0);
+    let order = order(&arguments.sort, &names)?;
+    if let Some(path) = &arguments.table {
+        show::ending(path)?;
+    }
+    let store = store_of_spec(&arguments.store, &pipeline)?;
+    let journal = store.journal(&id(&pipeline));
+    let mut sweep = Sweep {
+        pipeline: &pipeline,
+        settings,
+        at_hand: &hub::Fetched::default(),
+        store: &store,
+        journal,
+        goal,
+        targets: &arguments.stages,
+    };
+    if arguments.status {
+        let ledger = Ledger::read(&sweep.journal).map_err(Failure::failed)?;
+        let trials = shown(&sweep, &ledger);
+        let rows = results::rows(&sweep, &ledger, &trials);
+        let all = total(settings, trials.len());
+        return finish(arguments, &sweep, &names, &order, rows, all, None);
+    }
+
+    let at_hand = everything(arguments, &pipeline, settings)?;
+    let plan = planned(&pipeline, Vec::new(), &at_hand, arguments.json)?;
+    plan.select(&arguments.stages).map_err(Failure::unusable)?;
+    let faults = problems(&pipeline, settings, &at_hand);
+    if !faults.is_empty() {
+        return Err(unusable(&pipeline, faults, arguments.json));
+    }
+    sweep.at_hand = &at_hand;
+    listen_for_interrupts();
+    let terminal = Terminal::new(&plan, &INTERRUPTED);
+    warn_of_the_test_split(&sweep, &terminal);
+    let devices = match arguments.device.is_empty() {
+        true => vec![pipeline.run.device.clone()],
+        false => arguments.device.clone(),
+    };
+    let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
+    let options = Options {
+        jobs,
+        devices: devices.clone(),
+        interrupted: &INTERRUPTED,
+        provenance: Provenance {
+            arguments: std::env::args().skip(1).collect(),
+            commit: git_commit(pipeline.folder()),
+            settings: json!({ "device": devices.join(","), "jobs": jobs }),
+            text: pipeline.sources.text(0).to_owned(),
+        },
+    };
+    let voice = Voice::new(&terminal, &sweep, &names);
+    let driven = drive(&sweep, &options, &voice).map_err(Failure::failed)?;
+    drop(voice);
+    let rows = results::rows(&sweep, &driven.ledger, &driven.trials);
+    store.save_memo();
+
+    let interrupted = || INTERRUPTED.load(Ordering::Relaxed);
+    let ended = rows
+        .iter()
+        .all(|row| matches!(row.state, State::Done | State::Pruned | State::Failed));
+    let mut exit = Exit::Done;
+    if !interrupted()
+        && ended
+        && let Some(row) = results::best(&rows, goal.direction)
+    {
+        let written = best::write(&sweep, &row.assignment).map_err(Failure::failed)?;
+        terminal.line(&format!(
+            "    best  trial {}, written to {}",
+            row.number,
+            written.display()
+        ));
+        exit = bring_up_to_date(&sweep, &row.assignment, &options, &terminal)?;
+    }
+    let failed = rows.iter().any(|row| row.state == State::Failed);
+    let all = rows.len();
+    finish(
+        arguments,
+        &sweep,
+        &names,
+        &order,
+        rows,
+        all,
+        Some(&driven.seen),
+    )?;
+    Ok(match (interrupted(), failed) {
+        (true, _) => {
+            terminal.line("interrupted; run the same command to go on");
+            Exit::Interrupted
+        }
+        (false, true) => Exit::Failed,
+        (false, false) => exit,
+    })
+}
+
+fn unusable(pipeline: &Pipeline, mut found: Vec<Problem>, as_json: bool) -> Failure {
+    found.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
+    if as_json {
+        print_json(&problems_json(&found, &pipeline.sources));
+    }
+    Failure {
+        exit: Exit::Unusable,
+        text: problems_text(&found, pipeline),
+    }
+}
+
+/// What is wrong with the values of a spec's sweep, of what can be told without a network.
+pub(super) fn check(
+    pipeline: &Pipeline,
+    store: &StoreArguments,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let Some(settings) = &pipeline.sweep else {
+        return Ok(());
+    };
+    let (named, places) = named(pipeline, settings, store);
+    let environment = hub::Environment::of_process();
+    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
+    let faults = problems(pipeline, settings, &at_hand);
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(unusable(pipeline, faults, as_json)),
+    }
+}
+
+/// The results of a spec's trials, and of all stages of the best of them.
+pub(super) fn used(
+    pipeline: &Pipeline,
+    place: &StoreArguments,
+    store: &Store,
+) -> Result<BTreeSet<Digest>, Failure> {
+    let Some(settings) = &pipeline.sweep else {
+        return Ok(BTreeSet::new());
+    };
+    let (named, places) = named(pipeline, settings, place);
+    let environment = hub::Environment::of_process();
+    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
+    crate::sweep::used(pipeline, &at_hand, store).map_err(Failure::failed)
+}
+
+/// The plan of one trial of a spec's sweep, as its first run has it.
+pub(super) fn trial(
+    spec: &SpecArguments,
+    store: &StoreArguments,
+    number: usize,
+    as_json: bool,
+) -> Result<(Plan, Store), Failure> {
+    let (pipeline, found) = Pipeline::read(&spec.spec, &spec.set).map_err(Failure::unusable)?;
+    let (Some(settings), true) = (&pipeline.sweep, found.is_empty()) else {
+        return Err(match found.is_empty() {
+            true => Failure::unusable(SweepUse::None {
+                spec: spec.spec.clone(),
+            }),
+            false => unusable(&pipeline, found, as_json),
+        });
+    };
+    let opened = store_of_spec(store, &pipeline)?;
+    let ledger = Ledger::read(&opened.journal(&id(&pipeline))).map_err(Failure::failed)?;
+    let Some(entry) = ledger.trials().get(number) else {
+        return Err(Failure::unusable(SweepUse::NoTrial {
+            spec: spec.spec.clone(),
+            number,
+            known: ledger.trials().len(),
+        }));
+    };
+    let (named, places) = named(&pipeline, settings, store);
+    let environment = hub::Environment::of_process();
+    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
+    let (varied, mut found) = pipeline.with(&entry.assignment);
+    let plan = match Plan::resolve(&varied, &at_hand) {
+        Ok(plan) if found.is_empty() => plan,
+        Ok(_) => return Err(unusable(&pipeline, found, as_json)),
+        Err(more) => {
+            found.extend(more);
+            return Err(unusable(&pipeline, found, as_json));
+        }
+    };
+    Ok((plan, opened))
+}
+
+fn order(text: &str, names: &Names) -> Result<Order, Failure> {
+    match text {
+        "score" => Ok(Order::Score),
+        "trial" => Ok(Order::Number),
+        "seconds" => Ok(Order::Seconds),
+        _ => match names.path(text) {
+            Some(path) => Ok(Order::Parameter(path.to_owned())),
+            None => Err(Failure::unusable(SweepUse::NoColumn {
+                column: text.to_owned(),
+                known: names.all().join(", "),
+            })),
+        },
+    }
+}
+
+/// The trials of the journal that the sweep could have.
+fn shown(sweep: &Sweep<'_>, ledger: &Ledger) -> Vec<usize> {
+    let parameters = &sweep.settings.parameters.0;
+    let fitting = ledger
+        .trials()
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| fits(parameters, &entry.assignment))
+        .map(|(number, _)| number);
+    fitting.collect()
+}
+
+fn total(settings: &SweepSettings, proposed: usize) -> usize {
+    match settings.trials {
+        Some(trials) => usize::try_from(trials).unwrap_or(usize::MAX).max(proposed),
+        None => {
+            let size = crate::sweep::search::grid_size(&settings.parameters.0);
+            usize::try_from(size).map_or(proposed, |size| size.max(proposed))
+        }
+    }
+}
+
+/// Everything that any trial names elsewhere, fetched.
+fn everything(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    settings: &SweepSettings,
+) -> Result<hub::Fetched, Failure> {
+    let (mut named, places) = named(pipeline, settings, &arguments.store);
+    let environment = hub::Environment::of_process();
+    let mut at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
+    named.retain(|remote| at_hand.get(remote).is_none());
+    if !named.is_empty() {
+        let fetched = super::fetch::all(
+            pipeline,
+            &named,
+            &places,
+            false,
+            &INTERRUPTED,
+            arguments.json,
+        )?;
+        for remote in &named {
+            if let Some(local) = fetched.get(remote) {
+                at_hand.insert(remote.clone(), local.clone());
+            }
+        }
+    }
+    Ok(at_hand)
+}
+
+/// What any trial names elsewhere, and where that is kept.
+fn named(
+    pipeline: &Pipeline,
+    settings: &SweepSettings,
+    store: &StoreArguments,
+) -> (Vec<hub::Remote>, hub::Places) {
+    let mut named = remotes(pipeline);
+    for sample in settings.samples() {
+        for remote in remotes(&pipeline.with(&sample).0) {
+            if !named.contains(&remote) {
+                named.push(remote);
+            }
+        }
+    }
+    let places = hub::Places {
+        lock: pipeline.folder().join(hub::LOCK),
+        downloads: locate_store(store, pipeline.folder()).join("downloads"),
+    };
+    (named, places)
+}
+
+fn warn_of_the_test_split(sweep: &Sweep<'_>, terminal: &Terminal<'_>) {
+    let scored = sweep
+        .pipeline
+        .stages
+        .iter()
+        .find(|stage| stage.name == sweep.goal.stage);
+    let split = scored.and_then(|scored| scored.stage.scoring());
+    let split = split.map(|scoring| scoring.split).unwrap_or_default();
+    if split == "test" || split.starts_with("more.") {
+        run::Observer::warned(
+            terminal,
+            &format!(
+                "the goal is a score on the split {split:?}: the best of many trials looks better there than it will on new rows; a train stage's score on the validation split leaves the test split for the end"
+            ),
+        );
+    }
+}
+
+/// Runs every stage of the best trial, exports among them.
+fn bring_up_to_date(
+    sweep: &Sweep<'_>,
+    assignment: &Assignment,
+    options: &Options<'_>,
+    terminal: &Terminal<'_>,
+) -> Answer {
+    let problems = |found: Vec<Problem>| unusable(sweep.pipeline, found, false);
+    let pipeline = pipeline_of(sweep, assignment, Replicate::PLAIN).map_err(problems)?;
+    let plan = Plan::resolve(&pipeline, sweep.at_hand).map_err(problems)?;
+    let selected = plan.select(&[]).map_err(Failure::unusable)?;
+    let none = Default::default();
+    let assessed = assess(&plan, &selected, &none, sweep.store).map_err(Failure::failed)?;
+    if assessed.iter().all(|one| one.state == Foreseen::Fresh) {
+        return Ok(Exit::Done);
+    }
+    let options = run::Options {
+        selected,
+        forced: none,
+        jobs: options.jobs,
+        keep_going: false,
+        device: options.devices[0].clone(),
+        interrupted: options.interrupted,
+        provenance: options.provenance.clone(),
+    };
+    let record = run::run(&plan, sweep.store, &options, terminal).map_err(Failure::failed)?;
+    let failed = record
+        .steps
+        .iter()
+        .any(|step| step.outcome == Outcome::Failed);
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn finish(
+    arguments: &Arguments,
+    sweep: &Sweep<'_>,
+    names: &Names,
+    order: &Order,
+    mut rows: Vec<Row>,
+    all: usize,
+    seen: Option<&show::SeenRuns>,
+) -> Answer {
+    results::sort(&mut rows, order, sweep.goal.direction);
+    if let Some(path) = &arguments.table {
+        show::write_table(path, sweep, &rows)?;
+    }
+    if let Some(path) = &arguments.report {
+        let page = show::page(sweep, &rows);
+        std::fs::write(path, page).map_err(|source| {
+            Failure::failed(SweepUse::Write {
+                path: path.clone(),
+                source,
+            })
+        })?;
+    }
+    match arguments.json {
+        true => print_json(&as_json(sweep, &rows, all, seen)),
+        false => print_rows(sweep, names, &rows, all),
+    }
+    Ok(Exit::Done)
+}

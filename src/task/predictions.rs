@@ -1,0 +1,140 @@
+//! Predictions read back, to be scored again in any selection of their rows.
+//!
+//! Each task's file says which of its columns its scores come from; here is how columns are found, and whether two models
+//! answered the same.
+//!
+//! Promise: the scores of all rows are those that the evaluation wrote, but for the loss and what needs outputs that no
+//! column keeps.
+//!
+//! Deliberately absent: drawing, which is for [`metrics::bootstrap`](crate::metrics::bootstrap).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::{classification, multi_label, question_answering, regression, token_classification};
+use crate::metrics::{Sample, Scheme};
+use crate::table::{self, Cells, TableError};
+
+/// Answers beside what the rows say.
+pub struct Predictions {
+    /// The columns that say which rows these are and what is right: the id, and what the task compares with.
+    gold: Vec<(String, Cells)>,
+    pub sample: Sample,
+}
+
+impl Predictions {
+    /// Reads `predictions.parquet`; `scheme` is that of the tags, where there is one. None where the rows do not say what is
+    /// right.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn read(file: &Path, scheme: Option<Scheme>) -> Result<Option<Predictions>, TableError> {
+        let needed = |name: &str| {
+            let whole = ["id", "label", "labels", "tags", "answers", "predicted"];
+            let beginnings = ["probability_", "target_", "predicted_"];
+            whole.contains(&name) || beginnings.iter().any(|start| name.starts_with(start))
+        };
+        let columns = Columns(table::read_columns(file, needed)?);
+        let found = token_classification::recall(&columns, scheme)
+            .or_else(|| question_answering::recall(&columns))
+            .or_else(|| multi_label::recall(&columns))
+            .or_else(|| classification::recall(&columns))
+            .or_else(|| regression::recall(&columns));
+        Ok(found.map(|(gold, sample)| {
+            let is_gold = |name: &str| name == "id" || gold.iter().any(|gold| gold == name);
+            let mut columns = columns.0;
+            columns.retain(|(name, _)| is_gold(name));
+            Predictions {
+                gold: columns,
+                sample,
+            }
+        }))
+    }
+
+    /// Whether row for row both were asked the same, and the same is right.
+    pub fn same_rows(&self, other: &Predictions) -> bool {
+        self.gold == other.gold
+    }
+}
+
+/// The names of the columns that say what is right, and the rows.
+pub(super) type Recalled = (Vec<String>, Sample);
+
+/// Columns by name.
+pub(super) struct Columns(Vec<(String, Cells)>);
+
+impl Columns {
+    fn get(&self, name: &str) -> Option<&Cells> {
+        let mut all = self.0.iter();
+        all.find(|(found, _)| found == name).map(|(_, cells)| cells)
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Option<Vec<&str>> {
+        match self.get(name)? {
+            Cells::Texts(cells) => Some(
+                cells
+                    .iter()
+                    .map(|text| text.as_deref().unwrap_or_default())
+                    .collect(),
+            ),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lists(&self, name: &str) -> Option<Vec<Vec<&str>>> {
+        fn own(list: &Option<Vec<String>>) -> Vec<&str> {
+            list.iter().flatten().map(String::as_str).collect()
+        }
+        match self.get(name)? {
+            Cells::TextLists(cells) => Some(cells.iter().map(own).collect()),
+            _ => None,
+        }
+    }
+
+    /// What follows `prefix` in the names of columns, in their order.
+    pub(super) fn after(&self, prefix: &str) -> Vec<String> {
+        let names = self
+            .0
+            .iter()
+            .filter_map(|(name, _)| name.strip_prefix(prefix));
+        names.map(str::to_owned).collect()
+    }
+
+    /// The rows of the columns `PREFIX…NAME`, with an entry for each of `names`.
+    pub(super) fn floats(&self, prefix: &str, names: &[String]) -> Option<Vec<Vec<f32>>> {
+        let column = |name: &String| match self.get(&format!("{prefix}{name}"))? {
+            Cells::Floats(cells) => Some(cells.clone()),
+            _ => None,
+        };
+        rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
+    }
+
+    /// As [`floats`](Self::floats); what is missing is not a number.
+    pub(super) fn numbers(&self, prefix: &str, names: &[String]) -> Option<Vec<Vec<f64>>> {
+        let column = |name: &String| match self.get(&format!("{prefix}{name}"))? {
+            Cells::Numbers(cells) => {
+                Some(cells.iter().map(|cell| cell.unwrap_or(f64::NAN)).collect())
+            }
+            _ => None,
+        };
+        rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
+    }
+}
+
+/// Columns → rows.
+fn rows<T: Copy>(columns: Vec<Vec<T>>) -> Option<Vec<Vec<T>>> {
+    let count = columns.first()?.len();
+    let row = |row: usize| {
+        columns
+            .iter()
+            .map(|column| column.get(row).copied())
+            .collect()
+    };
+    (0..count).map(row).collect()
+}
+
+/// The number of a name; one that is no label's is counted as wrong.
+pub(super) fn numbering(names: &[String]) -> impl Fn(&str) -> u32 + use<> {
+    let numbers: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
+    move |name| numbers.get(name).copied().unwrap_or(u32::MAX)
+}
