@@ -304,13 +304,12 @@ fn search_and_states_filter_every_chart_and_the_table() {
 }
 
 #[test]
-#[ignore = "fails: why a drag leaves other trials than expected is not understood yet"]
 fn a_drag_along_an_axis_limits_everything_until_it_is_let_go() {
     let page = sweep(30);
     let Some(seen) = act(
         &page,
         "const rate = 'train.classifier.optimizer.learning_rate', rank = 'train.classifier.lora.rank';
-        await drag(rate, tick_of(rate, '0.001') - 5, tick_of(rate, '1e-4'));
+        await drag(rate, tick_of(rate, '0.001') - 5, tick_of(rate, '1e-4') + 2);
         const upper = [rows(), limits(), counts()];
         one('#limits button').click();
         await frame();
@@ -580,7 +579,6 @@ fn every_chart_has_a_role_a_name_and_a_place_in_the_order_of_tabs() {
 }
 
 #[test]
-#[ignore = "fails: why a drag leaves other trials than expected is not understood yet"]
 fn a_real_mouse_drags_and_a_real_keyboard_sorts() {
     let page = sweep(30);
     let Some(mut browser) = Browser::open(&sweep_page(&page), "light") else {
@@ -591,7 +589,7 @@ fn a_real_mouse_drags_and_a_real_keyboard_sorts() {
         one('#parallel').scrollIntoView();
         await frame();
         const box = band(rate).getBoundingClientRect();
-        return [box.left + box.width / 2, tick_of(rate, '0.001') - 5, tick_of(rate, '1e-4')];",
+        return [box.left + box.width / 2, tick_of(rate, '0.001') - 5, tick_of(rate, '1e-4') + 2];",
     );
     let [x, from, to] = [0, 1, 2].map(|index| found[index].as_f64().unwrap());
     browser.drag(&[(x, from), (x, (from + to) / 2.0), (x, to)]);
