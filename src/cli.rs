@@ -226,10 +226,7 @@ fn resolve(
 ) -> Result<Resolved, Failure> {
     let (pipeline, problems) =
         Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
-    let places = hub::Places {
-        lock: pipeline.folder().join(hub::LOCK),
-        downloads: locate_store(store, pipeline.folder()).join("downloads"),
-    };
+    let places = places(&pipeline, store);
     let at_hand = hub::find(
         &hub::Environment::of_process(),
         &remotes(&pipeline),
@@ -242,6 +239,14 @@ fn resolve(
         plan,
         places,
     })
+}
+
+/// Where a pipeline keeps what it names elsewhere.
+fn places(pipeline: &Pipeline, store: &StoreArguments) -> hub::Places {
+    hub::Places {
+        lock: pipeline.folder().join(hub::LOCK),
+        downloads: locate_store(store, pipeline.folder()).join("downloads"),
+    }
 }
 
 /// What a pipeline names elsewhere.
@@ -263,14 +268,19 @@ fn planned(
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
+    Err(unusable(pipeline, problems, as_json))
+}
+
+/// Everything that is wrong with a spec, in its order.
+fn unusable(pipeline: &Pipeline, mut problems: Vec<Problem>, as_json: bool) -> Failure {
     problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
     if as_json {
         print_json(&problems_json(&problems, &pipeline.sources));
     }
-    Err(Failure {
+    Failure {
         exit: Exit::Unusable,
         text: problems_text(&problems, pipeline),
-    })
+    }
 }
 
 fn problems_json(problems: &[Problem], sources: &Sources) -> Value {

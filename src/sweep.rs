@@ -100,12 +100,17 @@ pub fn id(pipeline: &Pipeline) -> String {
 }
 
 /// Everything that is wrong with a single value of a sweep, at the place where the value is listed.
-pub fn problems(pipeline: &Pipeline, settings: &SweepSettings, at_hand: &Fetched) -> Vec<Problem> {
+/// `varied` are the pipelines of [`SweepSettings::samples`], each with its own problems.
+pub fn problems(
+    pipeline: &Pipeline,
+    varied: &[(Pipeline, Vec<Problem>)],
+    at_hand: &Fetched,
+) -> Vec<Problem> {
     let mut found: Vec<Problem> = Vec::new();
-    for sample in settings.samples() {
-        let (varied, mut problems) = pipeline.with(&sample);
+    for (varied, problems) in varied {
+        let mut problems = problems.clone();
         if problems.is_empty() {
-            problems.extend(Plan::resolve(&varied, at_hand).err().unwrap_or_default());
+            problems.extend(Plan::resolve(varied, at_hand).err().unwrap_or_default());
         }
         // What a sweep cannot help is wrong with the spec itself, and told there.
         problems.retain(|problem| pipeline.is_in_sweep(&problem.place) && !found.contains(problem));
@@ -152,7 +157,7 @@ pub fn used(
     let steps = runs.flat_map(|(_, run)| &run.steps);
     let mut used: BTreeSet<Digest> = steps.filter_map(|step| step.digest).collect();
     if let Some(best) = results::best(&rows, direction)
-        && let Ok(plan) = Plan::resolve(&pipeline.with(&best.assignment).0, at_hand)
+        && let Ok(plan) = Plan::resolve(&pipeline.with(best.assignment).0, at_hand)
     {
         used.extend(recorded(&plan, store)?);
     }

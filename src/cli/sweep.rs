@@ -17,8 +17,8 @@ use self::voice::Voice;
 use super::progress::Terminal;
 use super::run::{INTERRUPTED, device, listen_for_interrupts};
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, locate_store, planned, print,
-    print_json, problems_json, problems_text, remotes, seconds as seconds_of, store_of_spec, table,
+    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, places, planned, print,
+    print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::artifact::Digest;
 use crate::hub;
@@ -140,14 +140,15 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         return finish(arguments, &sweep, &names, &order, rows, all, None);
     }
 
-    let at_hand = everything(arguments, &pipeline, settings)?;
-    let plan = planned(&pipeline, Vec::new(), &at_hand, arguments.json)?;
+    let mut needs = Needs::of(&pipeline, settings, &arguments.store)?;
+    needs.fetch(&pipeline, arguments.json)?;
+    let plan = planned(&pipeline, Vec::new(), &needs.at_hand, arguments.json)?;
     plan.select(&arguments.stages).map_err(Failure::unusable)?;
-    let faults = problems(&pipeline, settings, &at_hand);
+    let faults = problems(&pipeline, &needs.varied, &needs.at_hand);
     if !faults.is_empty() {
         return Err(unusable(&pipeline, faults, arguments.json));
     }
-    sweep.at_hand = &at_hand;
+    sweep.at_hand = &needs.at_hand;
     listen_for_interrupts();
     let terminal = Terminal::new(&plan, &INTERRUPTED);
     warn_of_the_test_split(&sweep, &terminal);
@@ -182,13 +183,13 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         && ended
         && let Some(row) = results::best(&rows, goal.direction)
     {
-        let written = best::write(&sweep, &row.assignment).map_err(Failure::failed)?;
+        let written = best::write(&sweep, row.assignment).map_err(Failure::failed)?;
         terminal.line(&format!(
             "    best  trial {}, written to {}",
             row.number,
             written.display()
         ));
-        exit = bring_up_to_date(&sweep, &row.assignment, &options, &terminal)?;
+        exit = bring_up_to_date(&sweep, row.assignment, &options, &terminal)?;
     }
     let failed = rows.iter().any(|row| row.state == State::Failed);
     let all = rows.len();
@@ -211,17 +212,6 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     })
 }
 
-fn unusable(pipeline: &Pipeline, mut found: Vec<Problem>, as_json: bool) -> Failure {
-    found.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
-    if as_json {
-        print_json(&problems_json(&found, &pipeline.sources));
-    }
-    Failure {
-        exit: Exit::Unusable,
-        text: problems_text(&found, pipeline),
-    }
-}
-
 /// What is wrong with the values of a spec's sweep, of what can be told without a network.
 pub(super) fn check(
     pipeline: &Pipeline,
@@ -231,10 +221,8 @@ pub(super) fn check(
     let Some(settings) = &pipeline.sweep else {
         return Ok(());
     };
-    let (named, places) = named(pipeline, settings, store);
-    let environment = hub::Environment::of_process();
-    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
-    let faults = problems(pipeline, settings, &at_hand);
+    let needs = Needs::of(pipeline, settings, store)?;
+    let faults = problems(pipeline, &needs.varied, &needs.at_hand);
     match faults.is_empty() {
         true => Ok(()),
         false => Err(unusable(pipeline, faults, as_json)),
@@ -250,10 +238,8 @@ pub(super) fn used(
     let Some(settings) = &pipeline.sweep else {
         return Ok(BTreeSet::new());
     };
-    let (named, places) = named(pipeline, settings, place);
-    let environment = hub::Environment::of_process();
-    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
-    crate::sweep::used(pipeline, &at_hand, store).map_err(Failure::failed)
+    let needs = Needs::of(pipeline, settings, place)?;
+    crate::sweep::used(pipeline, &needs.at_hand, store).map_err(Failure::failed)
 }
 
 /// The plan of one trial of a spec's sweep, as its first run has it.
@@ -281,18 +267,9 @@ pub(super) fn trial(
             known: ledger.trials().len(),
         }));
     };
-    let (named, places) = named(&pipeline, settings, store);
-    let environment = hub::Environment::of_process();
-    let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
-    let (varied, mut found) = pipeline.with(&entry.assignment);
-    let plan = match Plan::resolve(&varied, &at_hand) {
-        Ok(plan) if found.is_empty() => plan,
-        Ok(_) => return Err(unusable(&pipeline, found, as_json)),
-        Err(more) => {
-            found.extend(more);
-            return Err(unusable(&pipeline, found, as_json));
-        }
-    };
+    let needs = Needs::of(&pipeline, settings, store)?;
+    let (varied, found) = pipeline.with(&entry.assignment);
+    let plan = planned(&varied, found, &needs.at_hand, as_json)?;
     Ok((plan, opened))
 }
 
@@ -333,53 +310,56 @@ fn total(settings: &SweepSettings, proposed: usize) -> usize {
     }
 }
 
-/// Everything that any trial names elsewhere, fetched.
-fn everything(
-    arguments: &Arguments,
-    pipeline: &Pipeline,
-    settings: &SweepSettings,
-) -> Result<hub::Fetched, Failure> {
-    let (mut named, places) = named(pipeline, settings, &arguments.store);
-    let environment = hub::Environment::of_process();
-    let mut at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
-    named.retain(|remote| at_hand.get(remote).is_none());
-    if !named.is_empty() {
-        let fetched = super::fetch::all(
-            pipeline,
-            &named,
-            &places,
-            false,
-            &INTERRUPTED,
-            arguments.json,
-        )?;
-        for remote in &named {
-            if let Some(local) = fetched.get(remote) {
-                at_hand.insert(remote.clone(), local.clone());
-            }
-        }
-    }
-    Ok(at_hand)
+/// The pipelines in which each value of a sweep stands at least once, and what they name elsewhere.
+struct Needs {
+    varied: Vec<(Pipeline, Vec<Problem>)>,
+    named: Vec<hub::Remote>,
+    places: hub::Places,
+    at_hand: hub::Fetched,
 }
 
-/// What any trial names elsewhere, and where that is kept.
-fn named(
-    pipeline: &Pipeline,
-    settings: &SweepSettings,
-    store: &StoreArguments,
-) -> (Vec<hub::Remote>, hub::Places) {
-    let mut named = remotes(pipeline);
-    for sample in settings.samples() {
-        for remote in remotes(&pipeline.with(&sample).0) {
+impl Needs {
+    /// What can be told without a network.
+    fn of(
+        pipeline: &Pipeline,
+        settings: &SweepSettings,
+        store: &StoreArguments,
+    ) -> Result<Needs, Failure> {
+        let samples = settings.samples();
+        let varied: Vec<_> = samples.iter().map(|sample| pipeline.with(sample)).collect();
+        let mut named = remotes(pipeline);
+        for remote in varied.iter().flat_map(|(varied, _)| remotes(varied)) {
             if !named.contains(&remote) {
                 named.push(remote);
             }
         }
+        let places = places(pipeline, store);
+        let environment = hub::Environment::of_process();
+        let at_hand = hub::find(&environment, &named, &places).map_err(Failure::unusable)?;
+        Ok(Needs {
+            varied,
+            named,
+            places,
+            at_hand,
+        })
     }
-    let places = hub::Places {
-        lock: pipeline.folder().join(hub::LOCK),
-        downloads: locate_store(store, pipeline.folder()).join("downloads"),
-    };
-    (named, places)
+
+    /// Fetches what is not at hand.
+    fn fetch(&mut self, pipeline: &Pipeline, as_json: bool) -> Result<(), Failure> {
+        let missing = |remote: &&hub::Remote| self.at_hand.get(remote).is_none();
+        let missing: Vec<_> = self.named.iter().filter(missing).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let places = &self.places;
+        let fetched = super::fetch::all(pipeline, &missing, places, false, &INTERRUPTED, as_json)?;
+        for remote in missing {
+            if let Some(local) = fetched.get(&remote) {
+                self.at_hand.insert(remote.clone(), local.clone());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn warn_of_the_test_split(sweep: &Sweep<'_>, terminal: &Terminal<'_>) {

@@ -116,7 +116,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Whether `candidate` is better than `best`. NaN is better than nothing.
+    /// Whether `candidate` is better than `best`. NaN is never better, and nothing is better than it.
     pub fn improves(self, candidate: f64, best: f64) -> bool {
         match self {
             Direction::Maximize => candidate > best,

@@ -9,12 +9,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::layout::write_whole;
 use super::lock::{Lock, Mode, OnWait, acquire, attempt};
 use super::{Store, StoreError};
 
@@ -60,11 +59,6 @@ impl Journal {
 
     fn claim_of(&self, name: &str) -> PathBuf {
         self.folder.join("claims").join(format!("{name}.lock"))
-    }
-
-    /// Where files that belong to the journal may be kept.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
@@ -157,17 +151,6 @@ impl Journal {
         let path = self.claim_of(name);
         // Nobody can hold what is not there, and a look must not make it.
         path.exists() && matches!(attempt(&path, Mode::Alone), Ok(None))
-    }
-
-    /// Keeps a file beside the journal, whole or not at all, and returns where.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub fn keep(&self, name: &str, content: &[u8]) -> Result<PathBuf, StoreError> {
-        self.prepare()?;
-        let path = self.folder.join(name);
-        write_whole(&path, content)?;
-        Ok(path)
     }
 }
 

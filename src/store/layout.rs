@@ -9,7 +9,7 @@
 //! ├── keys/KEY.json        fingerprint → digest: small, and kept
 //! ├── objects/DIGEST/      an artifact's files, and `manifest.json`, written last
 //! ├── runs/TIME-….json     what each run did
-//! ├── sweeps/ID/           a sweep's journal, who works on which of its trials, and its page
+//! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
 //! ├── drafts/KEY/          an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out

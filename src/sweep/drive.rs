@@ -251,7 +251,8 @@ impl Drive<'_> {
         };
         if *counted != Some((ended, all)) {
             *counted = Some((ended, all));
-            let rows = super::results::rows(self.sweep, &self.ledger(), trials);
+            let ledger = self.ledger();
+            let rows = super::results::rows(self.sweep, &ledger, trials);
             let best = super::results::best(&rows, self.sweep.goal.direction)
                 .and_then(|row| Some((row.number, row.score?)));
             self.observer.counted(ended, all, best);
@@ -355,7 +356,7 @@ impl Drive<'_> {
         replicate: Replicate,
         prepared: &Prepared,
     ) -> Result<Known, SweepError> {
-        let Prepared { plan, selected, .. } = prepared;
+        let Prepared { plan, selected } = prepared;
         let store = self.sweep.store;
         let assessments = assess(plan, selected, &BTreeSet::new(), store)?;
         let goal = plan.index(self.sweep.goal.stage);
@@ -451,7 +452,7 @@ impl Drive<'_> {
             }
             self.record_all(&self.began(trial, replicate, Vec::new()))?;
             let clock = Instant::now();
-            let Prepared { plan, selected, .. } = prepared;
+            let Prepared { plan, selected } = prepared;
             let shown = (self.replicates.len() > 1).then_some(replicate);
             let listener = Listener::new(self, trial, replicate, stop, &plan, shown);
             let options = run::Options {

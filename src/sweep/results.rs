@@ -42,9 +42,9 @@ impl State {
 
 /// One trial.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct Row<'a> {
     pub number: usize,
-    pub assignment: Assignment,
+    pub assignment: &'a Assignment,
     pub state: State,
     /// The mean over its runs.
     pub score: Option<f64>,
@@ -57,11 +57,11 @@ pub struct Row {
     pub fresh: usize,
     /// Why it failed.
     pub message: Option<String>,
-    pub runs: Vec<(Replicate, RunEntry)>,
+    pub runs: Vec<(Replicate, &'a RunEntry)>,
 }
 
 /// The rows of these trials, in their order.
-pub fn rows(sweep: &Sweep<'_>, ledger: &Ledger, trials: &[usize]) -> Vec<Row> {
+pub fn rows<'a>(sweep: &Sweep<'_>, ledger: &'a Ledger, trials: &[usize]) -> Vec<Row<'a>> {
     let replicates = replicates(sweep.settings);
     let known = trials
         .iter()
@@ -71,10 +71,15 @@ pub fn rows(sweep: &Sweep<'_>, ledger: &Ledger, trials: &[usize]) -> Vec<Row> {
         .collect()
 }
 
-fn row(number: usize, entry: &Entry, replicates: &[Replicate], journal: &Journal) -> Row {
-    let runs: Vec<(Replicate, RunEntry)> = replicates
+fn row<'a>(
+    number: usize,
+    entry: &'a Entry,
+    replicates: &[Replicate],
+    journal: &Journal,
+) -> Row<'a> {
+    let runs: Vec<(Replicate, &RunEntry)> = replicates
         .iter()
-        .filter_map(|replicate| Some((*replicate, entry.runs.get(replicate)?.clone())))
+        .filter_map(|replicate| Some((*replicate, entry.runs.get(replicate)?)))
         .collect();
     let ends = || runs.iter().filter_map(|(_, run)| run.end.as_ref());
     let values: Vec<f64> = ends()
@@ -106,7 +111,7 @@ fn row(number: usize, entry: &Entry, replicates: &[Replicate], journal: &Journal
     let count = |outcome: Outcome| steps().filter(|step| step.outcome == outcome).count();
     Row {
         number,
-        assignment: entry.assignment.clone(),
+        assignment: &entry.assignment,
         state,
         score: done.then(|| mean(&values)),
         spread: (done && values.len() > 1).then(|| deviation(&values)),
@@ -132,7 +137,7 @@ fn deviation(values: &[f64]) -> f64 {
 }
 
 /// The best of the trials that are done; of equals the one that was proposed first.
-pub fn best(rows: &[Row], direction: Direction) -> Option<&Row> {
+pub fn best<'r, 'a>(rows: &'r [Row<'a>], direction: Direction) -> Option<&'r Row<'a>> {
     let done = rows
         .iter()
         .filter(|row| row.state == State::Done)
@@ -157,7 +162,7 @@ pub enum Order {
 }
 
 /// Puts rows in order.
-pub fn sort(rows: &mut [Row], order: &Order, direction: Direction) {
+pub fn sort(rows: &mut [Row<'_>], order: &Order, direction: Direction) {
     rows.sort_by(|a, b| {
         let by_number = a.number.cmp(&b.number);
         match order {
@@ -202,7 +207,7 @@ pub struct Executions {
 }
 
 /// Counts the steps of all runs that ended.
-pub fn executions(rows: &[Row]) -> Executions {
+pub fn executions(rows: &[Row<'_>]) -> Executions {
     let runs = || rows.iter().flat_map(|row| &row.runs);
     let keys = || {
         let steps = runs().flat_map(|(_, run)| &run.steps);
@@ -245,7 +250,7 @@ mod tests {
         }
     }
 
-    fn row_of(ends: &[(u32, Option<End>)], repeats: u32) -> Row {
+    fn row_of(ends: &[(u32, Option<End>)], repeats: u32) -> Row<'static> {
         let folder = tempfile::tempdir().unwrap();
         let journal = Store::open(&folder.path().join("store"))
             .unwrap()
@@ -253,7 +258,7 @@ mod tests {
         let replicates: Vec<Replicate> = (0..repeats)
             .map(|repeat| Replicate { repeat, fold: None })
             .collect();
-        row(0, &entry(ends), &replicates, &journal)
+        row(0, Box::leak(Box::new(entry(ends))), &replicates, &journal)
     }
 
     #[test]
@@ -299,7 +304,7 @@ mod tests {
         );
     }
 
-    fn rows_with(scores: &[(Option<f64>, serde_json::Value)]) -> Vec<Row> {
+    fn rows_with(scores: &[(Option<f64>, serde_json::Value)]) -> Vec<Row<'static>> {
         let rows = scores
             .iter()
             .enumerate()
@@ -310,7 +315,9 @@ mod tests {
                     Some(_) => State::Done,
                     None => State::Pending,
                 },
-                assignment: json!({ "a.b": value }).as_object().unwrap().clone(),
+                assignment: Box::leak(Box::new(
+                    json!({ "a.b": value }).as_object().unwrap().clone(),
+                )),
                 ..row_of(&[], 1)
             });
         rows.collect()

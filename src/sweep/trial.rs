@@ -113,7 +113,6 @@ pub fn fits(parameters: &[Parameter], assignment: &Assignment) -> bool {
 
 /// One run of one trial, resolved.
 pub struct Prepared {
-    pub pipeline: Pipeline,
     pub plan: Plan,
     /// The steps that the goal and the targets need.
     pub selected: BTreeSet<usize>,
@@ -171,11 +170,7 @@ pub fn prepare(
     targets.extend_from_slice(sweep.targets);
     // The goal and the targets were looked up in the spec itself, and a trial has the same stages.
     let selected = plan.select(&targets).unwrap_or_default();
-    Ok(Prepared {
-        pipeline,
-        plan,
-        selected,
-    })
+    Ok(Prepared { plan, selected })
 }
 
 #[cfg(test)]

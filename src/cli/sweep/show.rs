@@ -337,7 +337,7 @@ pub(super) fn page(sweep: &Sweep<'_>, rows: &[Row]) -> String {
     let parameters = &sweep.settings.parameters.0;
     let scored: Vec<(&Map<String, Value>, f64)> = rows
         .iter()
-        .filter_map(|row| Some((&row.assignment, row.score?)))
+        .filter_map(|row| Some((row.assignment, row.score?)))
         .collect();
     let shared = executions(rows);
     let spec = sweep.pipeline.path.file_name().unwrap_or_default();

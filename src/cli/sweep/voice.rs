@@ -10,11 +10,11 @@ use super::show::{Names, score};
 use super::{Terminal, seconds_of};
 use crate::plan::Plan;
 use crate::run;
+use crate::sweep::Sweep;
 use crate::sweep::drive::Observer;
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{State, rows};
 use crate::sweep::trial::Replicate;
-use crate::sweep::{Sweep, results};
 
 pub(super) struct Voice<'a, 'i> {
     terminal: &'a Terminal<'i>,
@@ -114,9 +114,8 @@ impl Observer for Voice<'_, '_> {
             }
             _ => score(row),
         };
-        let state: results::State = row.state;
         // One that the user stopped is no news.
-        if !matches!(state, State::Done | State::Pruned | State::Failed) {
+        if !matches!(row.state, State::Done | State::Pruned | State::Failed) {
             return;
         }
         let count = self.with(|shown| (shown.ended + 1, shown.all));
@@ -125,8 +124,8 @@ impl Observer for Voice<'_, '_> {
             .unwrap_or_default();
         self.terminal.line(&format!(
             "{:>8}  {count}  trial {trial}  {}  {told}  {}",
-            state.name(),
-            self.names.told(&row.assignment),
+            row.state.name(),
+            self.names.told(row.assignment),
             seconds_of(row.seconds)
         ));
     }
