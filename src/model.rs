@@ -14,6 +14,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 pub use crate::kernels::Spans;
+#[cfg(test)]
+pub(crate) use family::reference::MODELS as REFERENCE_MODELS;
 
 use names::Names;
 

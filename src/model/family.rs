@@ -160,6 +160,6 @@ impl fmt::Display for Family {
 #[cfg(test)]
 mod checkpoints;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 
 use super::*;
-use crate::model::{EncoderFiles, HeadSettings};
+use crate::model::{EncoderFiles, HeadSettings, REFERENCE_MODELS};
 
 /// A tiny model of a family, and which of its parameters its checkpoint lacks.
 fn family(name: &str) -> (Classifier, Vec<String>) {
@@ -17,22 +17,6 @@ fn family(name: &str) -> (Classifier, Vec<String>) {
     let (model, _, report) = Classifier::pretrained(&files, &head, 1, &Device::flex()).unwrap();
     (model, report.initialised)
 }
-
-const FAMILIES: [&str; 13] = [
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "electra",
-    "distilbert",
-    "albert",
-    "albert-groups",
-    "mpnet",
-    "deberta-v2",
-    "deberta-v2-conv",
-    "deberta-v3",
-    "modernbert",
-    "modernbert-biased",
-];
 
 fn layers(layers: u32) -> FreezeSettings {
     FreezeSettings {
@@ -55,7 +39,7 @@ fn frozen(model: &Classifier, settings: &FreezeSettings, epoch: u64) -> BTreeSet
 
 #[test]
 fn a_frozen_encoder_leaves_the_head_of_every_family_and_what_the_checkpoint_lacks() {
-    for family in FAMILIES.map(self::family) {
+    for family in REFERENCE_MODELS.map(self::family) {
         let (model, fresh) = family;
         let names: Vec<String> = model::named_parameters(&model)
             .into_iter()
@@ -74,7 +58,7 @@ fn a_frozen_encoder_leaves_the_head_of_every_family_and_what_the_checkpoint_lack
 
 #[test]
 fn freezing_more_layers_freezes_more_and_contains_the_less() {
-    for name in FAMILIES {
+    for name in REFERENCE_MODELS {
         let (model, _) = family(name);
         let embeddings = FreezeSettings {
             embeddings: true,

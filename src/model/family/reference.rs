@@ -23,7 +23,7 @@ use crate::model::{
 mod gradients;
 
 /// Every folder of numbers.
-const MODELS: [&str; 13] = [
+pub(crate) const MODELS: [&str; 13] = [
     "bert",
     "roberta",
     "xlm-roberta",
