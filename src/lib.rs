@@ -27,7 +27,7 @@
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
 //! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend),
-//! [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
+//! [`translate`] (texts that a program or a service words anew), [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
 //! behaviour and its tests.
 //!
 //! # Invariants
@@ -38,7 +38,8 @@
 //! - **What has no manifest does not exist.** The manifest is written last, and the folder renamed into place.
 //! - **Equal spec, seed, program and device kind give equal digests**, whatever the number of threads.
 //! - **Every problem at once**, at its place, with what to do. Nothing panics on any input.
-//! - **A spec is data.** No stage runs a program, so a stranger's spec is safe to run.
+//! - **A spec is data.** No stage runs a program, so a stranger's spec is safe to run. The one that may, an `augment` stage with
+//!   a command that translates, is refused without `--allow-commands`.
 //!
 //! # Deliberately absent
 //!
@@ -66,3 +67,4 @@ pub mod sweep;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod translate;

@@ -7,6 +7,7 @@
 //! Deliberately absent: the store. A plan says what a step is and what it needs; whether its result is known is `run`'s
 //! question.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -36,7 +37,7 @@ pub struct Step {
     pub name: String,
     pub kind: &'static str,
     pub stage: Arc<dyn Stage>,
-    /// Edge field → index of the step that feeds it.
+    /// Edge role → index of the step that feeds it.
     pub inputs: BTreeMap<&'static str, usize>,
     /// Role → file; none while something is unfetched.
     pub files: Files,
@@ -173,6 +174,14 @@ impl Plan {
             .collect()
     }
 
+    /// The spec's folder.
+    pub fn folder(&self) -> &Path {
+        let folder = self.spec.parent();
+        folder
+            .filter(|folder| *folder != Path::new(""))
+            .unwrap_or(Path::new("."))
+    }
+
     /// The index of a step.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.name == name)
@@ -277,7 +286,7 @@ fn with_hidden(
             continue;
         };
         let own = before.stage.edges().into_iter();
-        let own = own.filter_map(|edge| Some((edge.field, *edges[index].get(edge.field)?)));
+        let own = own.filter_map(|edge| Some((edge.role, *edges[index].get(edge.role)?)));
         edges.push(own.collect());
         edges[index].insert(before.field, stages.len());
         stages.push(Written {
@@ -297,7 +306,7 @@ fn resolve_edges(
     let mut resolved = BTreeMap::new();
     for edge in stage.stage.edges() {
         let fault = |message: String, help: String| {
-            pipeline.problem(stage, &Fault::new(edge.field, message, help))
+            pipeline.problem(stage, &Fault::new(edge.field.clone(), message, help))
         };
         match pipeline
             .stages
@@ -305,7 +314,7 @@ fn resolve_edges(
             .position(|other| other.name == edge.stage)
         {
             Some(index) if pipeline.stages[index].stage.produces() == edge.accepts => {
-                resolved.insert(edge.field, index);
+                resolved.insert(edge.role, index);
             }
             Some(index) => {
                 let other = &pipeline.stages[index];
@@ -436,10 +445,12 @@ fn circular(
         .map(|&index| pipeline.stages[index].name.as_str())
         .collect();
     let next = turned.get(1).copied().unwrap_or(first);
-    let field = edges[first]
-        .iter()
-        .find(|(_, to)| **to == next)
-        .map_or("", |(field, _)| *field);
+    let role = edges[first].iter().find(|(_, to)| **to == next);
+    let own = pipeline.stages[first].stage.edges();
+    let field = own
+        .into_iter()
+        .find(|edge| role.is_some_and(|(role, _)| *role == edge.role))
+        .map_or(Cow::Borrowed(""), |edge| edge.field);
     let message = match names.as_slice() {
         [name, _] => format!("`{name}` takes its own result as its input"),
         _ => format!("these stages wait for each other: {}", names.join(" → ")),

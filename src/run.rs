@@ -45,6 +45,8 @@ pub struct Options<'a> {
     pub keep_going: bool,
     /// The device as asked for.
     pub device: String,
+    /// Whether steps may start the programs that they name.
+    pub allow_commands: bool,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
     pub provenance: Provenance,
@@ -100,6 +102,11 @@ pub enum RunError {
     #[error("{message}")]
     #[diagnostic(help("move your changes elsewhere, or give `to` another folder"))]
     Refused { message: String },
+    #[error("this stage would start a program: {command}")]
+    #[diagnostic(help(
+        "read what the program does; if you trust it, run again with --allow-commands"
+    ))]
+    NotAllowed { command: String },
     #[error("{} changed while the stage read it", path.display())]
     #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
     ChangedMeanwhile { path: PathBuf },

@@ -15,6 +15,7 @@ pub mod predict;
 pub mod tokenize;
 pub mod train;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
@@ -93,6 +94,11 @@ pub trait Stage: Debug + Send + Sync {
     /// Every path that leads nowhere, as faults at their fields.
     fn files(&self, _base: &Path, _fetched: &Fetched) -> Result<Files, Vec<Fault>> {
         Ok(Files::new())
+    }
+
+    /// The program that a run of it would start, for which the user must have given leave.
+    fn starts(&self) -> Option<String> {
+        None
     }
 
     /// Where the finished artifact is to be placed outside the store, as written in the spec.
@@ -200,12 +206,25 @@ pub struct Publication {
 /// A field that holds another stage's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// The field, which is also the input's name in the context.
-    pub field: &'static str,
+    /// What the input is called in the context and in the key.
+    pub role: &'static str,
+    /// The field's path within the stage, which mostly is the role.
+    pub field: Cow<'static, str>,
     /// The stage named there.
     pub stage: String,
     /// The kind of artifact that this field accepts.
     pub accepts: Kind,
+}
+
+impl Edge {
+    pub fn new(field: &'static str, stage: impl Into<String>, accepts: Kind) -> Self {
+        Edge {
+            role: field,
+            field: field.into(),
+            stage: stage.into(),
+            accepts,
+        }
+    }
 }
 
 /// What a stage scores, and by what.
@@ -265,14 +284,19 @@ pub struct Context<'a> {
     pub stage: &'a str,
     /// The seed to draw from: the stage's own, else the pipeline's.
     pub seed: u64,
-    /// Edge field → the artifact that flows in.
+    /// Edge role → the artifact that flows in.
     pub inputs: BTreeMap<&'static str, Input>,
     /// Role → file, as [`Stage::files`] found them.
     pub files: Files,
     /// What the stage named that lies elsewhere.
     pub fetched: &'a Fetched,
+    /// The spec's folder.
+    pub folder: &'a Path,
     /// The empty folder to fill.
     pub draft: &'a Path,
+    /// A folder of the store for what was costly to ask of others and stays true whatever becomes of this run. Need not
+    /// exist.
+    pub kept: PathBuf,
     /// The device as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`.
     pub device: &'a str,
     pub progress: &'a dyn Progress,
@@ -388,6 +412,12 @@ pub enum StageError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Device(#[from] crate::device::DeviceError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Thesaurus(#[from] crate::text::thesaurus::ThesaurusError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Translate(crate::translate::TranslateError),
     /// Inputs that are each valid but do not fit together.
     #[error("{message}")]
     Mismatch {

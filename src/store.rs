@@ -142,6 +142,11 @@ impl Store {
         &self.layout.root
     }
 
+    /// The folder for what stages asked of programs and services. It need not exist.
+    pub fn kept(&self) -> PathBuf {
+        self.layout.root.join("kept")
+    }
+
     /// What is recorded under a key. A record that does not lead back to its key is none.
     pub fn record(&self, key: &Key) -> Option<Record> {
         let path = self.layout.record(key);

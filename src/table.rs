@@ -42,7 +42,7 @@ pub use parquet::class_names;
 pub use results::{Cells, Span, read_columns, write_columns, write_csv};
 
 /// How many bits of an `id` number the row; the bits above count its copies.
-const ROW_BITS: u32 = 40;
+pub const ROW_BITS: u32 = 40;
 
 /// Labelled text in named splits (`train`, `validation`, `test`, `more.NAME`).
 ///

@@ -13,6 +13,8 @@
 //! Ids are those of Hugging Face transformers for the same folder. Nothing here depends on the number of threads, the
 //! order of a hash map or the truncation and padding that somebody left in a `tokenizer.json`.
 //!
+//! [`thesaurus`] stands beside this: it finds synonyms of words, and has nothing to do with tokens.
+//!
 //! Deliberately absent: padding (a batch knows its own length), downloads, and any knowledge of tables or pipelines.
 
 pub mod answers;
@@ -23,6 +25,7 @@ mod encoded;
 mod files;
 mod save;
 mod sentencepiece;
+pub mod thesaurus;
 mod tokenizer;
 pub mod tokens;
 mod train;

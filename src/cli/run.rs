@@ -33,6 +33,10 @@ pub(super) struct Arguments {
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
+    /// Let stages start the programs that the spec names (`back_translation.command`). Without it such a stage fails, so that
+    /// a stranger's spec is only data.
+    #[arg(long)]
+    allow_commands: bool,
     /// Ask anew what the revisions and addresses in the spec mean, and write that to refit.lock.
     #[arg(long)]
     update: bool,
@@ -86,6 +90,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             text: pipeline.sources.text(0).to_owned(),
         },
         device,
+        allow_commands: arguments.allow_commands,
     };
     let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);

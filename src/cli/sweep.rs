@@ -49,6 +49,10 @@ pub(super) struct Arguments {
     /// that run side by side. Default: `[run] device`.
     #[arg(long, value_parser = device, value_delimiter = ',')]
     device: Vec<String>,
+    /// Let stages start the programs that the spec names (`back_translation.command`). Without it such a stage fails, so that
+    /// a stranger's spec is only data.
+    #[arg(long)]
+    allow_commands: bool,
     /// Only show the trials as they are, of a sweep that runs or has run.
     #[arg(long)]
     status: bool,
@@ -160,6 +164,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let options = Options {
         jobs,
         devices: devices.clone(),
+        allow_commands: arguments.allow_commands,
         interrupted: &INTERRUPTED,
         provenance: Provenance {
             arguments: std::env::args().skip(1).collect(),
@@ -402,6 +407,7 @@ fn bring_up_to_date(
         jobs: options.jobs,
         keep_going: false,
         device: options.devices[0].clone(),
+        allow_commands: options.allow_commands,
         interrupted: options.interrupted,
         provenance: options.provenance.clone(),
     };

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::{Observer, Options, RunError, wait_politely};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::outcome::Reason;
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::stage::{Context, Files, Input, StageError};
 use crate::store::{Begun, Need, Record, Store};
 
@@ -45,8 +45,7 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Finished {
     let clock = Instant::now();
-    let step = &plan.steps[job.index];
-    let attempt = || attempt(&job, step, store, options, observer);
+    let attempt = || attempt(&job, plan, store, options, observer);
     let result = catch_unwind(AssertUnwindSafe(attempt))
         .unwrap_or_else(|panic| Err(RunError::Internal(told(panic.as_ref()))));
     Finished {
@@ -62,11 +61,15 @@ pub(super) fn build(
 /// The record, and whether it was built here.
 fn attempt(
     job: &Job,
-    step: &Step,
+    plan: &Plan,
     store: &Store,
     options: &Options<'_>,
     observer: &dyn Observer,
 ) -> Result<(Record, bool), RunError> {
+    let step = &plan.steps[job.index];
+    if let Some(command) = step.stage.starts().filter(|_| !options.allow_commands) {
+        return Err(RunError::NotAllowed { command });
+    }
     let mut on_wait = || observer.waiting(step);
     let mut on_wait = wait_politely(options.interrupted, &mut on_wait);
     let draft = match store.begin(&job.fingerprint, job.need, &mut on_wait)? {
@@ -83,7 +86,9 @@ fn attempt(
         inputs: job.inputs.clone(),
         files: step.files.clone(),
         fetched: &step.fetched,
+        folder: plan.folder(),
         draft: draft.path(),
+        kept: store.kept(),
         device: &options.device,
         progress: progress.as_ref(),
         interrupted: options.interrupted,

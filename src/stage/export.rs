@@ -86,16 +86,11 @@ impl Stage for Export {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        let model = Edge {
-            field: "model",
-            stage: self.model.clone(),
-            accepts: Kind::Model,
-        };
-        let scores = self.scores.iter().map(|stage| Edge {
-            field: "scores",
-            stage: stage.clone(),
-            accepts: Kind::Scores,
-        });
+        let model = Edge::new("model", self.model.clone(), Kind::Model);
+        let scores = self
+            .scores
+            .iter()
+            .map(|stage| Edge::new("scores", stage.clone(), Kind::Scores));
         std::iter::once(model).chain(scores).collect()
     }
 

@@ -56,16 +56,8 @@ impl Stage for Predict {
 
     fn edges(&self) -> Vec<Edge> {
         vec![
-            Edge {
-                field: "model",
-                stage: self.model.clone(),
-                accepts: Kind::Model,
-            },
-            Edge {
-                field: "input",
-                stage: self.input.clone(),
-                accepts: Kind::Table,
-            },
+            Edge::new("model", self.model.clone(), Kind::Model),
+            Edge::new("input", self.input.clone(), Kind::Table),
         ]
     }
 

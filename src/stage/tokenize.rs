@@ -124,11 +124,7 @@ impl Stage for Tokenize {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge {
-            field: "input",
-            stage: self.input.clone(),
-            accepts: Kind::Table,
-        }]
+        vec![Edge::new("input", self.input.clone(), Kind::Table)]
     }
 
     fn settings(&self) -> Value {

@@ -10,6 +10,7 @@
 //! ├── objects/DIGEST/      an artifact's files, and `manifest.json`, written last
 //! ├── runs/TIME-….json     what each run did
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
+//! ├── kept/…               what stages asked of programs and services, by stage
 //! ├── drafts/KEY/          an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
@@ -36,7 +37,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "format",
     ".gitignore",
     "lock",
@@ -45,6 +46,7 @@ const OURS: [&str; 9] = [
     "objects",
     "runs",
     "sweeps",
+    "kept",
     "drafts",
 ];
 

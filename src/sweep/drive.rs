@@ -33,6 +33,8 @@ use crate::store::{Claim, StepRecord};
 pub struct Options<'a> {
     /// How many trials may run side by side.
     pub jobs: usize,
+    /// Whether steps may start the programs that they name.
+    pub allow_commands: bool,
     /// The devices as asked for; the trials that run side by side are spread over them.
     pub devices: Vec<String>,
     /// Set when the user asked to stop.
@@ -461,6 +463,7 @@ impl Drive<'_> {
                 jobs: 1,
                 keep_going: false,
                 device: self.options.devices[slot % self.options.devices.len()].clone(),
+                allow_commands: self.options.allow_commands,
                 interrupted: &stop.now,
                 provenance: self.options.provenance.clone(),
             };

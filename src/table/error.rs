@@ -391,14 +391,11 @@ pub enum TableError {
         found: usize,
         what: &'static str,
     },
-    #[error("oversampling needs one label a row, and the rows of train have {found}")]
-    #[diagnostic(help("load the data with `columns.label`, or remove `oversample`"))]
-    NothingToBalance { found: &'static str },
-    #[error("`{operation}` would move words of train away from {what}")]
-    #[diagnostic(help("remove the operation: only rows of a plain text can be changed by it"))]
-    WordsWouldMove {
+    #[error("`{operation}` needs one label a row, and the rows of train have {found}")]
+    #[diagnostic(help("load the data with `columns.label`, or remove `{operation}`"))]
+    NothingToBalance {
         operation: &'static str,
-        what: &'static str,
+        found: &'static str,
     },
 }
 

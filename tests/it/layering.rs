@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("device", &[]),
     ("hub", &[]),
     ("text", &[]),
+    ("translate", &[]),
     ("metrics", &[]),
     ("kernels", &[]),
     ("model", &["kernels", "device"]),
@@ -24,7 +25,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "stage",
         &[
-            "artifact", "hub", "table", "text", "model", "learn", "metrics", "task", "device",
+            "artifact",
+            "hub",
+            "table",
+            "text",
+            "translate",
+            "model",
+            "learn",
+            "metrics",
+            "task",
+            "device",
         ],
     ),
     // The pages: what they show is handed to them as data.
@@ -87,7 +97,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tpe", &["sweep"]),
     ("hf_hub", &["hub"]),
     ("saphyr_parser", &["hub"]),
-    ("reqwest", &["hub"]),
+    ("reqwest", &["hub", "translate"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
 ];

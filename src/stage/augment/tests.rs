@@ -1,6 +1,11 @@
 //! `augment` on made tables: what grows, what stays, and what a row's copies depend on.
 
-use std::path::Path;
+mod balanced;
+mod labelled;
+mod mixed;
+mod worded;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
@@ -10,6 +15,7 @@ use super::*;
 use crate::artifact::Digest;
 use crate::hub::Fetched;
 use crate::stage::{Files, Input, Progress};
+use crate::table::TableError;
 
 struct Quiet;
 
@@ -38,26 +44,41 @@ fn stage(mut settings: Value) -> Augment {
 }
 
 fn run(settings: Value, input: &Path, draft: &Path) -> Result<(), StageError> {
+    run_with(settings, &[("input", input)], Files::new(), draft)
+}
+
+fn run_with(
+    settings: Value,
+    inputs: &[(&'static str, &Path)],
+    files: Files,
+    draft: &Path,
+) -> Result<(), StageError> {
     let interrupted = AtomicBool::new(false);
+    let input = |(role, path): &(&'static str, &Path)| {
+        let input = Input {
+            path: path.to_path_buf(),
+            digest: Digest::of(b""),
+        };
+        (*role, input)
+    };
     let context = Context {
         stage: "richer",
         seed: 13,
-        inputs: [(
-            "input",
-            Input {
-                path: input.to_owned(),
-                digest: Digest::of(b""),
-            },
-        )]
-        .into(),
-        files: Files::new(),
+        inputs: inputs.iter().map(input).collect(),
+        files,
         fetched: &Fetched::default(),
         draft,
+        kept: PathBuf::new(),
+        folder: Path::new("."),
         device: "flex",
         progress: &Quiet,
         interrupted: &interrupted,
     };
-    stage(settings).run(&context)
+    let stage = match inputs {
+        [_] => stage(settings),
+        _ => serde_json::from_value(settings).unwrap(),
+    };
+    stage.run(&context)
 }
 
 fn grow(settings: Value, train: &Texts) -> Texts {
@@ -194,6 +215,7 @@ fn oversampling_without_labels_is_an_error() {
     assert!(matches!(
         error,
         Err(StageError::Table(TableError::NothingToBalance {
+            operation: "oversample",
             found: "none"
         }))
     ));
@@ -231,46 +253,36 @@ fn copies_keep_all_that_is_known_about_their_row() {
 }
 
 #[test]
-fn words_with_tags_and_contexts_with_answers_are_not_changed() {
+fn balance_needs_one_label_a_row() {
     let tagged = Texts {
         label: None,
         words: Some(vec![vec!["one".to_owned(), "two".to_owned()]]),
         tags: Some(vec![vec![0, 1]]),
         ..texts(&[("one two", 0)])
     };
-    assert_eq!(
-        refusal(json!({ "random_swap": {} }), &tagged),
-        "`random_swap` would move words of train away from their tags"
-    );
-    let answered = Texts {
-        label: None,
-        text_pair: Some(vec![LONG.to_owned()]),
-        answers: Some(vec![vec![table::Answer {
-            start: 4,
-            text: "two".to_owned(),
-        }]]),
-        ..texts(&[("which?", 0)])
-    };
-    assert_eq!(
-        refusal(
-            json!({ "random_deletion": {}, "oversample": {} }),
-            &answered
-        ),
-        "`random_deletion` would move words of train away from the answers among them"
-    );
-    assert_eq!(
-        refusal(json!({ "oversample": {} }), &tagged),
-        "oversampling needs one label a row, and the rows of train have tags instead"
-    );
     let several = Texts {
         label: None,
         labels: Some(vec![vec![0, 1]]),
         ..texts(&[("one two", 0)])
     };
-    assert_eq!(
-        refusal(json!({ "oversample": {} }), &several),
-        "oversampling needs one label a row, and the rows of train have any number of them"
-    );
+    for (rows, found) in [(&tagged, "tags instead"), (&several, "any number of them")] {
+        for (operation, settings) in [
+            ("oversample", json!({ "oversample": {} })),
+            ("undersample", json!({ "undersample": {} })),
+            (
+                "minority_only",
+                json!({ "random_swap": {}, "minority_only": true }),
+            ),
+            (
+                "classes",
+                json!({ "random_swap": {}, "classes": { "a": { "copies": 2 } } }),
+            ),
+        ] {
+            let wanted =
+                format!("`{operation}` needs one label a row, and the rows of train have {found}");
+            assert_eq!(refusal(settings, rows), wanted);
+        }
+    }
 }
 
 #[test]
@@ -311,8 +323,19 @@ fn stating_no_operation_is_a_fault() {
 #[test]
 fn a_changed_seed_changes_the_copies() {
     let train = texts(&[(LONG, 0)]);
-    let with =
-        |seed: u64| stage(json!({ "random_swap": { "rate": 0.5 } })).change(seed, &train, 0, 1);
+    let with = |seed: u64| {
+        let settings = json!({ "random_swap": { "rate": 0.5 }, "seed": seed });
+        let stage = stage(settings);
+        let mut units = passage::of_text(&train.text[0], &HashSet::new());
+        let draw = Draw {
+            seed: stage.seed.unwrap(),
+            part: "text",
+            id: 0,
+            copy: 1,
+        };
+        words::swap(&mut units, 0.5, &mut draw.generator("random_swap"));
+        passage::text(&units)
+    };
     assert_eq!(with(1), with(1));
     assert_ne!(with(1), with(2));
 }
@@ -334,10 +357,12 @@ proptest! {
     #[test]
     fn no_word_moves_further_than_the_window(count in 1_usize..40, window in 1_u32..6, seed in any::<u64>()) {
         let names = (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
-        let mut words = names.iter().map(String::as_str).collect::<Vec<_>>();
+        let line = names.join(" ");
+        let mut units = passage::of_text(&line, &HashSet::new());
         let draw = Draw { seed, part: "text", id: 0, copy: 1 };
-        shuffle_words(&mut words, window, &mut draw.generator("word_shuffle"));
-        for (place, word) in words.iter().enumerate() {
+        words::shuffle(&mut units, window, &mut draw.generator("word_shuffle"));
+        let text = passage::text(&units);
+        for (place, word) in text.split(' ').enumerate() {
             prop_assert!(word.parse::<usize>().unwrap().abs_diff(place) <= window as usize);
         }
     }
@@ -345,8 +370,11 @@ proptest! {
     #[test]
     fn deletion_leaves_a_word_and_invents_none(text in "[a-c]( [a-c]){0,6}", rate in 0.0..=1.0, seed in any::<u64>()) {
         let before = text.split(' ').collect::<Vec<_>>();
-        let mut words = before.clone();
-        delete(&mut words, rate, &mut Draw { seed, part: "text", id: 0, copy: 1 }.generator("random_deletion"));
+        let mut units = passage::of_text(&text, &HashSet::new());
+        let draw = Draw { seed, part: "text", id: 0, copy: 1 };
+        words::delete(&mut units, rate, &mut draw.generator("random_deletion"));
+        let left = passage::text(&units);
+        let words = left.split_whitespace().collect::<Vec<_>>();
         prop_assert!(!words.is_empty());
         let mut rest = before.iter();
         prop_assert!(words.iter().all(|word| rest.any(|left| left == word)), "the order changed");

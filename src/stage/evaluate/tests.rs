@@ -1,7 +1,7 @@
 //! The stage from its settings to its artifact.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -130,6 +130,8 @@ fn run(
         files: Files::new(),
         fetched: &Fetched::default(),
         draft: draft.path(),
+        kept: PathBuf::new(),
+        folder: Path::new("."),
         device: "flex",
         progress: &counted,
         interrupted: &AtomicBool::new(stop),

@@ -94,6 +94,8 @@ fn run_stage(stage: &Export, from: &Path, draft: &Path) -> Result<(), StageError
         files: BTreeMap::new(),
         fetched: &Fetched::default(),
         draft,
+        kept: std::path::PathBuf::new(),
+        folder: Path::new("."),
         device: "auto",
         progress: &Silent,
         interrupted: &AtomicBool::new(false),

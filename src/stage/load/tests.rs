@@ -89,6 +89,8 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
         files,
         fetched: &fetched,
         draft: draft.path(),
+        kept: PathBuf::new(),
+        folder: Path::new("."),
         device: "flex",
         progress: &heard,
         interrupted: &interrupted,

@@ -85,6 +85,8 @@ fn run(
         files: stage.files(table, &Fetched::default()).unwrap(),
         fetched: &Fetched::default(),
         draft: draft.path(),
+        kept: std::path::PathBuf::new(),
+        folder: Path::new("."),
         device: "auto",
         progress: &heard,
         interrupted: &AtomicBool::new(interrupted),

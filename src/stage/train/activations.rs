@@ -180,11 +180,7 @@ impl Stage for Activations {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge {
-            field: "input",
-            stage: self.input.clone(),
-            accepts: Kind::Tokens,
-        }]
+        vec![Edge::new("input", self.input.clone(), Kind::Tokens)]
     }
 
     fn settings(&self) -> Value {

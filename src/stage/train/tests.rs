@@ -104,6 +104,8 @@ fn run(
             .unwrap(),
         fetched: &Fetched::default(),
         draft: draft.path(),
+        kept: PathBuf::new(),
+        folder: Path::new("."),
         device: "flex",
         progress: &heard,
         interrupted: &interrupted,
