@@ -10,9 +10,11 @@ mod compare;
 mod explain;
 mod fetch;
 mod graph;
+mod inspect;
 mod log;
 mod path;
 mod plan;
+mod preview;
 mod progress;
 mod run;
 mod schema;
@@ -62,6 +64,10 @@ enum Command {
     Check(check::Arguments),
     /// Say which fields of a stage changed, old → new, since it last ran.
     Explain(explain::Arguments),
+    /// Look at the data before training: how many rows of what, how long they are, and what is wrong with them.
+    Inspect(inspect::Arguments),
+    /// Show the first rows of a stage: as loaded, before and after augmentation, or as tokens.
+    Preview(preview::Arguments),
     /// Say how two results differ: settings, data, and scores with confidence intervals.
     Compare(compare::Arguments),
     /// Draw the stages and what flows between them.
@@ -152,6 +158,8 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Plan(arguments) => plan::answer(&arguments, verbose),
         Command::Check(arguments) => check::answer(&arguments),
         Command::Explain(arguments) => explain::answer(&arguments),
+        Command::Inspect(arguments) => inspect::answer(&arguments),
+        Command::Preview(arguments) => preview::answer(&arguments),
         Command::Compare(arguments) => compare::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),

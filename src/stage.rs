@@ -32,6 +32,7 @@ use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{Fetched, Local, Remote, Repository, RepositoryKind};
 use crate::learn::activations::Activations;
 pub use crate::metrics::bootstrap::{Interval, Intervals};
+use crate::table::{Table, Texts};
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -151,6 +152,27 @@ pub trait Stage: Debug + Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Rows of such an artifact as people look at them; none where it has none to show, or not that split.
+    ///
+    /// # Errors
+    /// It is damaged.
+    fn preview(&self, _artifact: &Path, _wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+        Ok(None)
+    }
+
+    /// How many tokens it would make of each row of a table, before anything is cut; none where that cannot be told
+    /// beforehand.
+    ///
+    /// # Errors
+    /// The table or a file is damaged.
+    fn token_counts(
+        &self,
+        _table: &Path,
+        _files: &Files,
+    ) -> Result<Option<TokenCounts>, StageError> {
+        Ok(None)
+    }
+
     /// How many rows each split of such an artifact has, where it tells.
     ///
     /// # Errors
@@ -193,6 +215,38 @@ pub struct Certainty {
     pub resamples: usize,
     /// By metric.
     pub intervals: BTreeMap<String, Intervals>,
+}
+
+/// Which rows are to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub split: String,
+    /// How many, from the first on.
+    pub rows: usize,
+}
+
+/// Rows of a split, or what became of them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Preview {
+    pub split: String,
+    /// How many rows the split has.
+    pub of: usize,
+    pub rows: Vec<PreviewRow>,
+}
+
+/// A row's fields and their values. A field that comes again shows what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PreviewRow {
+    pub id: u64,
+    pub fields: Vec<(String, String)>,
+}
+
+/// The tokens in each row of each split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenCounts {
+    /// What more tokens than this are cut to; none where nothing is cut.
+    pub max_length: Option<usize>,
+    pub splits: BTreeMap<String, Vec<u32>>,
 }
 
 /// A repository of the hub that a placed artifact is uploaded to.
@@ -451,10 +505,39 @@ fn stopped(error: crate::text::TextError) -> StageError {
 ///
 /// # Errors
 /// It is damaged.
-fn examples_of(tokens: &crate::text::Tokens) -> Result<Option<crate::table::Table>, StageError> {
+fn examples_of(tokens: &crate::text::Tokens) -> Result<Option<Table>, StageError> {
     let folder = tokens.examples_folder();
-    let table = folder.is_dir().then(|| crate::table::Table::open(folder));
+    let table = folder.is_dir().then(|| Table::open(folder));
     Ok(table.transpose()?)
+}
+
+/// The first rows of a table's split.
+///
+/// # Errors
+/// It is damaged.
+fn preview_of_table(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+    let table = Table::open(artifact)?;
+    let Some(frame) = table.splits.get(&wanted.split) else {
+        return Ok(None);
+    };
+    let rows = crate::table::borrowed(frame)?;
+    let shown = 0..rows.len().min(wanted.rows);
+    let row = |row| PreviewRow {
+        id: rows.id.get(row).copied().unwrap_or_default(),
+        fields: fields_of_row(&table, &rows, row),
+    };
+    Ok(Some(Preview {
+        split: wanted.split.clone(),
+        of: rows.len(),
+        rows: shown.map(row).collect(),
+    }))
+}
+
+fn fields_of_row(table: &Table, rows: &Texts<&str>, row: usize) -> Vec<(String, String)> {
+    let (labels, targets) = (table.label_names.as_deref(), table.target_names.as_deref());
+    let fields = crate::table::preview::fields(rows, row, labels, targets);
+    let own = fields.into_iter();
+    own.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The input that holds what a frozen encoder gives.

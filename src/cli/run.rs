@@ -1,5 +1,7 @@
 //! `refit run SPEC [STAGE…]`: bring a pipeline, or the named stages and what they need, up to date.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
@@ -11,9 +13,12 @@ use super::{
     print_json, resolve, seconds, store_of_spec, tell,
 };
 use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::run::judge::assess;
 use crate::run::{Options, Provenance, run};
 use crate::spec::schema::is_device;
-use crate::store::RunRecord;
+use crate::stage::{KINDS, StageError};
+use crate::store::{ObjectState, RunRecord};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -134,6 +139,98 @@ fn interrupt() {
         std::process::exit(130);
     }
     tell("\ninterrupted: stopping after this step (press again to stop at once)\n");
+}
+
+/// A stage that was brought up to date.
+pub(super) struct Made {
+    pub(super) plan: Plan,
+    /// Its step in the plan.
+    pub(super) step: usize,
+    /// Its artifact in the store.
+    pub(super) artifact: PathBuf,
+}
+
+impl Made {
+    /// How many rows each split has, where the stage tells.
+    pub(super) fn rows_of(&self) -> Result<BTreeMap<String, usize>, StageError> {
+        let kind = self.plan.steps[self.step].kind;
+        let kind = KINDS.iter().find(|other| other.name == kind);
+        kind.map_or_else(
+            || Ok(BTreeMap::new()),
+            |kind| (kind.rows_of)(&self.artifact),
+        )
+    }
+}
+
+/// Brings one stage and what it needs up to date, as `run` would, and says on stderr what it does.
+///
+/// # Errors
+/// All that can be wrong with a spec and a run.
+pub(super) fn bring_up_to_date(
+    spec: &SpecArguments,
+    at: &StoreArguments,
+    stage: &str,
+    allow_commands: bool,
+    as_json: bool,
+) -> Result<Made, Failure> {
+    let resolved = resolve(spec, at, as_json)?;
+    let targets = [stage.to_owned()];
+    let (selected, _) = (resolved.plan.selection(&targets, &[])).map_err(Failure::unusable)?;
+    let store = store_of_spec(at, &resolved.pipeline)?;
+    static LISTENING: std::sync::Once = std::sync::Once::new();
+    LISTENING.call_once(listen_for_interrupts);
+    let Resolved { pipeline, plan, .. } =
+        fetch::everything(resolved, &selected, false, &INTERRUPTED, as_json)?;
+    let step = plan.named(&targets).map_err(Failure::unusable)?[0];
+    let mut options = Options {
+        selected,
+        forced: BTreeSet::new(),
+        jobs: pipeline.run.jobs,
+        keep_going: false,
+        device: pipeline.run.device.clone(),
+        allow_commands,
+        interrupted: &INTERRUPTED,
+        provenance: Provenance {
+            arguments: std::env::args().skip(1).collect(),
+            commit: git_commit(pipeline.folder()),
+            settings: json!({ "device": pipeline.run.device, "jobs": pipeline.run.jobs }),
+            text: pipeline.sources.text(0).to_owned(),
+        },
+    };
+    loop {
+        let assessed =
+            assess(&plan, &options.selected, &options.forced, &store).map_err(Failure::failed)?;
+        let known = assessed.iter().find(|one| one.step == step);
+        if options.forced.is_empty()
+            && let Some(digest) = known.and_then(|one| one.digest)
+        {
+            if let ObjectState::Present(artifact) = store.object(&digest) {
+                store.save_memo();
+                return Ok(Made {
+                    plan,
+                    step,
+                    artifact,
+                });
+            }
+            // The result is known, but was collected.
+            options.forced.insert(step);
+        }
+        let terminal = Terminal::new(&plan, &INTERRUPTED);
+        let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
+        let mut steps = record.steps.iter();
+        if INTERRUPTED.load(Ordering::Relaxed) || steps.any(|step| step.outcome == Outcome::Failed)
+        {
+            terminal.line(&summary(&record, INTERRUPTED.load(Ordering::Relaxed)));
+            return Err(Failure {
+                exit: match INTERRUPTED.load(Ordering::Relaxed) {
+                    true => Exit::Interrupted,
+                    false => Exit::Failed,
+                },
+                text: String::new(),
+            });
+        }
+        options.forced.clear();
+    }
 }
 
 fn summary(record: &RunRecord, interrupted: bool) -> String {

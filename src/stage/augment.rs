@@ -40,7 +40,10 @@ use self::passage::{Tagging, Unit};
 use crate::artifact::Kind;
 use crate::hub::Fetched;
 use crate::metrics::Scheme;
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError};
+use crate::stage::{
+    Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, Wanted, fields_of_row,
+    preview_of_table,
+};
 use crate::table::{self, Answer, Table, Texts};
 use crate::text::thesaurus::Thesaurus;
 
@@ -114,6 +117,13 @@ impl Stage for Augment {
         }
     }
 
+    fn preview(&self, artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+        match wanted.split.as_str() {
+            "train" => copies_beside_rows(artifact, wanted),
+            _ => preview_of_table(artifact, wanted),
+        }
+    }
+
     fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {
         Ok(crate::table::rows_of(artifact)?)
     }
@@ -141,6 +151,47 @@ impl Stage for Augment {
         table.splits.insert("train".to_owned(), grown.to_frame()?);
         Ok(table.save(context.draft)?)
     }
+}
+
+/// The first training rows of which there are copies, with what differs in these below it; without copies, the first rows.
+fn copies_beside_rows(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+    let table = Table::open(artifact)?;
+    let Some(frame) = table.splits.get("train") else {
+        return Ok(None);
+    };
+    let rows = table::borrowed(frame)?;
+    let mut copies = BTreeMap::<u64, Vec<usize>>::new();
+    for (row, (&id, &copy)) in rows.id.iter().zip(&rows.copy).enumerate() {
+        if copy > 0 {
+            copies.entry(table::origin(id)).or_default().push(row);
+        }
+    }
+    if copies.is_empty() {
+        return preview_of_table(artifact, wanted);
+    }
+    let originals = (0..rows.len()).filter(|&row| {
+        rows.copy.get(row) == Some(&0) && rows.id.get(row).is_some_and(|id| copies.contains_key(id))
+    });
+    let shown = originals.take(wanted.rows).map(|row| {
+        let id = rows.id.get(row).copied().unwrap_or_default();
+        let mut fields = fields_of_row(&table, &rows, row);
+        let before = fields.clone();
+        for &copy in copies.get(&id).into_iter().flatten() {
+            let changed = fields_of_row(&table, &rows, copy).into_iter();
+            let mut changed: Vec<_> = changed.filter(|field| !before.contains(field)).collect();
+            if changed.is_empty() {
+                changed.push(("copy".to_owned(), "as it is".to_owned()));
+            }
+            let arrow = |(name, value)| (format!("→ {name}"), value);
+            fields.extend(changed.into_iter().map(arrow));
+        }
+        PreviewRow { id, fields }
+    });
+    Ok(Some(Preview {
+        split: "train".to_owned(),
+        of: rows.len(),
+        rows: shown.collect(),
+    }))
 }
 
 const WORDNET: &str = "wordnet/";

@@ -26,7 +26,9 @@ pub use settings::{Fold, Load, Paths, Split};
 use crate::artifact::Kind;
 use crate::hub::{Fetched, Local, Remote};
 use crate::metrics::Scheme;
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError};
+use crate::stage::{
+    Context, Edge, Fault, Files, Preview, Stage, StageError, Wanted, preview_of_table,
+};
 use crate::table::labels::{Labels, withheld};
 use crate::table::read::{Format, Layout, Raw, read};
 use crate::table::{Table, TableError};
@@ -105,6 +107,10 @@ impl Stage for Load {
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
         places::files(self, base, fetched)
+    }
+
+    fn preview(&self, artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+        preview_of_table(artifact, wanted)
     }
 
     fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {

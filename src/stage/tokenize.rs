@@ -10,8 +10,8 @@
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: those are `hub`'s.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::Path;
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use schemars::JsonSchema;
@@ -21,12 +21,13 @@ use serde_json::Value;
 use crate::artifact::Kind;
 use crate::hub::{Fetched, Remote};
 use crate::stage::{
-    Context, Edge, Fault, Files, Stage, StageError, advance, model_elsewhere, stopped,
+    Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, TokenCounts, Wanted,
+    advance, model_elsewhere, stopped,
 };
 use crate::table::{self, Answer, Table, Texts};
 use crate::text::answers;
 use crate::text::tokens::{self, Labelled, SplitCard, TokensCard};
-use crate::text::{self, Encoded, TextError, Tokenizer};
+use crate::text::{self, Encoded, TextError, Tokenizer, Tokens};
 
 const TRAINING: &str = "train";
 const VALIDATION: &str = "validation";
@@ -183,6 +184,36 @@ impl Stage for Tokenize {
         }
     }
 
+    fn preview(&self, artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+        pieces(artifact, wanted)
+    }
+
+    fn token_counts(&self, table: &Path, files: &Files) -> Result<Option<TokenCounts>, StageError> {
+        if self.train_tokenizer.is_some() || files.is_empty() {
+            return Ok(None);
+        }
+        let table = Table::open(table)?;
+        let tokenizer = open(files, &table)?;
+        let mut whole = true;
+        let mut splits = BTreeMap::new();
+        for (name, rows) in &table.splits {
+            let texts = table::borrowed(rows)?;
+            whole &= texts.words.is_none() && texts.answers.is_none();
+            let on_rows = &mut |_| ControlFlow::Continue(());
+            let pairs = texts.text_pair.as_deref();
+            let encoded = match &texts.words {
+                Some(words) => tokenizer.encode_words(words, LONGEST, 0, on_rows),
+                None => tokenizer.encode_columns(&texts.text, pairs, LONGEST, on_rows),
+            };
+            splits.insert(name.clone(), encoded?.full_lengths().to_vec());
+        }
+        // Windows lose nothing.
+        Ok(Some(TokenCounts {
+            max_length: whole.then_some(self.max_length),
+            splits,
+        }))
+    }
+
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let open_table = || Table::open(context.input("input"));
         let (table, tokenizer) = match &self.train_tokenizer {
@@ -192,17 +223,11 @@ impl Stage for Tokenize {
                 (table, tokenizer)
             }
             None => {
-                let files = context.files.iter().filter_map(|(role, path)| {
-                    Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone()))
-                });
-                let files = files.collect();
+                let files = tokenizer_files_of(&context.files);
                 let (table, tokenizer) = rayon::join(open_table, || Tokenizer::from_files(&files));
                 let (table, tokenizer) = (table?, tokenizer?);
-                let of_words = |rows: &polars::prelude::DataFrame| rows.column("words").is_ok();
-                match table.splits.values().any(of_words) {
-                    true => (table, tokenizer.for_words()),
-                    false => (table, tokenizer),
-                }
+                let tokenizer = fitting(tokenizer, &table);
+                (table, tokenizer)
             }
         };
         for note in tokenizer.notes() {
@@ -239,6 +264,97 @@ impl Stage for Tokenize {
         tokens::write_card(context.draft, &card, &tokenizer)?;
         Ok(())
     }
+}
+
+/// No row is longer, so that its whole length shows.
+const LONGEST: usize = 1 << 20;
+
+fn tokenizer_files_of(files: &Files) -> BTreeMap<String, PathBuf> {
+    let named = files.iter().filter_map(|(role, path)| {
+        Some((role.strip_prefix("tokenizer/")?.to_owned(), path.clone()))
+    });
+    named.collect()
+}
+
+fn open(files: &Files, table: &Table) -> Result<Tokenizer, TextError> {
+    let tokenizer = Tokenizer::from_files(&tokenizer_files_of(files))?;
+    Ok(fitting(tokenizer, table))
+}
+
+/// Rows that come as words want a tokenizer that takes them so.
+fn fitting(tokenizer: Tokenizer, table: &Table) -> Tokenizer {
+    let of_words = |rows: &polars::prelude::DataFrame| rows.column("words").is_ok();
+    match table.splits.values().any(of_words) {
+        true => tokenizer.for_words(),
+        false => tokenizer,
+    }
+}
+
+/// The first rows as the tokens that a model sees, with what is known about them.
+fn pieces(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
+    let tokens = Tokens::open(artifact)?;
+    let Some(split) = tokens.split(&wanted.split) else {
+        return Ok(None);
+    };
+    let tokenizer = Tokenizer::open(tokens.tokenizer_folder())?;
+    let names = tokens.label_names().unwrap_or_default();
+    let name = |label: u32| {
+        let name = names.get(label as usize).cloned();
+        name.unwrap_or_else(|| label.to_string())
+    };
+    let row = |row: usize| {
+        let ids = split.ids(row);
+        let piece = |id: u32| tokenizer.piece(id).unwrap_or_else(|| format!("[{id}]"));
+        let tags = split.tags(row);
+        let tagged = ids.iter().enumerate().map(|(place, &id)| {
+            let tag = tags.and_then(|tags| tags.get(place));
+            match tag.filter(|tag| **tag != text::NONE) {
+                Some(&tag) => format!("{}/{}", piece(id), name(tag)),
+                None => piece(id),
+            }
+        });
+        let numbers =
+            |numbers: &mut dyn Iterator<Item = String>| numbers.collect::<Vec<_>>().join(" ");
+        let mut fields = vec![
+            ("tokens", numbers(&mut tagged.into_iter())),
+            ("ids", numbers(&mut ids.iter().map(u32::to_string))),
+        ];
+        let types = split.type_ids(row);
+        if types.iter().any(|&type_id| type_id > 0) {
+            fields.push(("types", numbers(&mut types.iter().map(u8::to_string))));
+        }
+        if let Some(label) = split.label(row) {
+            fields.push(("label", name(label)));
+        }
+        if let Some(labels) = split.labels(row) {
+            let labels: Vec<_> = labels.iter().map(|&label| name(label)).collect();
+            fields.push(("labels", labels.join(", ")));
+        }
+        if let Some(targets) = split.targets(row) {
+            fields.push(("target", numbers(&mut targets.iter().map(f64::to_string))));
+        }
+        if let Some((start, end)) = split.answer(row) {
+            let (from, to) = (start as usize, end as usize + 1);
+            let answer = ids.get(from..to).unwrap_or_default();
+            let shown = match from {
+                0 => "not in this window".to_owned(),
+                _ => numbers(&mut answer.iter().map(|&id| piece(id))),
+            };
+            fields.push(("answer", shown));
+        }
+        let named = fields.into_iter();
+        PreviewRow {
+            id: split.id(split.example(row)),
+            fields: named
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    };
+    Ok(Some(Preview {
+        split: wanted.split.clone(),
+        of: split.rows(),
+        rows: (0..split.rows().min(wanted.rows)).map(row).collect(),
+    }))
 }
 
 impl Tokenize {

@@ -1,10 +1,10 @@
 //! Synonyms for the words of running English text, as "synonym replacement" needs them (EDA; Wei and Zou 2019,
 //! "EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks").
 //!
-//! A [`Thesaurus`] is WordNet's database ([`wordnet`]) or a user's list ([`list`]). With WordNet a word is read in its
-//! context ([`reading`]: part of speech, lemma, form), the lemmas of the synsets of that reading are taken, the most
-//! frequent sense first, and each is put into the form of the word ([`inflect`]), its capitals and its punctuation
-//! ([`shape`]). Function words ([`stop`]) are left alone. The answer depends on nothing but the files and the arguments.
+//! A [`Thesaurus`] is WordNet's database (`wordnet`) or a user's list (`list`). With WordNet a word is read in its
+//! context (`reading`: part of speech, lemma, form), the lemmas of the synsets of that reading are taken, the most
+//! frequent sense first, and each is put into the form of the word (`inflect`), its capitals and its punctuation
+//! (`shape`). Function words (`stop`) are left alone. The answer depends on nothing but the files and the arguments.
 //!
 //! Choices, with what EDA does: synonyms of more than one word are given, as in EDA; all senses count, as in EDA; but a
 //! noun is not replaced by a verb, nor `ran` by `function`, which EDA does. Names (synonyms with capitals) are given for
@@ -83,8 +83,8 @@ impl Thesaurus {
     /// capitals and punctuation, in a fixed order (the most frequent sense first), each once, never the word itself. A
     /// synonym of several words holds single spaces.
     ///
-    /// Empty for function words, numbers, words of mixed capitals (`iPhone`), words that are not known or have no synonym,
-    /// and a `place` past the end.
+    /// Empty for function words (and `going` or `used` before `to`), numbers, words of mixed capitals (`iPhone`), words
+    /// that are not known or have no synonym, and a `place` past the end. (A list decides by itself which words it holds.)
     pub fn synonyms(&self, words: &[&str], place: usize) -> Vec<String> {
         let Some(&word) = words.get(place) else {
             return Vec::new();
@@ -143,6 +143,10 @@ fn from_wordnet(
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     if !is_word || stop::is_stop(&core) {
+        return Vec::new();
+    }
+    let next = words.get(place + 1).map(|word| word.to_lowercase());
+    if next.as_deref() == Some("to") && stop::contains(stop::BEFORE_TO, &core) {
         return Vec::new();
     }
     let possessive = !peeled.ending.is_empty();

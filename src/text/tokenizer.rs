@@ -342,6 +342,11 @@ impl Tokenizer {
         .collect()
     }
 
+    /// The token behind an id, as the vocabulary writes it.
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.words.id_to_token(id)
+    }
+
     /// How many types of tokens a row has: 2 where the texts of a pair are told apart by it, otherwise 1.
     pub fn token_types(&self, pair: bool) -> usize {
         let Some(frame) = Frame::of(self.template.as_ref(), pair) else {

@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("translate", &[]),
     ("metrics", &[]),
+    ("inspect", &["table", "metrics"]),
     ("kernels", &[]),
     ("model", &["kernels", "device"]),
     ("learn", &["model", "kernels", "text", "metrics", "device"]),

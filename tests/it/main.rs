@@ -6,6 +6,7 @@ mod broken;
 mod commands;
 mod compare;
 mod crash;
+mod data;
 mod elsewhere;
 mod freezing;
 mod golden;

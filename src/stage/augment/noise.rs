@@ -139,10 +139,10 @@ mod tests {
         );
         assert_eq!(mistake('a', 0.9, &only(false, true, false), false), None);
         assert_eq!(
-            mistake('a', 0.1, &only(false, false, true), true),
+            mistake('a', 0.1, &only(false, false, true), false),
             Some(vec!['a', 'a'])
         );
-        let near = mistake('a', 0.1, &only(true, false, false), true).unwrap();
+        let near = mistake('a', 0.1, &only(true, false, false), false).unwrap();
         assert!(sorted('a').contains(near[0]) && near.len() == 1);
     }
 }

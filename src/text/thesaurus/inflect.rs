@@ -80,10 +80,11 @@ fn degree(word: &str) -> Option<Form> {
     }
 }
 
-/// Adjectives and adverbs of one syllable that take no ending.
+/// Adjectives and adverbs that are not compared.
 const UNCOMPARED: &[&str] = &[
-    "dead", "fake", "fun", "ill", "just", "like", "male", "prime", "real", "right", "solo", "sole",
-    "square", "wrong",
+    "chief", "dead", "due", "east", "fake", "fun", "ill", "just", "key", "like", "lone", "main",
+    "male", "mere", "north", "off", "on", "out", "over", "own", "past", "prime", "real", "right",
+    "sole", "solo", "south", "square", "top", "west", "wrong",
 ];
 
 fn compared(wordnet: &WordNet, lemma: &str, pos: Pos, form: Form) -> Option<String> {
@@ -92,6 +93,9 @@ fn compared(wordnet: &WordNet, lemma: &str, pos: Pos, form: Form) -> Option<Stri
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     {
+        return None;
+    }
+    if UNCOMPARED.contains(&lemma) {
         return None;
     }
     let (ending, word) = match form {
@@ -125,9 +129,7 @@ fn compared(wordnet: &WordNet, lemma: &str, pos: Pos, form: Form) -> Option<Stri
         || lemma.ends_with("ing")
         || !wordnet.lemmas_of(lemma, Pos::Verb).is_empty();
     let short = syllables(lemma) == 1 && pos == Pos::Adjective;
-    if short && UNCOMPARED.contains(&lemma) {
-        None
-    } else if !short || participle {
+    if !short || participle {
         Some(format!("{word} {lemma}"))
     } else {
         let stem = consonant_y(lemma).map(|stem| format!("{stem}i"));
@@ -136,11 +138,10 @@ fn compared(wordnet: &WordNet, lemma: &str, pos: Pos, form: Form) -> Option<Stri
         // one whose form they have as another word's: `after`, `forest`.
         let compared = format!("{stem}{ending}");
         let known = doubled(lemma) == lemma
-            && (wordnet
+            && wordnet
                 .bases(&compared, pos)
                 .iter()
-                .any(|base| base.name == lemma)
-                && wordnet.lemma(&compared, pos).is_none());
+                .any(|base| base.name == lemma);
         known.then_some(compared)
     }
 }

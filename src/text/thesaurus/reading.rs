@@ -174,7 +174,9 @@ fn from_left(left: Left, pos: Pos, form: Form, before_noun: bool, right: Right) 
 
         (Left::Degree, Pos::Adjective) => 6,
         (Left::Degree, Pos::Adverb) => 5,
-        (Left::Degree, Pos::Noun | Pos::Verb) => -4,
+        // `enough flourishes`, `more jokes`.
+        (Left::Degree, Pos::Noun) => either(form == Form::Plural, 5, -4),
+        (Left::Degree, Pos::Verb) => -4,
 
         (Left::Content(Pos::Adjective), Pos::Noun) => 6,
         (Left::Content(Pos::Adjective), Pos::Adjective) => noun_next(4, 0),
@@ -208,13 +210,15 @@ fn from_right(right: Right, pos: Pos, form: Form) -> i32 {
     match (right, pos) {
         (Right::Object, Pos::Verb) => 4,
         (Right::Object, Pos::Adjective) => -1,
+        (Right::To, Pos::Verb) => 2,
         (Right::Of, Pos::Noun) => 4,
         (Right::Of, Pos::Verb) => -2,
         (Right::By, Pos::Verb) if matches!(form, Form::Participle | Form::PastOrParticiple) => 4,
         (Right::Auxiliary, Pos::Noun) => 4,
         (Right::Auxiliary, Pos::Verb) => -3,
         (Right::Content(Pos::Noun), Pos::Adjective) => 3,
-        (Right::Content(Pos::Adjective), Pos::Adverb) => 2,
+        (Right::Content(Pos::Adjective), Pos::Adverb | Pos::Verb) => 2,
+        (Right::Content(Pos::Adjective), Pos::Noun) => -1,
         (Right::End, Pos::Noun | Pos::Adjective) => 1,
         _ => 0,
     }

@@ -207,6 +207,9 @@ pub(super) const OBJECTS: &[&str] = &[
     "yourself",
 ];
 
+/// What is an auxiliary when `to` follows: `going to`, `used to`.
+pub(super) const BEFORE_TO: &[&str] = &["able", "going", "got", "supposed", "used"];
+
 /// What stands before an adjective or an adverb.
 pub(super) const DEGREES: &[&str] = &[
     "as", "enough", "how", "less", "more", "most", "quite", "rather", "so", "somewhat", "too",
@@ -233,6 +236,7 @@ const STOP: &[&str] = &[
     "anyway",
     "anywhere",
     "away",
+    "back",
     "because",
     "but",
     "d",
@@ -337,6 +341,7 @@ mod tests {
             THIRD,
             OTHERS,
             OBJECTS,
+            BEFORE_TO,
             DEGREES,
             SKIPPED,
             STOP,

@@ -1,7 +1,8 @@
 //! The WordNet 3.x database: which words are lemmas of which part of speech, and which synsets they are in.
 //!
-//! Promise: [`WordNet::morphy`] and [`WordNet::lemmas`] answer as NLTK's `wordnet.morphy(word, pos)` and the lemma names of
-//! `wordnet.synsets(word, pos)` do on the same folder. Of the 21 MB of `data.*` only the words stay in memory (some 10 MB
+//! Promise: the first of [`WordNet::bases`] is NLTK's `wordnet.morphy(word, pos)`, and the words of their
+//! [`WordNet::synsets`] are the lemma names of `wordnet.synsets(word, pos)`, on the same folder. Of the 21 MB of `data.*`
+//! only the words stay in memory (some 15 MB
 //! in all). A file that is damaged or cut short is an error with its line: a synset must stand where its offset says, an
 //! index may name only synsets that are there, and each word of a synset must have its line in the index. (Lines that are
 //! missing from the end of an exception list are not noticed: nothing in the database tells.)

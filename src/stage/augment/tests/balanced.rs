@@ -51,7 +51,7 @@ fn copies_can_be_made_of_rare_classes_only() {
 #[test]
 fn classes_have_copies_and_rates_of_their_own() {
     let settings = json!({
-        "random_deletion": { "rate": 0.2 },
+        "random_deletion": { "rate": 0.4 },
         "classes": { "a": { "copies": 0 }, "b": { "copies": 3 }, "c": { "rate": 1.0 } },
     });
     let grown = grow_named(settings, &skewed(), &["a", "b", "c"]);
@@ -60,7 +60,7 @@ fn classes_have_copies_and_rates_of_their_own() {
     let words = |row: usize| grown.text[row].split(' ').count();
     for row in copies {
         match grown.label.as_ref().unwrap()[row] {
-            1 => assert!(words(row) > 3),
+            1 => assert!(words(row) > 1),
             _ => assert_eq!(words(row), 1),
         }
     }

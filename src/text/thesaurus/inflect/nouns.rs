@@ -1,5 +1,6 @@
 //! Plurals of nouns.
 
+use super::super::stop;
 use super::super::wordnet::{Pos, WordNet};
 use super::with_s;
 
@@ -239,17 +240,16 @@ const SINGULAR_S: &[&str] = &[
     "iris",
 ];
 
-/// Words within a noun that make another than its last word its head.
-const INNER: &[&str] = &[
-    "a", "and", "at", "by", "de", "for", "from", "in", "of", "on", "or", "the", "to", "with",
-    "out", "up", "off", "down",
-];
+/// Words within a noun that make another than its last word its head, besides prepositions.
+const INNER: &[&str] = &["a", "and", "de", "down", "or", "the", "to", "up"];
 
 /// The plural of a noun or a phrase that ends in one.
 pub(super) fn plural(wordnet: &WordNet, noun: &str) -> Option<String> {
     let start = noun.rfind(' ').map_or(0, |space| space + 1);
     let (first, last) = noun.split_at_checked(start)?;
-    let inner = noun.split([' ', '-']).any(|word| INNER.contains(&word));
+    let inner = noun
+        .split([' ', '-'])
+        .any(|word| INNER.contains(&word) || stop::contains(stop::PREPOSITIONS, word));
     if inner || !last.ends_with(|letter: char| letter.is_ascii_alphabetic()) {
         return None;
     }

@@ -134,8 +134,8 @@ pub(super) fn is_unchanged(verb: &str) -> bool {
         return false;
     }
     const PREFIXES: &[&str] = &[
-        "", "be", "broad", "fore", "in", "inter", "mis", "off", "out", "over", "pre", "proof",
-        "re", "sub", "tele", "type", "un", "under", "up",
+        "", "be", "broad", "cross", "fore", "in", "inter", "mis", "off", "out", "over", "pre",
+        "proof", "re", "sub", "tele", "type", "un", "under", "up",
     ];
     PREFIXES.iter().any(|prefix| {
         verb.strip_prefix(prefix)
@@ -207,7 +207,7 @@ fn ing(wordnet: &WordNet, verb: &str) -> String {
     match verb.strip_suffix('e') {
         Some(stem) if !stem.ends_with(['e', 'o', 'y']) && verb != "singe" => format!("{stem}ing"),
         Some(_) => format!("{verb}ing"),
-        None => format!("{}ing", doubled(verb)),
+        None => format!("{}ing", compound_doubled(wordnet, verb)),
     }
 }
 
@@ -221,6 +221,23 @@ const REGULAR_ING: &[&str] = &[
     "sing",
     "route",
 ];
+
+/// As [`doubled`], and for compounds of a noun and a short verb too: `wiretapp-`.
+fn compound_doubled(wordnet: &WordNet, verb: &str) -> String {
+    const SHORTEST: usize = 4;
+    let compound = (SHORTEST..verb.len()).any(|place| {
+        verb.split_at_checked(place).is_some_and(|(noun, rest)| {
+            !matches!(rest, "man" | "ram" | "sit")
+                && doubled(rest) != rest
+                && wordnet.lemma(rest, Pos::Verb).is_some()
+                && wordnet.lemma(noun, Pos::Noun).is_some()
+        })
+    });
+    match verb.chars().next_back() {
+        Some(last) if compound => format!("{verb}{last}"),
+        _ => doubled(verb),
+    }
+}
 
 fn regular(wordnet: &WordNet, verb: &str) -> String {
     let k = format!("{verb}ked");
@@ -243,7 +260,7 @@ fn regular(wordnet: &WordNet, verb: &str) -> String {
     } else if let Some(stem) = consonant_y(verb) {
         format!("{stem}ied")
     } else {
-        format!("{}ed", doubled(verb))
+        format!("{}ed", compound_doubled(wordnet, verb))
     }
 }
 
@@ -264,7 +281,9 @@ fn principal(wordnet: &WordNet, verb: &str) -> Principal {
             .forms_of(verb, Pos::Verb)
             .iter()
             .map(|form| &**form)
-            .filter(|form| !form.ends_with("ing") && !form.ends_with("ed") && !form.ends_with('s'))
+            .filter(|form| !form.ends_with("ing") && !form.ends_with('s'))
+            // `led` and `fed` are irregular, `stopped` is not.
+            .filter(|form| !form.ends_with("ed") || form.len() <= verb.len())
             .collect()
     };
     match irregular.as_slice() {

@@ -39,6 +39,7 @@ pub(super) enum Right {
     End,
     /// A determiner, possessive, or pronoun.
     Object,
+    To,
     Of,
     By,
     Auxiliary,
@@ -166,6 +167,10 @@ pub(super) fn right(wordnet: &WordNet, words: &[&str], place: usize) -> Right {
     let word = whole(&core, next);
     if word == "of" {
         Right::Of
+    } else if word == "to" {
+        Right::To
+    } else if matches!(word, "more" | "most" | "less" | "enough" | "much") {
+        Right::Object
     } else if word == "by" {
         Right::By
     } else if word == "'s"
