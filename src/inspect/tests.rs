@@ -296,6 +296,20 @@ fn a_rendering_shows_numbers_and_advice_and_no_control_characters() {
 }
 
 #[test]
+fn the_number_of_threads_does_not_matter() {
+    let mut data = tagged();
+    let texts = data.split("train").text.clone();
+    data.split("test").text[..30].clone_from_slice(&texts[10..40]);
+    data.split("train").text[20..30].clone_from_slice(&texts[..10]);
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| data.inspected())
+    };
+    assert!(with(1).findings.len() >= 2);
+    assert_eq!(with(1), with(4));
+}
+
+#[test]
 fn nothing_at_all_can_be_inspected() {
     let mut data = single();
     data.splits.clear();

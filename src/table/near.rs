@@ -109,7 +109,8 @@ pub fn similarity(a: &str, b: &str) -> f64 {
 /// For each text the earliest text before it whose [`similarity`] is at least `threshold`, if any: its place and the
 /// similarity.
 ///
-/// Up to 2^32 texts. Time grows with the length of the texts, and with the number of pairs that are alike.
+/// Up to 2^32 texts. Time grows with the length of the texts, and with the number of pairs that are alike or share much: of
+/// texts from one template, alike by half, very many pairs are compared in vain below a threshold of about 0.9.
 pub fn near_duplicates(texts: &[&str], threshold: f64) -> Vec<Option<(usize, f64)>> {
     let forms = Forms::of(texts);
     let found = earliest(&forms.text, threshold, |form| form);
@@ -222,23 +223,24 @@ fn earliest(
     let threshold = threshold.clamp(LOWEST, 1.0);
     let banding = banding(threshold);
     let seeds = seeds(banding.bands * banding.hashes);
-    let signed: Vec<(Vec<u64>, usize)> = texts
+    // Kept, at eight bytes a character: texts from one template are compared with many others.
+    let signed: Vec<(Vec<u64>, Vec<u64>)> = texts
         .par_iter()
         .map(|text| {
             let grams = grams(text);
-            (band_keys(&grams, &seeds, banding.hashes), grams.len())
+            (band_keys(&grams, &seeds, banding.hashes), grams)
         })
         .collect();
     let buckets: Vec<Buckets> = (0..banding.bands)
         .into_par_iter()
         .map(|band| Buckets::of(signed.iter().map(|(keys, _)| keys.get(band).copied())))
         .collect();
-    let size = |text: usize| signed.get(text).map_or(0, |(_, size)| *size);
+    let grams_of = |text: usize| signed.get(text).map_or(&[][..], |(_, grams)| grams);
     let search = |text: usize| {
         let below = below(text);
         // A bucket ascends as far as `text` itself, which stands in it; what is behind its end is never reached.
         let mut cursors: Vec<&[u32]> = buckets.iter().map(|band| band.from(text)).collect();
-        let mut own = None;
+        let mine = grams_of(text);
         loop {
             cursors.retain(|left| left.first().is_some_and(|&next| (next as usize) < below));
             let firsts = cursors.iter().filter_map(|left| left.first());
@@ -249,15 +251,13 @@ fn earliest(
                 }
             }
             let other = next as usize;
-            let (small, large) = (size(text).min(size(other)), size(text).max(size(other)));
+            let theirs = grams_of(other);
+            let (small, large) = (mine.len().min(theirs.len()), mine.len().max(theirs.len()));
             // The smaller set cannot share more than all of itself.
             if (small as f64) < threshold * large as f64 {
                 continue;
             }
-            let (Some(mine), Some(theirs)) = (texts.get(text), texts.get(other)) else {
-                continue;
-            };
-            let alike = jaccard(own.get_or_insert_with(|| grams(mine)), &grams(theirs));
+            let alike = jaccard(mine, theirs);
             if alike >= threshold {
                 return Some((other, alike));
             }

@@ -328,3 +328,27 @@ fn inspect_finds_what_was_planted_and_nothing_in_the_clean_twin() {
         .stderr;
     assert!(wrong.contains("`tokens` is a tokenize stage"), "{wrong}");
 }
+
+#[test]
+fn the_comparisons_of_augmentation_prepare_their_rows() {
+    let Some(assets) = assets("the_comparisons_of_augmentation_prepare_their_rows") else {
+        return;
+    };
+    let project = Project::empty();
+    let store = project.path(".refit").display().to_string();
+    for (name, load, stages) in [
+        ("sms-spam", "messages", ["more_spam", "undersampled", "typing"]),
+        ("sst2", "phrases", ["all", "insertion", "swap"]),
+    ] {
+        let spec = crate::project::repository().join(format!("examples/augmentation/{name}.toml"));
+        let spec = spec.display().to_string();
+        let few = format!("load.{load}.sample.train.limit=40");
+        let mut arguments = vec!["run", &spec, "--store", &store, "--set", &few, "--json"];
+        arguments.extend(stages);
+        let mut command = project.command(&arguments);
+        command.env("REFIT_TEST_ASSETS", &assets);
+        let run = crate::project::Said::from(command.output().unwrap()).success().json();
+        let built = run["steps"].as_array().unwrap().iter();
+        assert_eq!(built.filter(|step| step["outcome"] == "built").count(), 4, "{run}");
+    }
+}
