@@ -1,4 +1,5 @@
-//! What a spec names that does not lie beside it: models and data sets of the Hugging Face hub, and single files by address.
+//! What a spec names that does not lie beside it: models and data sets of the Hugging Face hub, single files by address, and
+//! objects of stores (`s3://`, `gs://`, `az://`).
 //!
 //! ```text
 //!  a spec's fields ── Remote ── find (lock and cache, no network) ──┐
@@ -20,6 +21,7 @@ pub mod dataset;
 mod environment;
 mod fetch;
 mod lock;
+mod objects;
 mod pattern;
 mod push;
 mod transfer;
@@ -79,6 +81,35 @@ pub enum Remote {
     },
     /// One file behind an address: `https://…`.
     Url(String),
+    /// An object of a store, or all that fit a pattern: `s3://bucket/key`.
+    Objects(Objects),
+}
+
+/// What a path of the form `SCHEME://BUCKET/KEY` names, as the spec has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Objects {
+    pub scheme: String,
+    /// Of Azure a container, also with its account: `container@account.dfs.core.windows.net`.
+    pub bucket: String,
+    /// A key, or a pattern of keys.
+    pub key: String,
+}
+
+impl Objects {
+    fn bucket_name(&self) -> String {
+        format!("{}://{}", self.scheme, self.bucket)
+    }
+}
+
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Objects {
+            scheme,
+            bucket,
+            key,
+        } = self;
+        write!(f, "{scheme}://{bucket}/{key}")
+    }
 }
 
 /// What became of a [`Remote`]: files on this machine.
@@ -199,6 +230,7 @@ impl fmt::Display for Remote {
                 pattern,
             } => write!(f, "{pattern} of the {} {repository}", kind(repository)),
             Remote::Url(address) => f.write_str(address),
+            Remote::Objects(objects) => objects.fmt(f),
         }
     }
 }
@@ -344,6 +376,42 @@ pub enum HubError {
         repository: String,
         source: DatasetError,
     },
+    #[error("there is no {bucket}")]
+    #[diagnostic(help(
+        "check the name, and the variables that say where it is: AWS_REGION and AWS_ENDPOINT_URL, GOOGLE_BASE_URL, or \
+         AZURE_STORAGE_ACCOUNT_NAME"
+    ))]
+    NoBucket { bucket: String },
+    #[error("there is no {address}")]
+    #[diagnostic(help(
+        "a key is a whole path, with its case and its ending; `*` stands for names within a folder, `**` for folders{near}"
+    ))]
+    NoObject { address: String, near: String },
+    #[error("{what} may not be read {}: {said}", signature(*signed))]
+    #[diagnostic(help(
+        "check the name (a store that may not be listed says the same of what is not there); for what is not public set \
+         {credentials}"
+    ))]
+    ObjectDenied {
+        what: String,
+        said: String,
+        signed: bool,
+        credentials: &'static str,
+    },
+    #[error("{bucket} lies in another region: {region}")]
+    #[diagnostic(help("set AWS_REGION to the region of the bucket"))]
+    OtherRegion { bucket: String, region: String },
+    #[error("nothing can be asked of {bucket}: {reason}")]
+    #[diagnostic(help(
+        "correct the variables of the environment: AWS_…, GOOGLE_… or AZURE_…; for az:// AZURE_STORAGE_ACCOUNT_NAME says \
+         whose container it is"
+    ))]
+    StoreSettings { bucket: String, reason: String },
+    #[error("{what} cannot be had: {reason}")]
+    #[diagnostic(help(
+        "check the name, and the variables of the environment that say how the store is reached: AWS_…, GOOGLE_… or AZURE_…"
+    ))]
+    StoreRefused { what: String, reason: String },
     #[error("{address} is no address that can be fetched: {reason}")]
     #[diagnostic(help("write https://HOST/PATH"))]
     Address { address: String, reason: String },
@@ -376,6 +444,13 @@ fn remedy(error: &io::Error) -> &'static str {
              behind addresses)"
         }
         _ => "check the disk and the folder",
+    }
+}
+
+fn signature(signed: bool) -> &'static str {
+    match signed {
+        true => "with these credentials",
+        false => "without credentials",
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Table`] is the artifact of `load` and `augment`: `table.json` (label names, rows per split) beside one Parquet
 //! file per split. Equal tables give equal bytes, whatever the number of threads. Everything that reads a user's file
-//! lies below: [`read`] decodes one file with a reader for each format, [`shape`] finds the fields of delimited text (polars
+//! lies below: [`read`] decodes one file with a reader for each format, [`compressed`] unpacks it before, [`shape`] finds the fields of delimited text (polars
 //! fills short rows silently and does not say where a file is broken), [`rows`] makes rows of single values, [`raw`] holds
 //! them, [`answer`] finds answers in their contexts, [`labels`] turns labels into numbers, and [`split`] cuts splits.
 //! [`TableError`] says file, row and column.
@@ -12,6 +12,7 @@
 mod answer;
 mod cell;
 mod columns;
+mod compressed;
 mod conll;
 pub mod error;
 mod frame;

@@ -60,7 +60,11 @@ pub(super) fn file_name(address: &str) -> String {
         .rsplit('/')
         .next()
         .unwrap_or_default();
-    // The name becomes one on this machine, whatever the system.
+    as_name(name)
+}
+
+/// A name as one on this machine, whatever the system.
+pub(super) fn as_name(name: &str) -> String {
     let name: String = name
         .chars()
         .map(|c| match c {

@@ -53,7 +53,7 @@ const NOTABLE_WAIT: Duration = Duration::from_secs(2);
 /// How often it is asked whether to stop.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// A server that says nothing for so long is not heard any more.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// Names that a file may have had before its present one.
 const MOST_REDIRECTS: usize = 10;
 /// Files of one repository. The hub itself advises against a tenth of that.
@@ -419,7 +419,7 @@ pub(super) fn of_request(error: &reqwest::Error, address: &str) -> Stopped {
 }
 
 /// Attempts until one brings something or is refused, or too many brought nothing.
-async fn persist<T, F: Future<Output = Result<T, Stopped>>>(
+pub(super) async fn persist<T, F: Future<Output = Result<T, Stopped>>>(
     what: &str,
     progress: &dyn Progress,
     attempt: impl Fn() -> F,

@@ -1,9 +1,11 @@
-//! Where the hub is and where its files are kept: the variables that Python's `huggingface_hub` reads, with its defaults.
+//! Where the hub is and where its files are kept: the variables that Python's `huggingface_hub` reads, with its defaults; and
+//! those that the tools of object stores read.
 //!
 //! They are read once, at the program's edge, and handed on as a value.
 //!
-//! Deliberately absent: the token in any printed form.
+//! Deliberately absent: the token and the values of object stores' variables in any printed form.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,6 +20,8 @@ pub struct Environment {
     pub token: Option<String>,
     /// `HF_HUB_OFFLINE`: ask nothing of the network.
     pub offline: bool,
+    /// What the tools of Amazon, Google and Azure read: how their object stores are reached, and who asks.
+    pub stores: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Environment {
@@ -27,16 +31,36 @@ impl fmt::Debug for Environment {
             .field("cache", &self.cache)
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("offline", &self.offline)
+            .field("stores", &self.stores.keys())
             .finish()
     }
 }
+
+/// How the names of variables begin that say how object stores are reached.
+const OF_STORES: [&str; 5] = [
+    "AWS_",
+    "GOOGLE_",
+    "SERVICE_ACCOUNT",
+    "AZURE_",
+    "IDENTITY_ENDPOINT",
+];
+
+/// What `gcloud auth application-default login` leaves.
+const GCLOUD: &str = ".config/gcloud/application_default_credentials.json";
 
 const HUB: &str = "https://huggingface.co";
 
 impl Environment {
     /// As the process was started.
     pub fn of_process() -> Environment {
-        Environment::of(&|name| std::env::var(name).ok())
+        let mut environment = Environment::of(&|name| std::env::var(name).ok());
+        let told = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            let ours = OF_STORES.iter().any(|start| name.starts_with(start));
+            (ours && !value.is_empty()).then_some((name, value))
+        });
+        environment.stores.extend(told);
+        environment
     }
 
     /// As `variable` says.
@@ -71,7 +95,13 @@ impl Environment {
             false => variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok()),
         };
         let token = token.map(|token| token.trim().to_owned());
+        let gcloud = user.map(|user| user.join(GCLOUD));
+        let gcloud = gcloud.filter(|file| file.is_file()).map(|file| {
+            let file = file.to_string_lossy().into_owned();
+            ("GOOGLE_APPLICATION_CREDENTIALS".to_owned(), file)
+        });
         Environment {
+            stores: gcloud.into_iter().collect(),
             endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
             cache,
             token: token.filter(|token| !token.is_empty()),

@@ -11,15 +11,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::address::{self, file_name, without_query};
+use super::address::{self, as_name, file_name, without_query};
 use super::cache::{Cached, hold};
 use super::client::{Client, State};
 use super::environment::Environment;
-use super::lock::{Content, Entry, Lock, Pinned, PinnedUrl};
+use super::lock::{Content, Entry, Lock, Pinned, PinnedObjects, PinnedUrl};
+use super::objects::Bucket;
+use super::pattern::has_wildcards;
 use super::transfer::content_of;
 use super::{
-    Dataset, Fetched, HubError, Local, Places, Progress, Remote, Repository, RepositoryKind,
-    choose, dataset,
+    Dataset, Fetched, HubError, Local, Objects, Places, Progress, Remote, Repository,
+    RepositoryKind, choose, dataset,
 };
 
 /// The branch on which the hub keeps every data set as Parquet.
@@ -66,6 +68,7 @@ pub fn fetch(
         update,
         progress,
         client: None,
+        buckets: BTreeMap::new(),
         states: BTreeMap::new(),
     };
     for remote in remotes {
@@ -101,6 +104,10 @@ fn at_hand(
         let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == pinned.content.size);
         return Ok(there.then(|| local_url(address, path)));
     }
+    if let Remote::Objects(objects) = remote {
+        let pinned = lock.objects(&objects.to_string());
+        return Ok(pinned.and_then(|pinned| local_objects(places, objects, pinned)));
+    }
     let (Some(repository), Some(entry)) = (repository_of(remote), Entry::of(remote)) else {
         return Ok(None);
     };
@@ -128,7 +135,7 @@ fn repository_of(remote: &Remote) -> Option<&Repository> {
         | Remote::Dataset { repository, .. }
         | Remote::File { repository, .. }
         | Remote::Files { repository, .. } => Some(repository),
-        Remote::Url(_) => None,
+        Remote::Url(_) | Remote::Objects(_) => None,
     }
 }
 
@@ -144,7 +151,7 @@ fn named(pinned: &Pinned, remote: &Remote) -> Option<Vec<String>> {
         Remote::Tokenizer(_) => pinned.tokenizer.clone(),
         Remote::File { path, .. } => vec![path.clone()],
         Remote::Files { pattern, .. } => pinned.patterns.get(pattern).cloned().unwrap_or_default(),
-        Remote::Dataset { .. } | Remote::Url(_) => Vec::new(),
+        Remote::Dataset { .. } | Remote::Url(_) | Remote::Objects(_) => Vec::new(),
     };
     let known = names.iter().all(|name| pinned.files.contains_key(name));
     (known && !names.is_empty()).then_some(names)
@@ -193,6 +200,30 @@ fn download_path(places: &Places, address: &str, content: &Content) -> PathBuf {
     places.downloads.join(digest).join(file_name(address))
 }
 
+/// The objects of an entry, where all of them lie here.
+fn local_objects(places: &Places, objects: &Objects, pinned: &PinnedObjects) -> Option<Local> {
+    let mut files = BTreeMap::new();
+    for (key, object) in &pinned.files {
+        let path = object_path(places, objects, key, &object.content());
+        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == object.size);
+        files.insert(key.clone(), there.then_some(path)?);
+    }
+    Some(Local {
+        commit: None,
+        files,
+        dataset: None,
+    })
+}
+
+/// Where an object lies: by its content, then as in its bucket, so that messages name it.
+fn object_path(places: &Places, objects: &Objects, key: &str, content: &Content) -> PathBuf {
+    let digest = content.etag().unwrap_or_default().chars().take(16);
+    let mut path = places.downloads.join(digest.collect::<String>());
+    path.push(as_name(&objects.bucket));
+    path.extend(key.split('/').map(as_name));
+    path
+}
+
 /// One `fetch`: what was asked of the hub so far is not asked again.
 struct Seeker<'a> {
     environment: &'a Environment,
@@ -200,6 +231,7 @@ struct Seeker<'a> {
     update: bool,
     progress: &'a dyn Progress,
     client: Option<Client>,
+    buckets: BTreeMap<String, Bucket>,
     /// Repository and revision → what it holds.
     states: BTreeMap<(Repository, String), State>,
 }
@@ -209,6 +241,9 @@ impl Seeker<'_> {
         let lock = Lock::read(&self.places.lock)?;
         if let Remote::Url(address) = remote {
             return self.seek_url(&lock, remote, address);
+        }
+        if let Remote::Objects(objects) = remote {
+            return self.seek_objects(&lock, objects);
         }
         if !self.update
             && let Some(local) = at_hand(self.environment, &lock, self.places, remote)?
@@ -356,7 +391,7 @@ impl Seeker<'_> {
                 entry.splits = chosen.splits;
                 entry.class_names = chosen.class_names;
             }
-            Remote::Url(_) => {}
+            Remote::Url(_) | Remote::Objects(_) => {}
         }
         Ok(entry)
     }
@@ -563,6 +598,105 @@ impl Seeker<'_> {
         Ok(local_url(address, path))
     }
 
+    /// The objects that a path names: those that the lock says, or those that there are now. What still has the ETag under
+    /// which it is here is not fetched again.
+    fn seek_objects(&mut self, lock: &Lock, objects: &Objects) -> Result<Local, HubError> {
+        let (places, progress, update) = (self.places, self.progress, self.update);
+        let address = objects.to_string();
+        let before = lock.objects(&address);
+        let here = before.and_then(|before| local_objects(places, objects, before));
+        if let Some(local) = here.filter(|_| !update) {
+            return Ok(local);
+        }
+        if self.environment.offline {
+            return Err(HubError::Offline {
+                what: address,
+                looked: places.downloads.clone(),
+            });
+        }
+        let of_address = blake3::hash(address.as_bytes()).to_hex();
+        let held = places.downloads.join(format!("{of_address}.lock"));
+        let _held = hold(&held, &address, progress)?;
+        let bucket = self.bucket(objects)?;
+        let place = |key: &str, content: &Content| object_path(places, objects, key, content);
+        let is_here =
+            |path: &Path, size: u64| std::fs::metadata(path).is_ok_and(|file| file.len() == size);
+        let settle = |draft: &Path, path: &Path| {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))
+                .and_then(|()| std::fs::rename(draft, path))
+                .map_err(|source| HubError::write(path, source))
+        };
+        let mut found = PinnedObjects {
+            address: address.clone(),
+            files: BTreeMap::new(),
+        };
+        if let Some(before) = before.filter(|_| !update) {
+            for (key, object) in &before.files {
+                let content = object.content();
+                let path = place(key, &content);
+                if !is_here(&path, object.size) {
+                    let draft = places
+                        .downloads
+                        .join(format!("{}.incomplete", object.sha256));
+                    let done = bucket.download(key, &content, &draft, progress);
+                    done.map_err(|error| changed_since(error, true, &places.lock))?;
+                    settle(&draft, &path)?;
+                }
+            }
+            found.files.clone_from(&before.files);
+        } else {
+            let listed = match has_wildcards(&objects.key) {
+                true => bucket.list(&objects.key, progress)?,
+                false => BTreeMap::new(),
+            };
+            let keys: Vec<&String> = match listed.is_empty() {
+                true => vec![&objects.key],
+                false => listed.keys().collect(),
+            };
+            for key in keys {
+                let known = before.and_then(|before| before.files.get(key));
+                let known = known.filter(|object| {
+                    is_here(&place(key, &object.content()), object.size) && object.etag.is_some()
+                });
+                if let (Some(object), Some(now)) = (known, listed.get(key))
+                    && object.etag == now.etag
+                    && object.size == now.size
+                {
+                    found.files.insert(key.clone(), object.clone());
+                    continue;
+                }
+                let of_key = format!("{}/{key}", objects.bucket);
+                let of_key = blake3::hash(of_key.as_bytes()).to_hex();
+                let draft = places.downloads.join(format!("{of_key}.incomplete"));
+                let etag = known.and_then(|object| object.etag.as_deref());
+                let object = match (bucket.download_any(key, etag, &draft, progress)?, known) {
+                    (Some(object), _) => {
+                        settle(&draft, &place(key, &object.content()))?;
+                        object
+                    }
+                    (None, known) => known.cloned().ok_or(HubError::Interrupted)?,
+                };
+                found.files.insert(key.clone(), object);
+            }
+            let new = found.clone();
+            self.remember(|lock| lock.put_objects(new))?;
+        }
+        local_objects(places, objects, &found).ok_or(HubError::Offline {
+            what: address,
+            looked: places.downloads.clone(),
+        })
+    }
+
+    fn bucket(&mut self, objects: &Objects) -> Result<&Bucket, HubError> {
+        let name = format!("{}://{}", objects.scheme, objects.bucket);
+        Ok(match self.buckets.entry(name) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(Bucket::open(self.environment, objects)?)
+            }
+        })
+    }
+
     /// Changes the lock as it is now: another process may have written to it.
     fn remember(&self, change: impl FnOnce(&mut Lock)) -> Result<(), HubError> {
         let beside = self.places.downloads.join("refit.lock.held");
@@ -587,7 +721,7 @@ fn merge(before: Option<&Pinned>, new: Pinned, remote: &Remote) -> Pinned {
             merged.class_names = new.class_names;
         }
         Remote::Files { .. } => merged.patterns.extend(new.patterns),
-        Remote::File { .. } | Remote::Url(_) => {}
+        Remote::File { .. } | Remote::Url(_) | Remote::Objects(_) => {}
     }
     merged.files.extend(new.files);
     merged

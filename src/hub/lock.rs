@@ -39,6 +39,9 @@ pub(super) struct Lock {
     pub(super) file: Vec<Pinned>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) url: Vec<PinnedUrl>,
+    /// Objects of stores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) object: Vec<PinnedObjects>,
 }
 
 /// Under which name a repository stands in the lock. What a data set's splits are made of may come from another branch than
@@ -71,7 +74,7 @@ impl Entry {
             Remote::File { repository, .. } | Remote::Files { repository, .. } => {
                 (Section::File, repository, None)
             }
-            Remote::Url(_) => return None,
+            Remote::Url(_) | Remote::Objects(_) => return None,
         };
         let id = match (section, repository.kind) {
             (Section::File, RepositoryKind::Dataset) => format!("datasets/{}", repository.id),
@@ -146,6 +149,37 @@ pub(super) struct PinnedUrl {
     pub(super) content: Content,
 }
 
+/// What a path meant that leads to objects of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PinnedObjects {
+    /// As the spec has it.
+    pub(super) address: String,
+    /// Key → what the object is.
+    pub(super) files: BTreeMap<String, PinnedObject>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PinnedObject {
+    /// Bytes.
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    /// By which the store knows these bytes: what still has it need not be fetched again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) etag: Option<String>,
+}
+
+impl PinnedObject {
+    pub(super) fn content(&self) -> Content {
+        Content {
+            size: self.size,
+            sha256: Some(self.sha256.clone()),
+            git: None,
+        }
+    }
+}
+
 /// What a file holds. One of the digests is there: the hub knows large files by their SHA-256 and small ones as git does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +228,7 @@ impl Default for Lock {
             dataset: Vec::new(),
             file: Vec::new(),
             url: Vec::new(),
+            object: Vec::new(),
         }
     }
 }
@@ -253,6 +288,17 @@ impl Lock {
                 return Err(wrong_at(address, reason));
             }
         }
+        for PinnedObjects { address, files } in &lock.object {
+            if files.is_empty() {
+                return Err(wrong_at(address, format!("{address} has no file")));
+            }
+            for (name, object) in files {
+                if !is_hex(&object.sha256, 64) {
+                    let reason = format!("{name} of {address} has no SHA-256");
+                    return Err(wrong_at(name, reason));
+                }
+            }
+        }
         Ok(lock)
     }
 
@@ -275,6 +321,7 @@ impl Lock {
         sorted.dataset.sort_by_key(place);
         sorted.file.sort_by_key(place);
         sorted.url.sort_by(|a, b| a.address.cmp(&b.address));
+        sorted.object.sort_by(|a, b| a.address.cmp(&b.address));
         let failed = |source| HubError::write(path, source);
         let text = toml::to_string(&sorted)
             .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
@@ -315,6 +362,15 @@ impl Lock {
 
     pub(super) fn url(&self, address: &str) -> Option<&PinnedUrl> {
         self.url.iter().find(|pinned| pinned.address == address)
+    }
+
+    pub(super) fn objects(&self, address: &str) -> Option<&PinnedObjects> {
+        self.object.iter().find(|pinned| pinned.address == address)
+    }
+
+    pub(super) fn put_objects(&mut self, pinned: PinnedObjects) {
+        self.object.retain(|one| one.address != pinned.address);
+        self.object.push(pinned);
     }
 
     pub(super) fn put_url(&mut self, pinned: PinnedUrl) {

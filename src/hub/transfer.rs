@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use sha1::Sha1;
@@ -26,12 +26,175 @@ use super::client::{Client, Stopped, for_now, header, of_request, pause, unless_
 use super::lock::Content;
 use super::{HubError, Progress};
 
+/// Where the bytes of a file come from.
+pub(super) trait Source {
+    /// Its address, as it may be shown.
+    fn name(&self) -> String;
+
+    /// Brings what `draft` lacks beyond the `have` bytes that are there, or a part of that.
+    async fn attempt(
+        &self,
+        draft: &mut Draft,
+        have: u64,
+        progress: &dyn Progress,
+    ) -> Result<(), Stopped>;
+}
+
+/// Fetches a file to `path`, which then holds all of it and what was asked for. What an earlier attempt left at `path` is
+/// gone on with.
+///
+/// # Errors
+/// The server, the line or the disk failed for good; other content than expected; the user asked to stop.
+pub(super) async fn whole(
+    source: &impl Source,
+    path: &Path,
+    wanted: &Content,
+    progress: &dyn Progress,
+) -> Result<(), HubError> {
+    let mut began_with = std::fs::metadata(path).map_or(0, |file| file.len());
+    loop {
+        let mut draft = Draft::open(path, Some(wanted.size))?;
+        let done = complete(source, &mut draft, progress).await;
+        done.inspect_err(|_| draft.give_up())?;
+        let Some((found, wanted)) = differs(&content_of(path)?, wanted) else {
+            return Ok(());
+        };
+        std::fs::remove_file(path).map_err(|source| HubError::write(path, source))?;
+        // What an earlier attempt left may have been the wrong half.
+        if std::mem::take(&mut began_with) == 0 {
+            return Err(HubError::OtherContent {
+                what: source.name(),
+                found,
+                wanted,
+            });
+        }
+    }
+}
+
+/// Fetches whatever is there to `path`, and says what it is and under which ETag it was sent.
+///
+/// # Errors
+/// As for [`whole`].
+pub(super) async fn any(
+    source: &impl Source,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(Content, Option<String>), HubError> {
+    let mut draft = Draft::open(path, None)?;
+    let done = complete(source, &mut draft, progress).await;
+    done.inspect_err(|_| draft.give_up())?;
+    draft.forget_tag();
+    let found = content_of(path)?;
+    let [sha256, _] = found.digests;
+    let content = Content {
+        size: found.size,
+        sha256: Some(sha256),
+        git: None,
+    };
+    Ok((content, draft.tag))
+}
+
+async fn complete(
+    source: &impl Source,
+    draft: &mut Draft,
+    progress: &dyn Progress,
+) -> Result<(), HubError> {
+    let mut fruitless = 0;
+    loop {
+        let begun = draft.have()?;
+        if draft.size == Some(begun) {
+            return draft.settle();
+        }
+        match source.attempt(draft, begun, progress).await {
+            Ok(()) => return draft.settle(),
+            Err(Stopped::ForGood(error)) => return Err(error),
+            Err(Stopped::ForNow { reason, wait }) => {
+                let brought = draft.have()? > begun && draft.can_be_gone_on_with();
+                fruitless = if brought { 1 } else { fruitless + 1 };
+                pause(fruitless, &source.name(), reason, wait, progress).await?;
+            }
+        }
+    }
+}
+
+/// What an answer says before its bytes come.
+pub(super) struct Begun {
+    /// What is fetched, as it may be shown.
+    pub(super) what: String,
+    /// Bytes that are there already, and that these go on from.
+    pub(super) have: u64,
+    /// How large the whole is.
+    pub(super) total: Option<u64>,
+    pub(super) tag: Option<String>,
+}
+
+/// Adds what comes to the draft.
+///
+/// # Errors
+/// It is not what was expected; it breaks off; the user asked to stop.
+pub(super) async fn receive<B: AsRef<[u8]>>(
+    draft: &mut Draft,
+    begun: Begun,
+    stream: impl Stream<Item = Result<B, String>>,
+    progress: &dyn Progress,
+) -> Result<(), Stopped> {
+    let Begun {
+        what,
+        mut have,
+        total: announced,
+        tag,
+    } = begun;
+    if let (Some(size), Some(announced)) = (draft.size, announced)
+        && size != announced
+    {
+        // Whatever this is, an error page for example, the draft is none the worse for it.
+        return Err(HubError::OtherContent {
+            what,
+            found: format!("{announced} bytes"),
+            wanted: format!("{size} bytes"),
+        }
+        .into());
+    }
+    if have == 0 {
+        draft.begin(tag)?;
+    }
+    let total = draft.size.or(announced);
+    progress.start(&file_name(&what), total.unwrap_or(0));
+    progress.advance(have);
+    let mut stream = std::pin::pin!(stream);
+    while let Some(chunk) = unless_stopped(stream.next(), progress).await? {
+        let chunk = chunk.map_err(for_now)?;
+        let chunk = chunk.as_ref();
+        have += chunk.len() as u64;
+        if let Some(size) = draft.size.filter(|size| have > *size) {
+            draft.begin(None)?;
+            return Err(HubError::OtherContent {
+                what,
+                found: format!("more than {size} bytes"),
+                wanted: format!("{size} bytes"),
+            }
+            .into());
+        }
+        draft.add(chunk)?;
+        progress.advance(chunk.len() as u64);
+        // A fast line never lets the wait for the next part run long enough to ask.
+        if progress.interrupted() {
+            return Err(HubError::Interrupted.into());
+        }
+    }
+    match total {
+        Some(total) if have < total => {
+            Err(for_now(format!("the server sent {have} of {total} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Client {
-    /// Fetches a file to `path`, which then holds all of it and what was asked for. What an earlier attempt left at `path`
-    /// is gone on with.
+    /// Fetches the file at `address`; see [`whole`].
     ///
     /// # Errors
-    /// The server, the line or the disk failed for good; other content than expected; the user asked to stop.
+    /// As there.
     pub(super) fn download(
         &self,
         address: &str,
@@ -39,29 +202,12 @@ impl Client {
         wanted: &Content,
         progress: &dyn Progress,
     ) -> Result<(), HubError> {
-        let mut began_with = std::fs::metadata(path).map_or(0, |file| file.len());
-        loop {
-            let mut draft = Draft::open(path, Some(wanted.size))?;
-            let transfer = self.transfer(address, &mut draft, progress);
-            self.runtime.block_on(transfer).inspect_err(|_| {
-                // What nothing came of is not worth a file.
-                if draft.have().is_ok_and(|have| have == 0) {
-                    let _ = std::fs::remove_file(path);
-                }
-            })?;
-            let Some((found, wanted)) = differs(&content_of(path)?, wanted) else {
-                return Ok(());
-            };
-            std::fs::remove_file(path).map_err(|source| HubError::write(path, source))?;
-            // What an earlier attempt left may have been the wrong half.
-            if std::mem::take(&mut began_with) == 0 {
-                return Err(HubError::OtherContent {
-                    what: without_query(address),
-                    found,
-                    wanted,
-                });
-            }
-        }
+        let source = Web {
+            client: self,
+            address,
+        };
+        self.runtime
+            .block_on(whole(&source, path, wanted, progress))
     }
 
     /// Fetches whatever is at `address` to `path`, and says what it is.
@@ -74,52 +220,35 @@ impl Client {
         path: &Path,
         progress: &dyn Progress,
     ) -> Result<Content, HubError> {
-        let mut draft = Draft::open(path, None)?;
-        self.runtime
-            .block_on(self.transfer(address, &mut draft, progress))?;
-        draft.forget_tag();
-        let found = content_of(path)?;
-        let [sha256, _] = found.digests;
-        Ok(Content {
-            size: found.size,
-            sha256: Some(sha256),
-            git: None,
-        })
+        let source = Web {
+            client: self,
+            address,
+        };
+        let found = self.runtime.block_on(any(&source, path, progress))?;
+        Ok(found.0)
     }
+}
 
-    async fn transfer(
-        &self,
-        address: &str,
-        draft: &mut Draft,
-        progress: &dyn Progress,
-    ) -> Result<(), HubError> {
-        let mut fruitless = 0;
-        loop {
-            let begun = draft.have()?;
-            if draft.size == Some(begun) {
-                return draft.settle();
-            }
-            match self.attempt(address, draft, begun, progress).await {
-                Ok(()) => return draft.settle(),
-                Err(Stopped::ForGood(error)) => return Err(error),
-                Err(Stopped::ForNow { reason, wait }) => {
-                    let brought = draft.have()? > begun && draft.can_be_gone_on_with();
-                    fruitless = if brought { 1 } else { fruitless + 1 };
-                    pause(fruitless, address, reason, wait, progress).await?;
-                }
-            }
-        }
+/// A file behind an address.
+struct Web<'a> {
+    client: &'a Client,
+    address: &'a str,
+}
+
+impl Source for Web<'_> {
+    fn name(&self) -> String {
+        without_query(self.address)
     }
 
     async fn attempt(
         &self,
-        address: &str,
         draft: &mut Draft,
         have: u64,
         progress: &dyn Progress,
     ) -> Result<(), Stopped> {
-        let what = without_query(address);
-        let mut request = self.with_token(self.http.get(address), address);
+        let Web { client, address } = *self;
+        let what = self.name();
+        let mut request = client.with_token(client.http.get(address), address);
         // Sizes and digests are those of the file, not of a packed form of it.
         request = request.header(ACCEPT_ENCODING, "identity");
         if have > 0 {
@@ -130,64 +259,29 @@ impl Client {
         }
         let sent = unless_stopped(request.send(), progress).await?;
         let response = sent.map_err(|error| of_request(&error, address))?;
-        let mut have = match response.status() {
+        let have = match response.status() {
             StatusCode::PARTIAL_CONTENT if continues(response.headers(), have) => have,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 draft.begin(None)?;
                 return Err(for_now("the server answered with another part".to_owned()));
             }
             status if status.is_success() => 0,
-            _ => return Err(self.answer(&response, &what)),
+            _ => return Err(client.answer(&response, &what)),
         };
-        let announced = announced(&response, have);
-        if let (Some(size), Some(announced)) = (draft.size, announced)
-            && size != announced
-        {
-            // Whatever this is, an error page for example, the draft is none the worse for it.
-            return Err(HubError::OtherContent {
-                what,
-                found: format!("{announced} bytes"),
-                wanted: format!("{size} bytes"),
-            }
-            .into());
-        }
-        if have == 0 {
-            draft.begin(strong_tag(response.headers()))?;
-        }
-        let total = draft.size.or(announced);
-        progress.start(&file_name(&what), total.unwrap_or(0));
-        progress.advance(have);
-        let mut stream = response.bytes_stream();
-        while let Some(chunk) = unless_stopped(stream.next(), progress).await? {
-            let chunk = chunk.map_err(|error| for_now(error_text(&error)))?;
-            have += chunk.len() as u64;
-            if let Some(size) = draft.size.filter(|size| have > *size) {
-                draft.begin(None)?;
-                return Err(HubError::OtherContent {
-                    what,
-                    found: format!("more than {size} bytes"),
-                    wanted: format!("{size} bytes"),
-                }
-                .into());
-            }
-            draft.add(&chunk)?;
-            progress.advance(chunk.len() as u64);
-            // A fast line never lets the wait for the next part run long enough to ask.
-            if progress.interrupted() {
-                return Err(HubError::Interrupted.into());
-            }
-        }
-        match total {
-            Some(total) if have < total => {
-                Err(for_now(format!("the server sent {have} of {total} bytes")))
-            }
-            _ => Ok(()),
-        }
+        let begun = Begun {
+            what,
+            have,
+            total: announced(&response, have),
+            tag: strong_tag(response.headers()),
+        };
+        let stream = response.bytes_stream();
+        let stream = stream.map(|chunk| chunk.map_err(|error| error_text(&error)));
+        receive(draft, begun, stream, progress).await
     }
 }
 
 /// A file that is being fetched.
-struct Draft {
+pub(super) struct Draft {
     path: PathBuf,
     file: File,
     /// How large it must become, where its digest is known too.
@@ -238,8 +332,20 @@ impl Draft {
             .map_err(|source| HubError::write(&self.path, source))
     }
 
+    /// The ETag on whose condition the rest is asked for.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// What nothing came of is not worth a file.
+    fn give_up(&self) {
+        if self.have().is_ok_and(|have| have == 0) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     /// Begins anew, with what was sent under this ETag.
-    fn begin(&mut self, tag: Option<String>) -> Result<(), HubError> {
+    pub(super) fn begin(&mut self, tag: Option<String>) -> Result<(), HubError> {
         let emptied = self.file.set_len(0);
         emptied.map_err(|source| HubError::write(&self.path, source))?;
         if self.size.is_some() {
@@ -360,7 +466,7 @@ pub(super) fn differs(found: &Found, wanted: &Content) -> Option<(String, String
     None
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,22 +1,24 @@
-//! Paths of a spec that lead elsewhere: `https://…`, and `hf://…` as huggingface_hub's file system and `datasets` read it.
+//! Paths of a spec that lead elsewhere: `https://…`, objects of stores, and `hf://…` as huggingface_hub's file system and
+//! `datasets` read it.
 //!
 //! ```text
 //! hf://datasets/owner/name@revision/path     a data set's file; without `datasets/` a model's
 //!                         @refs/convert/parquet, @refs/pr/3, @a%2Fbranch, @~parquet
 //!                                  /data/*.parquet     every file that fits, by the rules of `datasets`
+//! s3://bucket/key.csv, gs://…, az://container/data/*.csv     a key is written as it is, without escapes
 //! ```
 //!
 //! Deliberately absent: asking whether anything is there.
 
 use super::pattern::{Pattern, has_wildcards};
-use super::{Remote, Repository, RepositoryKind, address};
+use super::{Remote, Repository, RepositoryKind, address, objects};
 
 /// A path that leads nowhere from here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum UriError {
     #[error("{scheme}:// is not fetched")]
     #[diagnostic(help(
-        "known are https:// and hf://; copy files from elsewhere to this machine, and write a path without a scheme"
+        "known are https://, hf://, s3://, gs:// and az://; copy files from elsewhere to this machine, and write a path without a scheme"
     ))]
     Scheme { scheme: String },
     #[error("{text} names no file of a repository: {reason}")]
@@ -24,6 +26,15 @@ pub enum UriError {
         "write hf://datasets/OWNER/NAME/PATH, or hf://datasets/OWNER/NAME@REVISION/PATH; `*` in the path stands for several files"
     ))]
     Repository { text: String, reason: &'static str },
+    #[error("{scheme}:// leads to no object of a store: {reason}")]
+    #[diagnostic(help(
+        "write {scheme}://BUCKET/KEY; `*` in the key stands for several files, and who asks is told by variables of the \
+         environment"
+    ))]
+    Object {
+        scheme: String,
+        reason: &'static str,
+    },
     #[error("{message}")]
     #[diagnostic(help("write https://HOST/PATH"))]
     Address { message: String },
@@ -49,6 +60,13 @@ pub fn locate(text: &str) -> Result<Option<Remote>, UriError> {
             }),
         },
         "hf" => of_hub(text, rest).map(Some),
+        scheme if objects::is_scheme(scheme) => match objects::locate(scheme, rest) {
+            Ok(objects) => Ok(Some(Remote::Objects(objects))),
+            Err(reason) => Err(UriError::Object {
+                scheme: scheme.to_owned(),
+                reason,
+            }),
+        },
         other => Err(UriError::Scheme {
             scheme: other.to_owned(),
         }),
@@ -205,7 +223,7 @@ mod tests {
         for path in ["data/a.csv", "C:\\a.csv", "a b://c", "://x", ""] {
             assert_eq!(locate(path), Ok(None), "{path}");
         }
-        for scheme in ["s3", "gs", "ftp", "file", "hdfs", "az"] {
+        for scheme in ["ftp", "file", "hdfs", "S3", "adl"] {
             let error = locate(&format!("{scheme}://bucket/a.csv")).unwrap_err();
             assert_eq!(error.to_string(), format!("{scheme}:// is not fetched"));
             let help = miette::Diagnostic::help(&error).unwrap().to_string();

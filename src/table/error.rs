@@ -134,6 +134,24 @@ pub enum TableError {
         "it may be cut off: copy or download it again; if it is of another kind, state its `format`"
     ))]
     NotParquet { file: PathBuf, message: String },
+    #[error("{} cannot be unpacked as {compression}: {message}", file.display())]
+    #[diagnostic(help(
+        "it may be cut off or damaged: copy or download it again; if it is not compressed so, give it the ending of what it is"
+    ))]
+    NotUnpacked {
+        file: PathBuf,
+        compression: String,
+        message: String,
+    },
+    #[error("{} has {packed} bytes and unpacks to more than {limit}", file.display())]
+    #[diagnostic(help(
+        "a compressed file may become as large as 1 GiB, or as 250 times its own size; if it is right, unpack it and name what comes out"
+    ))]
+    TooLarge {
+        file: PathBuf,
+        packed: u64,
+        limit: u64,
+    },
     /// What polars said about a file in which nothing more exact was found.
     #[error("{} cannot be decoded as {format}: {message}", file.display())]
     #[diagnostic(help(

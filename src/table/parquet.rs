@@ -5,11 +5,13 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::Value;
 
 use super::cell::Cell;
 use super::columns::{Found, Present};
+use super::compressed::{self, Compression};
 use super::error::TableError;
 use super::frame;
 use super::raw::Raw;
@@ -21,9 +23,17 @@ use super::shape::Places;
 /// under the key `huggingface`). Nothing where there is no such note, or the file is none that can be read: then reading it
 /// says so.
 pub fn class_names(file: &Path, column: &str) -> Option<Vec<String>> {
-    let file = std::fs::File::open(file).ok()?;
+    let opened = std::fs::File::open(file).ok()?;
+    // Only the foot of a plain file is read; of a compressed one there is no foot without the rest.
+    let source: Box<dyn MmapBytesReader> = match Compression::of_ending(file) {
+        None => Box::new(opened),
+        Some(_) => {
+            let bytes = compressed::unpacked(file, std::fs::read(file).ok()?);
+            Box::new(Cursor::new(bytes.ok()?))
+        }
+    };
     let note = guarded(|| {
-        let mut reader = ParquetReader::new(file);
+        let mut reader = ParquetReader::new(source);
         let metadata = reader.get_metadata()?.clone();
         let pairs = metadata.key_value_metadata().clone().unwrap_or_default();
         Ok(pairs.into_iter().find(|pair| pair.key == "huggingface"))

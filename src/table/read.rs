@@ -2,7 +2,7 @@
 //!
 //! Text stays text: delimited files are read as strings throughout, so `001` and `nan` are never numbers; labels are
 //! made numbers in [`labels`](super::labels). The rows of a text file are places in it, so that its text is in memory once.
-//! The other formats have a file each beside this one: JSON, Parquet, CoNLL, SQuAD.
+//! The other formats have a file each beside this one: JSON, Parquet, CoNLL, SQuAD. Compressed files are unpacked first.
 //!
 //! Texts with at most one label each are read a whole column at a time. Rows with lists, numbers or answers are read one by
 //! one, and so are rows of which the broken ones may be left out. polars never takes the process down: a panic inside it
@@ -28,9 +28,9 @@ use super::error::TableError;
 use super::raw::append;
 pub use super::raw::{Kind, Raw, Skipped};
 use super::shape::{self, Places};
-use super::{conll, frame, json, parquet, rows, squad};
+use super::{compressed, conll, frame, json, parquet, rows, squad};
 
-/// How rows are written in a file.
+/// How rows are written in a file. A further ending, `.gz`, `.zst`, `.bz2` or `.xz`, says that the file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "DataFormat")]
@@ -56,9 +56,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's ending stands for.
+    /// The format that a file's ending stands for: of a compressed file, the ending before that of the compression.
     pub fn of_ending(file: &Path) -> Option<Format> {
-        let ending = file.extension()?.to_str()?.to_ascii_lowercase();
+        let ending = compressed::unpacked_name(file)
+            .extension()?
+            .to_str()?
+            .to_ascii_lowercase();
         Some(match ending.as_str() {
             "csv" => Format::Csv,
             "tsv" | "tab" => Format::Tsv,
@@ -122,11 +125,16 @@ impl Layout {
 /// # Errors
 /// Whatever is wrong with the file, with its line or row, and its column.
 pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
+    let empty = || TableError::Empty {
+        file: file.to_owned(),
+    };
     let bytes = std::fs::read(file).map_err(|e| TableError::unreadable(file, e))?;
     if bytes.is_empty() {
-        return Err(TableError::Empty {
-            file: file.to_owned(),
-        });
+        return Err(empty());
+    }
+    let bytes = compressed::unpacked(file, bytes)?;
+    if bytes.is_empty() {
+        return Err(empty());
     }
     match layout.format {
         Format::Csv => delimited(file, bytes, layout, b','),

@@ -38,6 +38,7 @@ impl Machine {
             cache: folder.path().join("cache"),
             token: None,
             offline: false,
+            stores: BTreeMap::new(),
         };
         let places = Places {
             lock: folder.path().join(LOCK),

@@ -99,6 +99,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hf_hub", &["hub"]),
     ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub", "translate"]),
+    ("object_store", &["hub"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
 ];

@@ -188,7 +188,8 @@ fn of_dataset(load: &Load, name: &str, base: &Path, fetched: &Fetched) -> Result
     Ok(files)
 }
 
-const NO_FORMAT: &str = "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad";
+const NO_FORMAT: &str = "state `format`: csv, tsv, json, jsonl, parquet, text, conll or squad; a compressed file has the ending of \
+                         its format before `.gz`, `.zst`, `.bz2` or `.xz`";
 
 fn role(split: &str) -> String {
     match split {
