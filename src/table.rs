@@ -4,7 +4,7 @@
 //! file per split. Equal tables give equal bytes, whatever the number of threads. Everything that reads a user's file
 //! lies below: [`read`] decodes one file with a reader for each format, [`compressed`] unpacks it before, [`shape`] finds the fields of delimited text (polars
 //! fills short rows silently and does not say where a file is broken), [`rows`] makes rows of single values, [`raw`] holds
-//! them, [`answer`] finds answers in their contexts, [`labels`] turns labels into numbers, and [`split`] cuts splits.
+//! them, [`answer`] finds answers in their contexts, [`condition`] says which rows are wanted, [`moment`] orders times, [`labels`] turns labels into numbers, and [`split`] cuts splits.
 //! [`TableError`] says file, row and column.
 //!
 //! Deliberately absent: pipelines, settings, and any idea of what the text is for.
@@ -13,13 +13,16 @@ mod answer;
 mod cell;
 mod columns;
 mod compressed;
+pub mod condition;
 mod conll;
 pub mod error;
 mod frame;
 mod json;
 pub mod labels;
+pub mod moment;
 pub mod near;
 mod parquet;
+mod place;
 pub mod preview;
 mod raw;
 pub mod read;

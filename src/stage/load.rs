@@ -6,11 +6,16 @@
 //! in the files of its split, in order; a row cut from `train` keeps the number it had there, and rows that are left out as
 //! invalid keep theirs for themselves.
 //!
-//! Deliberately absent: any change of a text, a filter, a download.
+//! Which rows are wanted is said by `where` ([`condition`](crate::table::condition)), [`deduplicate`] and [`sample`], in
+//! this order; a row keeps its id, whatever becomes of the others.
+//!
+//! Deliberately absent: any change of a text, a download.
 
 mod columns;
+mod deduplicate;
 mod places;
 mod report;
+mod sample;
 mod settings;
 mod splits;
 mod tags;
@@ -21,6 +26,8 @@ use std::path::Path;
 use serde_json::Value;
 
 pub use columns::{Columns, Targets};
+pub use deduplicate::{Deduplicate, Sameness};
+pub use sample::Sample;
 pub use settings::{Fold, Load, Paths, Split};
 
 use crate::artifact::Kind;
@@ -29,9 +36,10 @@ use crate::metrics::Scheme;
 use crate::stage::{
     Context, Edge, Fault, Files, Preview, Stage, StageError, Wanted, preview_of_table,
 };
+use crate::table::condition::Condition;
 use crate::table::labels::{Labels, withheld};
-use crate::table::read::{Format, Layout, Raw, read};
-use crate::table::{Table, TableError};
+use crate::table::read::{Beside, Format, Layout, Raw, read};
+use crate::table::{Table, TableError, Texts};
 
 impl Stage for Load {
     fn kind(&self) -> &'static str {
@@ -73,7 +81,9 @@ impl Stage for Load {
     }
 
     fn draws_random_numbers(&self) -> bool {
-        self.split.validation > 0.0 || self.split.test > 0.0 || self.fold.is_some()
+        let cuts = self.split.validation > 0.0 || self.split.test > 0.0;
+        let drawn = cuts && self.split.time.is_none();
+        drawn || self.fold.is_some() || !self.sample.is_empty()
     }
 
     /// The format of each file; and the names of classes that a data set says, whose integers are indices into these.
@@ -119,6 +129,7 @@ impl Stage for Load {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let mut raw = self.read_all(context)?;
+        self.take_wanted(&mut raw, context)?;
         let told = places::class_names(self, &context.files, context.fetched);
         if told.is_some() {
             for (split, files) in &mut raw {
@@ -149,6 +160,11 @@ impl Stage for Load {
         }
         splits::ids_differ(&raw)?;
         report::skipped(context.progress, &raw);
+        for (split, shared) in splits::shared_groups(&raw) {
+            context.progress.warn(&format!(
+                "{shared} rows of {split} belong to groups that train has too: scores on them are too good"
+            ));
+        }
 
         let train = raw.remove("train").unwrap_or_default();
         let mut splits = BTreeMap::new();
@@ -167,9 +183,12 @@ impl Stage for Load {
                 .collect(),
             fold: self.fold,
             stratify: self.split.stratify,
+            grouped: self.split.group.is_some(),
+            timed: self.split.time.is_some(),
             seed: context.seed,
         };
         cut.apply(&train, labels.as_ref(), whole, &mut splits)?;
+        self.sample(&mut splits, context)?;
         context.checkpoint()?;
         let target_names = self.columns.target_names();
         let save = || {
@@ -198,6 +217,91 @@ impl Stage for Load {
 }
 
 impl Load {
+    /// Renames labels, and leaves repeated rows out.
+    fn take_wanted(
+        &self,
+        raw: &mut BTreeMap<String, Vec<Raw>>,
+        context: &Context,
+    ) -> Result<(), StageError> {
+        let unwanted: usize = raw.values().flatten().map(|raw| raw.unwanted).sum();
+        if unwanted > 0 {
+            context
+                .progress
+                .say(&format!("`where` is not true of {unwanted} rows"));
+        }
+        if !self.map.is_empty() {
+            let files = raw.values_mut().flatten();
+            let met = files.flat_map(|raw| raw.rename_labels(&self.map));
+            let met: BTreeSet<&str> = met.collect();
+            if let Some(written) = self.map.keys().find(|key| !met.contains(key.as_str())) {
+                return Err(StageError::Mismatch {
+                    message: format!("`map` names the label `{written}`, which no row has"),
+                    help: "write labels as the files do (integers in quotes), or remove it"
+                        .to_owned(),
+                });
+            }
+        }
+        if let Some(deduplicate) = &self.deduplicate {
+            for line in deduplicate.apply(raw) {
+                context.progress.say(&line);
+            }
+        }
+        if let Some((split, _)) = raw.iter().find(|(_, files)| {
+            files.iter().all(Raw::is_empty) && files.iter().any(|raw| raw.unwanted > 0)
+        }) {
+            return Err(StageError::Mismatch {
+                message: format!("no row of {split} is left"),
+                help: "look at `where` and `deduplicate`: they leave out all of them".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn sample(
+        &self,
+        splits: &mut BTreeMap<String, Texts<&str>>,
+        context: &Context,
+    ) -> Result<(), StageError> {
+        for (split, sample) in &self.sample {
+            let Some(texts) = splits.get_mut(split) else {
+                let there: Vec<&str> = splits.keys().map(String::as_str).collect();
+                return Err(StageError::Mismatch {
+                    message: format!(
+                        "`sample` names the split {split:?}; there is {}",
+                        there.join(", ")
+                    ),
+                    help: "name one of these, or give it files or a share".to_owned(),
+                });
+            };
+            let Some(rows) = sample.rows(texts, self.split.stratify, context.seed) else {
+                return Err(StageError::Mismatch {
+                    message: format!("`sample.{split}.per_class` needs one label a row"),
+                    help: "set `limit` or `fraction` instead".to_owned(),
+                });
+            };
+            context.progress.say(&format!(
+                "{split}: took {} of {} rows",
+                rows.len(),
+                texts.len()
+            ));
+            *texts = texts.take(&rows);
+        }
+        Ok(())
+    }
+
+    /// What else is read of the rows of a split.
+    fn read_beside(&self, split: &str) -> Result<Beside, TableError> {
+        let condition = self.condition.as_deref().map(Condition::parse).transpose();
+        let condition = condition.map_err(|error| TableError::Condition(Box::new(error)))?;
+        let train = split == "train";
+        Ok(Beside {
+            condition,
+            group: self.split.group.clone(),
+            time: self.split.time.clone().filter(|_| train),
+            optional: !train,
+        })
+    }
+
     /// Reads every file, by split and in the order of the list.
     fn read_all(&self, context: &Context) -> Result<BTreeMap<String, Vec<Raw>>, StageError> {
         context
@@ -218,9 +322,10 @@ impl Load {
         let mut splits = BTreeMap::new();
         for (split, files) in files {
             let mut raws = Vec::new();
+            let beside = self.read_beside(&split)?;
             for file in files.values() {
                 context.checkpoint()?;
-                raws.push(read(file, &self.layout(file))?);
+                raws.push(read(file, &self.layout(file, beside.clone()))?);
                 context.progress.advance(1);
             }
             splits::alike(&raws)?;
@@ -229,7 +334,7 @@ impl Load {
         Ok(splits)
     }
 
-    fn layout(&self, file: &Path) -> Layout {
+    fn layout(&self, file: &Path, beside: Beside) -> Layout {
         let format = self.format.or_else(|| Format::of_ending(file));
         let format = format.unwrap_or(Format::Text);
         Layout {
@@ -239,6 +344,7 @@ impl Load {
             rows: self.columns.rows(format, &self.label_separator),
             id: self.columns.id.clone(),
             skip_invalid: self.skip_invalid,
+            beside,
         }
     }
 }

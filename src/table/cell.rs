@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use polars::prelude::AnyValue;
+use polars::prelude::{AnyValue, TimeUnit};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::moment::Moment;
 
 /// A value as written: nothing is converted, so that what reads it can say what it found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +20,7 @@ pub(super) enum Cell<'c> {
     Integer(i64),
     Float(f64),
     Text(Cow<'c, str>),
+    Time(Moment),
     List(Vec<Cell<'c>>),
     /// Fields in their order, each name once.
     Object(Vec<(Cow<'c, str>, Cell<'c>)>),
@@ -34,6 +37,7 @@ impl<'c> Cell<'c> {
             Cell::Integer(value) => format!("the integer {value}"),
             Cell::Float(value) => format!("the number {value:?}"),
             Cell::Text(_) => "text".to_owned(),
+            Cell::Time(moment) => moment.kind().to_owned(),
             Cell::List(_) => "a list".to_owned(),
             Cell::Object(_) => "an object".to_owned(),
             Cell::Other(name) => name.clone(),
@@ -50,8 +54,18 @@ impl<'c> Cell<'c> {
         found.map_or(Cell::Null, |(_, value)| std::mem::take(value))
     }
 
+    pub(super) fn get(&self, field: &str) -> Option<&Cell<'c>> {
+        let Cell::Object(fields) = self else {
+            return None;
+        };
+        let mut fields = fields.iter();
+        fields
+            .find(|(name, _)| name == field)
+            .map(|(_, value)| value)
+    }
+
     pub(super) fn has(&self, field: &str) -> bool {
-        matches!(self, Cell::Object(fields) if fields.iter().any(|(name, _)| name == field))
+        self.get(field).is_some()
     }
 
     fn into_owned(self) -> Cell<'static> {
@@ -61,6 +75,7 @@ impl<'c> Cell<'c> {
             Cell::Integer(value) => Cell::Integer(value),
             Cell::Float(value) => Cell::Float(value),
             Cell::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Cell::Time(moment) => Cell::Time(moment),
             Cell::List(items) => Cell::List(items.into_iter().map(Cell::into_owned).collect()),
             Cell::Object(fields) => Cell::Object(
                 fields
@@ -81,6 +96,19 @@ impl<'c> Cell<'c> {
             AnyValue::StringOwned(text) => Cell::Text(Cow::Owned(text.to_string())),
             AnyValue::Float32(value) => Cell::Float(f64::from(value)),
             AnyValue::Float64(value) => Cell::Float(value),
+            AnyValue::Date(days) => Cell::Time(Moment::Date(i64::from(days))),
+            AnyValue::Datetime(value, unit, zone) => {
+                let nanoseconds = i128::from(value)
+                    * match unit {
+                        TimeUnit::Nanoseconds => 1,
+                        TimeUnit::Microseconds => 1_000,
+                        TimeUnit::Milliseconds => 1_000_000,
+                    };
+                Cell::Time(match zone {
+                    Some(_) => Moment::Instant(nanoseconds),
+                    None => Moment::DateTime(nanoseconds),
+                })
+            }
             AnyValue::List(series) => Cell::List(
                 series
                     .iter()

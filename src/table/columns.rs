@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+use super::condition::Condition;
 use super::error::{TableError, did_you_mean, list};
 use super::raw::Kind;
+use super::read::{Format, Layout};
 
 /// A column of a file: its name, or its number from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,11 +138,45 @@ pub(super) struct Found {
     pub(super) shown: String,
 }
 
+/// Columns of a file beside those that its rows are made of.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What must be true of a row that is wanted.
+    pub condition: Option<Condition>,
+    /// What a row belongs to.
+    pub group: Option<Column>,
+    /// When a row was made.
+    pub time: Option<Column>,
+    /// Whether a file may lack `group` and `time`.
+    pub optional: bool,
+}
+
+impl Beside {
+    pub(super) fn is_empty(&self) -> bool {
+        self.condition.is_none() && self.group.is_none() && self.time.is_none()
+    }
+
+    /// The setting that names one of them, for messages.
+    pub(super) fn setting(&self) -> &'static str {
+        match (&self.condition, &self.group) {
+            (Some(_), _) => "where",
+            (None, Some(_)) => "split.group",
+            (None, None) => "split.time",
+        }
+    }
+}
+
 /// Where the wanted columns are.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) rows: Rows<Found>,
     pub(super) id: Option<Found>,
+    /// With the columns that it names, in its order.
+    pub(super) condition: Option<(Condition, Vec<Found>)>,
+    pub(super) group: Option<Found>,
+    pub(super) time: Option<Found>,
+    /// Whether the file holds text alone, which may stand for other values.
+    pub(super) of_text: bool,
 }
 
 /// Columns of texts with at most one label, which are read a whole column at a time.
@@ -153,9 +189,26 @@ pub(super) struct Plain<'w> {
 impl Wanted {
     /// Each once, ascending.
     pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.all().into_iter().collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The columns that are wanted more than once.
+    pub(super) fn shared(&self) -> BTreeSet<usize> {
+        let (mut met, mut shared) = (BTreeSet::new(), BTreeSet::new());
+        for number in self.all() {
+            if !met.insert(number) {
+                shared.insert(number);
+            }
+        }
+        shared
+    }
+
+    fn all(&self) -> Vec<usize> {
         let columns = self.rows.columns().into_iter().map(|(_, found)| found);
-        let numbers = columns.chain(&self.id).map(|found| found.number);
-        numbers.collect::<BTreeSet<_>>().into_iter()
+        let condition = self.condition.iter().flat_map(|(_, columns)| columns);
+        let beside = self.id.iter().chain(&self.group).chain(&self.time);
+        let all = columns.chain(condition).chain(beside);
+        all.map(|found| found.number).collect()
     }
 
     /// The column of labels or tags as messages name it.
@@ -181,7 +234,9 @@ impl Wanted {
             Some(Gold::Label(found)) => Some(found),
             Some(_) => return None,
         };
-        self.id.is_none().then_some(Plain {
+        let beside = self.id.is_some() || self.condition.is_some();
+        let beside = beside || self.group.is_some() || self.time.is_some();
+        (!beside).then_some(Plain {
             text,
             text_pair: text_pair.as_ref(),
             label,
@@ -201,14 +256,71 @@ impl<'a> Present<'a> {
         Present { file, names, width }
     }
 
-    pub(super) fn find_all(&self, rows: &Rows, id: Option<&Column>) -> Result<Wanted, TableError> {
+    pub(super) fn find_all(&self, layout: &Layout) -> Result<Wanted, TableError> {
+        let of_rows = |column, field| self.find(column, &format!("columns.{field}"));
+        self.find_beside(layout.rows.try_map(of_rows)?, layout)
+    }
+
+    /// The same for rows whose own columns are found already.
+    pub(super) fn find_beside(
+        &self,
+        rows: Rows<Found>,
+        layout: &Layout,
+    ) -> Result<Wanted, TableError> {
+        let Beside {
+            condition,
+            group,
+            time,
+            optional,
+        } = &layout.beside;
+        let condition = condition.as_ref().map(|condition| {
+            let columns = condition.columns().iter().map(|name| self.find_named(name));
+            let columns = columns.collect::<Result<_, TableError>>()?;
+            Ok((condition.clone(), columns))
+        });
+        let beside = |column: &Option<Column>, field| match column {
+            Some(column) => match self.find(column, field) {
+                Err(TableError::MissingColumn { .. }) if *optional => Ok(None),
+                found => found.map(Some),
+            },
+            None => Ok(None),
+        };
+        let id = layout.id.as_ref();
         Ok(Wanted {
-            rows: rows.try_map(|column, field| self.find(column, field))?,
-            id: id.map(|column| self.find(column, "id")).transpose()?,
+            rows,
+            id: id.map(|id| self.find(id, "columns.id")).transpose()?,
+            condition: condition.transpose()?,
+            group: beside(group, "split.group")?,
+            time: beside(time, "split.time")?,
+            of_text: matches!(layout.format, Format::Csv | Format::Tsv),
         })
     }
 
+    /// A column as a condition names it: without a header, column 0 is `column_0`.
+    fn find_named(&self, name: &str) -> Result<Found, TableError> {
+        if self.names.is_some() {
+            return self.find(&Column::Name(name.to_owned()), "where");
+        }
+        let number = name.strip_prefix("column_");
+        let number = number.and_then(|number| number.parse().ok());
+        match number.filter(|number| *number < self.width) {
+            Some(number) => self.find(&Column::Number(number), "where"),
+            None => Err(TableError::MissingColumn {
+                file: self.file.to_owned(),
+                column: format!("`{name}`"),
+                help: format!(
+                    "without a header `where` calls columns by their numbers: `column_0` to `column_{}`",
+                    self.width.saturating_sub(1)
+                ),
+            }),
+        }
+    }
+
     fn find(&self, column: &Column, field: &str) -> Result<Found, TableError> {
+        let to_one = match field {
+            "where" => "name one of them in `where`".to_owned(),
+            field => format!("set `{field}` to one of them"),
+        };
         let missing = |help: String| TableError::MissingColumn {
             file: self.file.to_owned(),
             column: column.to_string(),
@@ -223,11 +335,11 @@ impl<'a> Present<'a> {
                 })
             }
             (Column::Number(_), _) => Err(missing(format!(
-                "it has {} columns, numbered from 0: set `columns.{field}` to one of them",
+                "it has {} columns, numbered from 0: {to_one}",
                 self.width
             ))),
             (Column::Name(_), None) => Err(missing(format!(
-                "without a header columns have numbers: set `columns.{field}` to one from 0 to {}",
+                "without a header columns have numbers: set `{field}` to one from 0 to {}",
                 self.width.saturating_sub(1)
             ))),
             (Column::Name(name), Some(names)) => {
@@ -247,9 +359,7 @@ impl<'a> Present<'a> {
                     (None, _) => {
                         let present = list(names.iter().map(String::as_str), 20);
                         let meant = did_you_mean(name, names.iter().map(String::as_str));
-                        Err(missing(format!(
-                            "it has {present}: set `columns.{field}` to one of them{meant}"
-                        )))
+                        Err(missing(format!("it has {present}: {to_one}{meant}")))
                     }
                 }
             }

@@ -5,67 +5,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A row of a file: by its line where the file has lines, else by its number. Both count from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    pub file: Box<Path>,
-    pub spot: Spot,
-}
-
-/// Where in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spot {
-    Line(usize),
-    Row(usize),
-    /// In a box, so that errors stay small.
-    Within(Box<Way>),
-}
-
-/// A line of a nested file, and the way through it: `data[3].paragraphs[2].qas[5]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    pub line: usize,
-    pub path: String,
-}
-
-impl Place {
-    pub fn line(file: &Path, line: usize) -> Self {
-        Place {
-            file: file.into(),
-            spot: Spot::Line(line),
-        }
-    }
-
-    pub fn row(file: &Path, row: usize) -> Self {
-        Place {
-            file: file.into(),
-            spot: Spot::Row(row),
-        }
-    }
-
-    pub fn within(file: &Path, way: &Way) -> Self {
-        if way.path.is_empty() {
-            return Place::line(file, way.line);
-        }
-        Place {
-            file: file.into(),
-            spot: Spot::Within(Box::new(way.clone())),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.spot {
-            Spot::Line(line) => write!(f, "{}, line {line}", self.file.display()),
-            Spot::Row(row) => write!(f, "{}, row {row}", self.file.display()),
-            Spot::Within(way) => {
-                let Way { line, path } = &**way;
-                write!(f, "{}, line {line}, {path}", self.file.display())
-            }
-        }
-    }
-}
+use super::condition::ConditionError;
+pub use super::place::{Place, Spot, Way};
 
 /// Data that cannot be read, or does not fit together.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -408,6 +349,26 @@ pub enum TableError {
         folds: u32,
         found: usize,
         what: &'static str,
+    },
+    #[error("`{setting}` names a column, and `{}` files have none: {}", format, file.display())]
+    #[diagnostic(help("load it in a stage of its own, without `{setting}`"))]
+    NoColumns {
+        file: PathBuf,
+        format: String,
+        setting: &'static str,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Condition(Box<ConditionError>),
+    #[error("{place}: {found}, but {first} has {wanted}")]
+    #[diagnostic(help(
+        "times are compared with each other, so all of `split.time` must be of one kind: write them alike, with an offset from UTC everywhere or nowhere"
+    ))]
+    MixedTimes {
+        place: Place,
+        found: &'static str,
+        first: Place,
+        wanted: &'static str,
     },
     #[error("`{operation}` needs one label a row, and the rows of train have {found}")]
     #[diagnostic(help("load the data with `columns.label`, or remove `{operation}`"))]

@@ -43,6 +43,7 @@ pub(super) fn read(
     }
     let questions = matches!(layout.rows, Rows::Questions { .. });
     if questions && !lines && text.trim_start().starts_with('{') {
+        layout.no_columns(file, Format::Squad)?;
         return squad::read(file, text, layout.skip_invalid);
     }
     let places = if lines {
@@ -96,8 +97,7 @@ fn columns(
         .map(|name| name.to_string())
         .collect::<Vec<_>>();
     let width = names.len();
-    let wanted = Present::new(file, Some(names.clone()), width)
-        .find_all(&layout.rows, layout.id.as_ref())?;
+    let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
     let name = |number: usize| names.get(number).cloned().unwrap_or_default();
     match wanted.plain() {
         Some(plain) => frame::gather(file, &frame, places, &plain, name),
@@ -152,14 +152,19 @@ fn one_by_one(
         return Err(not_json(file, text, lines, &places, String::new()));
     }
     let width = names.len();
-    let wanted = Present::new(file, Some(names.clone()), width)
-        .find_all(&layout.rows, layout.id.as_ref())?;
+    let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
     let rows = objects.len();
     let raw = Raw::empty(file, layout.rows.kind(), places);
+    let shared = wanted.shared();
     rows::gather(raw, rows, &wanted, layout.skip_invalid, |row, found| {
         let object = objects.get_mut(row);
         let name = names.get(found.number);
-        let cell = object.zip(name).map(|(object, name)| object.take(name));
+        let cell = object
+            .zip(name)
+            .map(|(object, name)| match shared.contains(&found.number) {
+                true => object.get(name).cloned().unwrap_or_default(),
+                false => object.take(name),
+            });
         Ok(cell.unwrap_or_default())
     })
 }

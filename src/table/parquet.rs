@@ -83,8 +83,7 @@ pub(super) fn read(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, 
         .map(|name| name.to_string())
         .collect::<Vec<_>>();
     let width = names.len();
-    let wanted = Present::new(file, Some(names.clone()), width)
-        .find_all(&layout.rows, layout.id.as_ref())?;
+    let wanted = Present::new(file, Some(names.clone()), width).find_all(layout)?;
     let name = |number: usize| names.get(number).cloned().unwrap_or_default();
     let columns = wanted.numbers().map(name).collect::<Vec<_>>();
     let frame = guarded(|| {

@@ -6,12 +6,13 @@
 //! Deliberately absent: files, formats, and what the values mean.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Answer;
 use super::error::{Place, Spot, TableError};
+use super::moment::Moment;
 use super::shape::Places;
 
 /// What the rows of a file are.
@@ -55,6 +56,8 @@ pub struct Raw {
     pub label_column: String,
     /// The broken rows that were left out, by what is wrong with them.
     pub skipped: BTreeMap<&'static str, Skipped>,
+    /// How many rows were left out because they are not wanted, whatever is in them.
+    pub unwanted: usize,
     pub(super) places: Places,
     /// The number in the file of each row, once a row was left out.
     pub(super) kept: Option<Vec<usize>>,
@@ -71,6 +74,8 @@ pub struct Raw {
     pub(super) tags: Option<Lists>,
     pub(super) answers: Option<Vec<Vec<Answer<Range<usize>>>>>,
     pub(super) name: Option<Vec<Range<usize>>>,
+    pub(super) group: Option<Vec<Range<usize>>>,
+    pub(super) time: Option<Vec<Moment>>,
 }
 
 /// Lists of places, a list for each row, end to end.
@@ -117,6 +122,8 @@ pub(super) struct Row<'c> {
     pub(super) tags: Option<Vec<Cow<'c, str>>>,
     pub(super) answers: Option<Vec<Answer<Cow<'c, str>>>>,
     pub(super) name: Option<Cow<'c, str>>,
+    pub(super) group: Option<Cow<'c, str>>,
+    pub(super) time: Option<Moment>,
 }
 
 impl Raw {
@@ -127,6 +134,7 @@ impl Raw {
             unnamed_width: None,
             label_column: String::new(),
             skipped: BTreeMap::new(),
+            unwanted: 0,
             places,
             kept: None,
             word_lines: false,
@@ -140,6 +148,8 @@ impl Raw {
             tags: None,
             answers: None,
             name: None,
+            group: None,
+            time: None,
         }
     }
 
@@ -151,9 +161,14 @@ impl Raw {
         self.text.is_empty()
     }
 
-    /// How many rows were left out.
+    /// How many rows were left out as broken.
     pub fn left_out(&self) -> usize {
         self.skipped.values().map(|skipped| skipped.rows).sum()
+    }
+
+    /// How many rows the file has, those that were left out among them.
+    pub fn rows_of_file(&self) -> usize {
+        self.len() + self.left_out() + self.unwanted
     }
 
     /// The number of each row in its file, from 0.
@@ -229,6 +244,15 @@ impl Raw {
         self.name.as_ref().map(|places| self.at(places))
     }
 
+    /// What each row belongs to, as it is written.
+    pub fn groups(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
+        self.group.as_ref().map(|places| self.at(places))
+    }
+
+    pub fn times(&self) -> Option<&[Moment]> {
+        self.time.as_deref()
+    }
+
     /// Whether the rows have each of the fields that may be absent, with its name for messages.
     pub fn has(&self) -> [(&'static str, bool); 7] {
         [
@@ -271,12 +295,23 @@ impl Raw {
             }
             Err(error) if skip => {
                 self.count(error)?;
-                let rows = self.text.len();
-                self.kept.get_or_insert_with(|| (0..rows).collect());
+                self.pass_over();
                 Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The next row of the file is not wanted.
+    pub(super) fn add_unwanted(&mut self) {
+        self.unwanted += 1;
+        self.pass_over();
+    }
+
+    /// From here on, rows have not the numbers of their order.
+    fn pass_over(&mut self) {
+        let rows = self.text.len();
+        self.kept.get_or_insert_with(|| (0..rows).collect());
     }
 
     /// Leaves out the rows with these numbers, each for the error beside it.
@@ -294,25 +329,67 @@ impl Raw {
                 *stays = false;
             }
         }
+        self.retain(&stays);
+        Ok(())
+    }
+
+    /// Leaves out, as unwanted, the rows that do not stay.
+    pub fn keep(&mut self, stays: &[bool]) {
+        let before = self.len();
+        self.retain(stays);
+        self.unwanted += before - self.len();
+    }
+
+    fn retain(&mut self, stays: &[bool]) {
         fn keep<T>(from: &mut Vec<T>, stays: &[bool]) {
             let mut stays = stays.iter();
             from.retain(|_| stays.next().copied().unwrap_or(true));
         }
         let mut numbers = self.numbers().collect();
-        keep(&mut numbers, &stays);
+        keep(&mut numbers, stays);
         self.kept = Some(numbers);
-        keep(&mut self.text, &stays);
-        for places in [&mut self.text_pair, &mut self.label, &mut self.name] {
-            places.iter_mut().for_each(|places| keep(places, &stays));
+        keep(&mut self.text, stays);
+        for places in [
+            &mut self.text_pair,
+            &mut self.label,
+            &mut self.name,
+            &mut self.group,
+        ] {
+            places.iter_mut().for_each(|places| keep(places, stays));
         }
         for lists in [&mut self.labels, &mut self.words, &mut self.tags] {
-            lists.iter_mut().for_each(|lists| lists.keep(&stays));
+            lists.iter_mut().for_each(|lists| lists.keep(stays));
         }
         let targets = self.target.iter_mut();
-        targets.for_each(|targets| keep(targets, &stays));
+        targets.for_each(|targets| keep(targets, stays));
         let answers = self.answers.iter_mut();
-        answers.for_each(|answers| keep(answers, &stays));
-        Ok(())
+        answers.for_each(|answers| keep(answers, stays));
+        let times = self.time.iter_mut();
+        times.for_each(|times| keep(times, stays));
+    }
+
+    /// Puts another label or tag in the place of each that `others` has. Returns those of its keys that were met.
+    pub fn rename_labels<'o>(&mut self, others: &'o BTreeMap<String, String>) -> BTreeSet<&'o str> {
+        let Raw {
+            contents,
+            label,
+            labels,
+            tags,
+            ..
+        } = self;
+        let mut new = HashMap::<&str, Range<usize>>::new();
+        let lists = [labels, tags].into_iter().flatten();
+        let items = lists.flat_map(|lists| &mut lists.items);
+        for place in label.iter_mut().flatten().chain(items) {
+            let written = contents.get(place.clone()).unwrap_or_default();
+            if let Some((written, other)) = others.get_key_value(written) {
+                let other = new
+                    .entry(written)
+                    .or_insert_with(|| append(contents, other));
+                *place = other.clone();
+            }
+        }
+        new.into_keys().collect()
     }
 
     fn count(&mut self, error: TableError) -> Result<(), TableError> {
@@ -361,11 +438,15 @@ impl Raw {
         };
         one(row.label, &mut self.label);
         one(row.name, &mut self.name);
+        one(row.group, &mut self.group);
         for (items, to) in [(row.labels, &mut self.labels), (row.tags, &mut self.tags)] {
             if let Some(items) = items {
                 let items = items.iter().map(|item| append(contents, item));
                 to.get_or_insert_default().push(items);
             }
+        }
+        if let Some(time) = row.time {
+            self.time.get_or_insert_default().push(time);
         }
         if let Some(target) = row.target {
             self.target.get_or_insert_default().push(target);
@@ -389,69 +470,4 @@ pub(super) fn append(contents: &mut String, text: &str) -> Range<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sentence<'c>(words: &[&'c str], tags: &[&'c str]) -> Row<'c> {
-        let own = |texts: &[&'c str]| texts.iter().map(|&text| Cow::Borrowed(text)).collect();
-        Row {
-            words: Some(own(words)),
-            tags: Some(own(tags)),
-            ..Row::default()
-        }
-    }
-
-    fn null(line: usize) -> TableError {
-        TableError::Null {
-            place: Place::line(Path::new("data"), line),
-            column: "a".to_owned(),
-        }
-    }
-
-    fn raw() -> Raw {
-        let places = Places::Listed(vec![1, 4, 6, 9]);
-        let mut raw = Raw::empty(Path::new("data"), Kind::Words, places);
-        let rows = [
-            Ok(sentence(&["a", "", "ü"], &["x", "y", "x"])),
-            Err(null(4)),
-            Ok(sentence(&["b"], &["y"])),
-            Ok(sentence(&["c", "d"], &["x", "x"])),
-        ];
-        for (number, row) in rows.into_iter().enumerate() {
-            raw.add(number, row, true).unwrap();
-        }
-        raw
-    }
-
-    #[test]
-    fn words_are_parts_of_their_text() {
-        let raw = raw();
-        assert_eq!(raw.texts().collect::<Vec<_>>(), ["a  ü", "b", "c d"]);
-        assert_eq!(raw.words().unwrap().next().unwrap(), ["a", "", "ü"]);
-        assert_eq!(raw.tags().unwrap().last().unwrap(), ["x", "x"]);
-    }
-
-    #[test]
-    fn rows_left_out_are_counted_and_shift_no_number() {
-        let mut raw = raw();
-        assert_eq!(raw.numbers().collect::<Vec<_>>(), [0, 2, 3]);
-        assert_eq!(raw.place(1).to_string(), "data, line 6");
-        raw.leave_out([(1, null(6))]).unwrap();
-        assert_eq!(raw.numbers().collect::<Vec<_>>(), [0, 3]);
-        assert_eq!(raw.texts().collect::<Vec<_>>(), ["a  ü", "c d"]);
-        assert_eq!(raw.words().unwrap().last().unwrap(), ["c", "d"]);
-        let skipped = raw.skipped.values().next().unwrap();
-        assert_eq!((skipped.rows, raw.left_out()), (2, 2));
-        assert_eq!(skipped.first.to_string(), "data, line 4");
-    }
-
-    #[test]
-    fn what_makes_a_file_doubtful_is_never_left_out() {
-        let mut raw = raw();
-        let damage = TableError::Empty {
-            file: "data".into(),
-        };
-        assert!(raw.add(4, Err(damage), true).is_err());
-        assert!(raw.add(4, Err(null(9)), false).is_err());
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
-pub use super::columns::{Column, Gold, Rows};
+pub use super::columns::{Beside, Column, Gold, Rows};
 use super::columns::{Found, Present};
 use super::error::TableError;
 use super::raw::append;
@@ -104,9 +104,26 @@ pub struct Layout {
     pub id: Option<Column>,
     /// Whether rows that are broken in themselves are left out and counted, instead of being errors.
     pub skip_invalid: bool,
+    /// What else is read of each row.
+    pub beside: Beside,
 }
 
 impl Layout {
+    /// For files that have no columns.
+    ///
+    /// # Errors
+    /// The settings need some.
+    pub(super) fn no_columns(&self, file: &Path, format: Format) -> Result<(), TableError> {
+        match self.beside.is_empty() {
+            true => Ok(()),
+            false => Err(TableError::NoColumns {
+                file: file.to_owned(),
+                format: format.to_string(),
+                setting: self.beside.setting(),
+            }),
+        }
+    }
+
     /// Whether whole columns can be read at a time.
     pub(super) fn is_plain(&self) -> bool {
         let one_label = matches!(
@@ -116,7 +133,7 @@ impl Layout {
                 ..
             }
         );
-        one_label && self.id.is_none() && !self.skip_invalid
+        one_label && self.id.is_none() && !self.skip_invalid && self.beside.is_empty()
     }
 }
 
@@ -135,6 +152,9 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
     let bytes = compressed::unpacked(file, bytes)?;
     if bytes.is_empty() {
         return Err(empty());
+    }
+    if let format @ (Format::Conll | Format::Squad) = layout.format {
+        layout.no_columns(file, format)?;
     }
     match layout.format {
         Format::Csv => delimited(file, bytes, layout, b','),
@@ -165,6 +185,9 @@ fn lines(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError
         });
     }
     let contents = shape::utf8(file, bytes)?;
+    if !layout.beside.is_empty() {
+        return lines_one_by_one(file, &contents, layout);
+    }
     let start_of = |line: &str| line.as_ptr().addr() - contents.as_ptr().addr();
     let place = |line: &str| start_of(line)..start_of(line) + line.len();
     let text: Vec<Range<usize>> = contents.lines().map(place).collect();
@@ -177,6 +200,31 @@ fn lines(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError
         contents,
         text,
         ..Raw::empty(file, Kind::Texts, Places::Lines { first: 1 })
+    })
+}
+
+/// The lines as rows of the one column `text`.
+fn lines_one_by_one(file: &Path, contents: &str, layout: &Layout) -> Result<Raw, TableError> {
+    let lines = contents.lines().collect::<Vec<_>>();
+    if lines.is_empty() {
+        return Err(TableError::Empty {
+            file: file.to_owned(),
+        });
+    }
+    let rows = Rows::Texts {
+        text: Found {
+            number: 0,
+            shown: "`text`".to_owned(),
+        },
+        text_pair: None,
+        gold: None,
+    };
+    let names = Some(vec!["text".to_owned()]);
+    let wanted = Present::new(file, names, 1).find_beside(rows, layout)?;
+    let raw = Raw::empty(file, Kind::Texts, Places::Lines { first: 1 });
+    rows::gather(raw, lines.len(), &wanted, layout.skip_invalid, |row, _| {
+        let line = lines.get(row).copied().map(Cow::Borrowed);
+        Ok(line.map_or(Cell::Null, Cell::Text))
     })
 }
 
@@ -212,7 +260,7 @@ fn delimited(
     let mut wanted = None;
     let choose = |names: Option<Vec<String>>, width| {
         let present = Present::new(file, names, width);
-        let found = present.find_all(&layout.rows, layout.id.as_ref())?;
+        let found = present.find_all(layout)?;
         let numbers = found.numbers().collect::<Vec<_>>();
         wanted = Some(found);
         Ok(numbers)

@@ -9,6 +9,7 @@ use super::answer::Context;
 use super::cell::Cell;
 use super::columns::{Found, Gold, Rows, Wanted};
 use super::error::{Place, TableError};
+use super::moment::Moment;
 use super::raw::{Raw, Row};
 
 /// Reads `rows` rows into `raw`. `cell` gives the value of a row (by its number in the file) in a column.
@@ -23,7 +24,24 @@ pub(super) fn gather<'c>(
     mut cell: impl FnMut(usize, &Found) -> Result<Cell<'c>, TableError>,
 ) -> Result<Raw, TableError> {
     raw.label_column = wanted.label_column();
+    let passes = match &wanted.condition {
+        None => None,
+        Some((condition, columns)) => {
+            let all = columns.iter().map(|found| {
+                let cells = (0..rows).map(|number| cell(number, found));
+                cells.collect::<Result<Vec<_>, TableError>>()
+            });
+            let all = all.collect::<Result<Vec<_>, TableError>>()?;
+            let place = |number| raw.places.of(&raw.file, number);
+            Some(condition.holds(&raw.file, rows, all, wanted.of_text, &place)?)
+        }
+    };
     for number in 0..rows {
+        let passes = passes.as_ref().and_then(|passes| passes.get(number));
+        if passes == Some(&false) {
+            raw.add_unwanted();
+            continue;
+        }
         let place = || raw.places.of(&raw.file, number);
         let row = row(wanted, &place, |found| cell(number, found));
         raw.add(number, row, skip)?;
@@ -106,6 +124,12 @@ fn row<'c>(
     if let Some(found) = &wanted.id {
         row.name = Some(At { place, found }.name(cell(found)?)?);
     }
+    if let Some(found) = &wanted.group {
+        row.group = Some(At { place, found }.group(cell(found)?)?);
+    }
+    if let Some(found) = &wanted.time {
+        row.time = Some(At { place, found }.time(cell(found)?)?);
+    }
     Ok(row)
 }
 
@@ -169,6 +193,41 @@ impl At<'_> {
                 Err(self.wrong(self.column(), &other, "an id", help))
             }
         }
+    }
+
+    fn group<'c>(&self, cell: Cell<'c>) -> Result<Cow<'c, str>, TableError> {
+        match cell {
+            Cell::Text(text) if !text.is_empty() => Ok(text),
+            Cell::Integer(value) => Ok(Cow::Owned(value.to_string())),
+            Cell::Boolean(value) => Ok(Cow::Owned(value.to_string())),
+            Cell::Null | Cell::Text(_) => Err(self.null(self.column())),
+            other => {
+                let help = "`split.group` names a column of texts or integers, like the number of a customer or the name of a document";
+                Err(self.wrong(self.column(), &other, "a group", help))
+            }
+        }
+    }
+
+    fn time(&self, cell: Cell) -> Result<Moment, TableError> {
+        let (moment, found) = match cell {
+            Cell::Time(moment) => return Ok(moment),
+            Cell::Null => return Err(self.null(self.column())),
+            Cell::Text(text) if text.is_empty() => return Err(self.null(self.column())),
+            Cell::Integer(value) => return Ok(Moment::Integer(value)),
+            Cell::Float(value) => (Moment::of_number(value), format!("the number {value:?}")),
+            Cell::Text(text) => (
+                Moment::parse(&text),
+                format!("{:?}", text.chars().take(40).collect::<String>()),
+            ),
+            other => (None, other.describe()),
+        };
+        moment.ok_or_else(|| TableError::WrongValue {
+            place: (self.place)(),
+            column: self.column().into(),
+            found: found.into(),
+            wanted: "a time",
+            help: "a time is a date or a date with its time, in ISO 8601 where it is text (2024-05-01, 2024-05-01T12:30:00Z), or a number: seconds, years, whatever grows",
+        })
     }
 
     fn label<'c>(&self, cell: Cell<'c>, column: &str) -> Result<Cow<'c, str>, TableError> {

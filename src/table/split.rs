@@ -4,12 +4,13 @@
 //! rounded down, and the classes with the largest remainders give one row more until the total is reached (the largest
 //! remainder method). A class always keeps a row in `train`, because a model cannot learn a label it never sees.
 //!
-//! Rows in groups that must not be divided are cut by whole groups instead ([`cut_groups`]).
+//! Rows in groups that must not be divided are cut by whole groups instead ([`cut_groups`]), and rows with times by these
+//! ([`cut_time`]).
 //!
 //! Folds ([`folds`], [`fold_groups`]) deal out *all* rows: which fold a row is in depends on the rows, the number of folds
 //! and the seed, so folds that are drawn one at a time are still parts of one partition.
 //!
-//! Deliberately absent: dates, and groups that are stratified.
+//! Deliberately absent: groups that are stratified.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -60,6 +61,27 @@ pub fn cut_groups(group: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
     }
     let of = |group: &u32| to.get(*group as usize).copied().unwrap_or_default();
     group.iter().map(of).collect()
+}
+
+/// Which split each row goes to when the newest rows are held out: 0 = `train`, n = the nth of `shares`, the first of which
+/// gets the newest.
+///
+/// `rank` is each row's place in the order of time. Rows of one time stay together: a split takes whole times from the newest
+/// on as long as each brings its number of rows nearer to its share. The oldest time always stays in `train`.
+pub fn cut_time(rank: &[u32], shares: &[f64]) -> Vec<usize> {
+    let sizes = counts(rank, rank.iter().max().map_or(0, |&last| last as usize + 1));
+    let mut to = vec![0; sizes.len()];
+    let mut newest = sizes.len();
+    for (number, &share) in shares.iter().enumerate() {
+        let mut missing = (rank.len() as f64 * share).round() as usize;
+        while newest > 1 && sizes[newest - 1] < missing.saturating_mul(2) {
+            newest -= 1;
+            to[newest] = number + 1;
+            missing = missing.saturating_sub(sizes[newest]);
+        }
+    }
+    let of = |rank: &u32| to.get(*rank as usize).copied().unwrap_or_default();
+    rank.iter().map(of).collect()
 }
 
 /// Which of `of` folds each row is in.
@@ -225,6 +247,15 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_rows_are_held_out_and_one_time_is_not_divided() {
+        let rank = [0, 5, 1, 4, 2, 3, 5, 0];
+        assert_eq!(cut_time(&rank, &[0.25, 0.25]), [0, 1, 0, 2, 0, 2, 1, 0]);
+        assert_eq!(cut_time(&[1, 1, 1, 0], &[0.25]), [0; 4]);
+        assert_eq!(cut_time(&[0, 0], &[0.5]), [0, 0]);
+        assert_eq!(cut_time(&[], &[0.5]), [0; 0]);
+    }
+
+    #[test]
     fn a_changed_seed_changes_the_folds() {
         let class = vec![0; 100];
         assert_eq!(folds(&class, 5, 1), folds(&class, 5, 1));
@@ -286,6 +317,23 @@ mod tests {
             let counts = (0..of).map(|n| count(&fold, n)).collect::<Vec<_>>();
             let largest = sizes.iter().max().unwrap();
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= *largest, "{:?}", counts);
+        }
+
+        #[test]
+        fn nothing_in_train_is_newer_than_what_it_is_scored_on(
+            times in prop::collection::vec(0_u32..30, 1..80),
+            test in 0.0..0.4,
+            validation in 0.0..0.4,
+        ) {
+            let to = cut_time(&times, &[test, validation]);
+            let newest = |split| times.iter().zip(&to).filter(|&(_, &t)| t == split).map(|(time, _)| *time).max();
+            let oldest = |split| times.iter().zip(&to).filter(|&(_, &t)| t == split).map(|(time, _)| *time).min();
+            prop_assert!(oldest(0).is_some());
+            for (before, after) in [(0, 1), (0, 2), (2, 1)] {
+                if let (Some(newest), Some(oldest)) = (newest(before), oldest(after)) {
+                    prop_assert!(newest < oldest);
+                }
+            }
         }
 
         #[test]

@@ -337,7 +337,11 @@ fn the_comparisons_of_augmentation_prepare_their_rows() {
     let project = Project::empty();
     let store = project.path(".refit").display().to_string();
     for (name, load, stages) in [
-        ("sms-spam", "messages", ["more_spam", "undersampled", "typing"]),
+        (
+            "sms-spam",
+            "messages",
+            ["more_spam", "undersampled", "typing"],
+        ),
         ("sst2", "phrases", ["all", "insertion", "swap"]),
     ] {
         let spec = crate::project::repository().join(format!("examples/augmentation/{name}.toml"));
@@ -347,8 +351,14 @@ fn the_comparisons_of_augmentation_prepare_their_rows() {
         arguments.extend(stages);
         let mut command = project.command(&arguments);
         command.env("REFIT_TEST_ASSETS", &assets);
-        let run = crate::project::Said::from(command.output().unwrap()).success().json();
+        let run = crate::project::Said::from(command.output().unwrap())
+            .success()
+            .json();
         let built = run["steps"].as_array().unwrap().iter();
-        assert_eq!(built.filter(|step| step["outcome"] == "built").count(), 4, "{run}");
+        assert_eq!(
+            built.filter(|step| step["outcome"] == "built").count(),
+            4,
+            "{run}"
+        );
     }
 }

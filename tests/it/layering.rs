@@ -91,6 +91,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Crate → the modules that may name it.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("polars", &["table", "stage"]),
+    ("polars_lazy", &["table"]),
     ("burn", &["device", "kernels", "model", "learn", "stage"]),
     ("tokenizers", &["text"]),
     ("toml", &["spec", "hub"]),

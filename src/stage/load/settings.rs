@@ -8,9 +8,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use miette::Diagnostic;
+
 use super::columns::Columns;
+use super::deduplicate::Deduplicate;
+use super::sample::Sample;
 use crate::stage::Fault;
-use crate::table::read::Format;
+use crate::table::condition::Condition;
+use crate::table::read::{Column, Format};
 
 /// Reads files into rows, in named splits: texts with labels or numbers, sentences of tagged words, questions with answers.
 ///
@@ -59,6 +64,26 @@ pub struct Load {
     /// every row once. `split.test` is cut first. It takes the place of `validation` and of `split.validation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
+    /// What must be true of a row that is loaded, as a SQL expression over the columns of its file, whether or not they are
+    /// loaded: `"length > 10 AND source <> 'bot'"`. Other rows are left out of every split, and so are rows for which it is
+    /// unknown. In csv and tsv a column is compared as numbers, or as true and false, where each of its values reads so (an
+    /// empty one is null), else as text; without a header its name is `column_0`, `column_1`, …. Lines of text are the column
+    /// `text`. Not for conll and squad, whose rows have no columns.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub condition: Option<String>,
+    /// Labels (or tags) as they are written → what they are taken for: `map = { ham = "fine", "4" = "positive" }`. Several may
+    /// become one. Others stay as they are, and `label_names` comes after.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub map: BTreeMap<String, String>,
+    /// Leaves out rows that occur more than once, before anything is cut from `train`. By default all rows stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deduplicate: Option<Deduplicate>,
+    /// Takes a part of the rows of a split, by its name: `sample = { train = { limit = 500 }, test = { fraction = 0.1 } }`.
+    /// It is drawn last, so the test rows are the same whatever is taken of `train`; and with one seed, a smaller sample is
+    /// part of a larger one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sample: BTreeMap<String, Sample>,
     /// How the files are written. By default each file's ending says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -87,7 +112,7 @@ pub struct Load {
     /// default the first such row is an error. A file that is broken as a whole always is one.
     #[serde(default)]
     pub skip_invalid: bool,
-    /// The seed that `split` and `fold` draw rows with. By default the pipeline's.
+    /// The seed that `split`, `fold` and `sample` draw rows with. By default the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -130,6 +155,7 @@ impl Load {
             fault("label_separator", message, help);
         }
         faults.extend(self.columns.faults(self.format));
+        faults.extend(self.row_faults());
         let mut fault =
             |field: &str, message: &str, help: &str| faults.push(Fault::new(field, message, help));
         if let Some(names) = &self.label_names {
@@ -169,6 +195,60 @@ impl Load {
                     "use letters, digits, `_` and `-`",
                 );
             }
+        }
+        faults
+    }
+
+    /// What is wrong with which rows are wanted.
+    fn row_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let Some(text) = &self.condition {
+            if let Err(error) = Condition::parse(text) {
+                let help = error.help().map(|help| help.to_string());
+                let help = help.unwrap_or_default();
+                faults.push(Fault::new("where", error.to_string(), help));
+            }
+            if let Some(format @ (Format::Conll | Format::Squad)) = self.format {
+                let message = format!("files in the format {format} have no columns to compare");
+                let help = "remove `where`, or write the data as JSON Lines";
+                faults.push(Fault::new("where", message, help));
+            }
+        }
+        for (written, taken) in &self.map {
+            let field = format!("map.{written}");
+            if taken.is_empty() {
+                let help = "name the label to take; `where` leaves rows out";
+                faults.push(Fault::new(field, "a label's name is empty", help));
+            } else if taken == written {
+                let help = "remove it: a label that is not named stays as it is";
+                faults.push(Fault::new(field, "a label is mapped to itself", help));
+            }
+        }
+        if let Some(deduplicate) = &self.deduplicate {
+            faults.extend(deduplicate.faults());
+        }
+        for (split, sample) in &self.sample {
+            faults.extend(sample.faults(split));
+        }
+        let cuts = self.split.validation > 0.0 || self.split.test > 0.0;
+        for (field, stated) in [
+            ("split.group", self.split.group.is_some()),
+            ("split.time", self.split.time.is_some()),
+        ] {
+            if stated && !cuts && !(field == "split.group" && self.fold.is_some()) {
+                let help = "set `split.test` or `split.validation`, or remove it";
+                faults.push(Fault::new(field, "nothing is cut by it", help));
+            }
+        }
+        if self.split.group.is_some() && self.split.time.is_some() {
+            let message = "`group` and `time` exclude each other";
+            let help = "keep one of them: by time, a group may stand on both sides";
+            faults.push(Fault::new("split.time", message, help));
+        }
+        if self.split.time.is_some() && self.fold.is_some() {
+            let message = "folds cannot be cut by time: each of them is scored once";
+            let help = "remove `fold`, or `split.time`";
+            faults.push(Fault::new("split.time", message, help));
         }
         faults
     }
@@ -302,6 +382,15 @@ pub struct Split {
     /// that have not one label each: these are always drawn regardless.
     #[serde(default = "yes")]
     pub stratify: bool,
+    /// A column that says what a row belongs to: a customer, a document, a conversation. All rows of a group go to one split
+    /// (or fold), so that nothing is scored on whom it learnt from: whole groups are drawn, whatever the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Column>,
+    /// A column that says when a row was made: the newest rows become the test split, those before them the validation split,
+    /// so that a model is scored on what came after all that it learnt from. Nothing is drawn, and rows of one time stay
+    /// together. Dates and times of Parquet or in ISO 8601, or numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Column>,
 }
 
 impl Default for Split {
@@ -310,6 +399,8 @@ impl Default for Split {
             validation: 0.0,
             test: 0.0,
             stratify: true,
+            group: None,
+            time: None,
         }
     }
 }

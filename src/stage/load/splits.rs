@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Fold;
 use crate::table::labels::Labels;
+use crate::table::moment::{self, Moment};
 use crate::table::read::{Kind, Raw};
 use crate::table::split;
 use crate::table::{Place, TableError, Texts};
@@ -141,7 +142,7 @@ pub(super) fn number<'r>(
     for raw in files {
         let ids = raw.numbers().map(|number| (before + number) as u64);
         texts.id.extend(ids);
-        before += raw.len() + raw.left_out();
+        before += raw.rows_of_file();
         texts.text.extend(raw.texts());
         add(&mut texts.text_pair, raw.text_pairs());
         add(&mut texts.target, raw.targets().map(<[_]>::to_vec));
@@ -165,6 +166,10 @@ pub(super) struct Cut {
     /// What of the rest becomes `validation`.
     pub(super) fold: Option<Fold>,
     pub(super) stratify: bool,
+    /// Whether the rows have groups that stay together.
+    pub(super) grouped: bool,
+    /// Whether the newest rows are cut off.
+    pub(super) timed: bool,
     pub(super) seed: u64,
 }
 
@@ -185,11 +190,12 @@ impl Cut {
             splits.insert("train".to_owned(), whole);
             return Ok(());
         }
-        let together = self.kept_together(files, &whole);
+        let together = self.kept_together(files, &whole)?;
         let shares = self.shares.iter().map(|(_, share)| *share);
         let shares = shares.collect::<Vec<_>>();
         let to = match &together {
-            Together::Groups(groups) => split::cut_groups(groups, &shares, self.seed),
+            Together::Groups(groups, _) => split::cut_groups(groups, &shares, self.seed),
+            Together::Times(ranks) => split::cut_time(ranks, &shares),
             Together::Classes(classes) => split::cut(classes, &shares, self.seed),
         };
         let rows_of = |split: usize| {
@@ -225,14 +231,28 @@ impl Cut {
         Ok(())
     }
 
-    /// What decides where a row goes: all questions about one context go to one split, and each class gives its share.
-    fn kept_together(&self, files: &[Raw], whole: &Texts<&str>) -> Together {
+    /// What decides where a row goes: its group or its time; else all questions about one context go to one split, and each
+    /// class gives its share.
+    ///
+    /// # Errors
+    /// Times of several kinds.
+    fn kept_together(&self, files: &[Raw], whole: &Texts<&str>) -> Result<Together, TableError> {
+        if self.timed {
+            return Ok(Together::Times(times(files)?));
+        }
+        if self.grouped {
+            let groups = files.iter().filter_map(Raw::groups).flatten();
+            let groups: Vec<&str> = groups.collect();
+            return Ok(Together::Groups(alike_numbered(&groups), "groups"));
+        }
         let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
-        match (&whole.label, &whole.text_pair) {
-            (_, Some(contexts)) if questions => Together::Groups(alike_numbered(contexts)),
+        Ok(match (&whole.label, &whole.text_pair) {
+            (_, Some(contexts)) if questions => {
+                Together::Groups(alike_numbered(contexts), "contexts")
+            }
             (Some(labels), _) if self.stratify => Together::Classes(labels.clone()),
             _ => Together::Classes(vec![0; whole.len()]),
-        }
+        })
     }
 
     /// The rows of the fold, and those of the others.
@@ -250,13 +270,13 @@ impl Cut {
             rows.iter().map(number).collect::<Vec<_>>()
         };
         let (folds, parts, what) = match together {
-            Together::Groups(groups) => {
+            Together::Groups(groups, what) => {
                 let groups = of_rows(groups);
                 let folds = split::fold_groups(&groups, fold.of as usize, self.seed);
                 let parts = groups.iter().collect::<BTreeSet<_>>().len();
-                (folds, parts, "contexts")
+                (folds, parts, *what)
             }
-            Together::Classes(classes) => {
+            Together::Times(classes) | Together::Classes(classes) => {
                 let folds = split::folds(&of_rows(classes), fold.of as usize, self.seed);
                 (folds, rows.len(), "rows")
             }
@@ -281,10 +301,60 @@ impl Cut {
 
 /// A number for each row, by which it is drawn.
 enum Together {
-    /// Rows of one group are never divided.
-    Groups(Vec<u32>),
+    /// Rows of one group are never divided. With what groups are, for messages.
+    Groups(Vec<u32>, &'static str),
+    /// The newest rows go first. Folds are never cut so.
+    Times(Vec<u32>),
     /// Rows of one class are divided evenly.
     Classes(Vec<u32>),
+}
+
+/// The place of each row in the order of time.
+fn times(files: &[Raw]) -> Result<Vec<u32>, TableError> {
+    let all = files.iter().filter_map(Raw::times).flatten().copied();
+    let all: Vec<Moment> = all.collect();
+    if let (Some(strange), Some(first)) = (moment::stranger(all.iter().copied()), all.first())
+        && let Some(found) = all.get(strange)
+        && let (Some(place), Some(first_place)) = (place_of(files, strange), place_of(files, 0))
+    {
+        return Err(TableError::MixedTimes {
+            place,
+            found: found.kind(),
+            first: first_place,
+            wanted: first.kind(),
+        });
+    }
+    Ok(moment::ranks(&all))
+}
+
+/// Where a row of a split's files stands.
+fn place_of(files: &[Raw], mut row: usize) -> Option<Place> {
+    for raw in files {
+        if row < raw.len() {
+            return Some(raw.place(row));
+        }
+        row -= raw.len();
+    }
+    None
+}
+
+/// For each split with files of its own: how many of its rows belong to groups that `train` has too.
+pub(super) fn shared_groups(splits: &BTreeMap<String, Vec<Raw>>) -> Vec<(String, usize)> {
+    let groups = |files: &'_ [Raw]| -> Vec<String> {
+        let groups = files.iter().filter_map(Raw::groups).flatten();
+        groups.map(str::to_owned).collect()
+    };
+    let train = splits.get("train").map(|files| groups(files));
+    let train: BTreeSet<String> = train.unwrap_or_default().into_iter().collect();
+    let others = splits.iter().filter(|(split, _)| *split != "train");
+    let shared = others.map(|(split, files)| {
+        let shared = groups(files).into_iter();
+        (
+            split.clone(),
+            shared.filter(|group| train.contains(group)).count(),
+        )
+    });
+    shared.filter(|(_, shared)| *shared > 0).collect()
 }
 
 /// Equal texts get equal numbers, in the order in which they are met.

@@ -17,7 +17,14 @@ fn found(name: &str, number: usize) -> Found {
 
 /// One row of the given JSON values.
 fn read(rows: Rows<Found>, cells: &[&str]) -> Result<Raw, TableError> {
-    let wanted = Wanted { rows, id: None };
+    let wanted = Wanted {
+        rows,
+        id: None,
+        condition: None,
+        group: None,
+        time: None,
+        of_text: false,
+    };
     let raw = Raw::empty(
         Path::new("a.jsonl"),
         Kind::Texts,
