@@ -5,6 +5,7 @@
 mod broken;
 mod commands;
 mod compare;
+mod compressed;
 mod crash;
 mod elsewhere;
 mod freezing;
@@ -14,6 +15,7 @@ mod keys;
 mod layering;
 mod memory;
 mod newcomer;
+mod objects;
 mod page;
 mod project;
 mod real;
