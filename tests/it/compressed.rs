@@ -34,11 +34,9 @@ fn pack(kind: &str, from: &Path, to: &Path) {
         "import {module}, sys\nb = open(sys.argv[1], 'rb').read()\nn = len(b) // 3\n\
          open(sys.argv[2], 'wb').write({module}.compress(b[:n]) + {module}.compress(b[n:]))"
     );
-    let done = Command::new("python3")
-        .args(["-c", &script])
-        .arg(from)
-        .arg(to);
-    let done = { done }.status().expect("python3");
+    let mut python = Command::new("python3");
+    python.args(["-c", &script]).arg(from).arg(to);
+    let done = python.status().expect("python3");
     assert!(done.success(), "{module}");
 }
 
