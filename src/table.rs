@@ -60,6 +60,20 @@ pub struct Table {
     /// The names of the numbers in `target`.
     pub target_names: Option<Vec<String>>,
     pub splits: BTreeMap<String, DataFrame>,
+    /// The broken rows that were left out when it was loaded.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Rows of a split that were left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    pub split: String,
+    /// In words that follow "rows".
+    pub reason: String,
+    pub rows: usize,
+    /// The ids that the first of them would have.
+    pub first: Vec<u64>,
 }
 
 /// `table.json`.
@@ -70,6 +84,8 @@ struct Contents {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_names: Option<Vec<String>>,
     splits: BTreeMap<String, usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
 }
 
 impl Contents {
@@ -94,6 +110,7 @@ impl Table {
                 .iter()
                 .map(|(name, frame)| (name.clone(), frame.height()))
                 .collect(),
+            left_out: self.left_out.clone(),
         };
         let path = folder.join("table.json");
         let mut json =
@@ -130,6 +147,7 @@ impl Table {
             label_names: contents.label_names,
             target_names: contents.target_names,
             splits,
+            left_out: contents.left_out,
         })
     }
 }

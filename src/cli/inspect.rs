@@ -16,7 +16,7 @@ use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     tell,
 };
-use crate::inspect::{Facts, Inspection, inspect, render};
+use crate::inspect::{Code, Facts, Inspection, LeftOut, inspect, render};
 use crate::plan::Plan;
 use crate::stage::{StageError, TokenCounts};
 use crate::table::{self, Table};
@@ -142,8 +142,24 @@ fn look(stage: &str, made: &Made) -> Result<Inspection, StageError> {
         target_names: table.target_names.as_deref(),
         tokens: &tokens,
         max_length,
-        left_out: &[],
+        left_out: &left_out(&table),
     }))
+}
+
+/// The rows that loading left out, by what is wrong with them.
+fn left_out(table: &Table) -> Vec<LeftOut> {
+    let of = |left: &table::LeftOut| LeftOut {
+        split: left.split.clone(),
+        code: match left.reason.as_str() {
+            reason if reason.contains("answer") => Code::AnswerMismatch,
+            reason if reason.contains("tag") => Code::TagMisalignment,
+            _ => Code::EmptyText,
+        },
+        reason: left.reason.clone(),
+        count: left.rows,
+        rows: left.first.clone(),
+    };
+    table.left_out.iter().map(of).collect()
 }
 
 /// The `load` stage that the rows come from: the step itself, or the first behind it.

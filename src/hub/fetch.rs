@@ -658,8 +658,10 @@ impl Seeker<'_> {
                 let known = known.filter(|object| {
                     is_here(&place(key, &object.content()), object.size) && object.etag.is_some()
                 });
+                // Azure's listings have them without quotes.
+                let bare = |etag: &Option<String>| etag.as_ref().map(|tag| tag.replace('"', ""));
                 if let (Some(object), Some(now)) = (known, listed.get(key))
-                    && object.etag == now.etag
+                    && bare(&object.etag) == bare(&now.etag)
                     && object.size == now.size
                 {
                     found.files.insert(key.clone(), object.clone());

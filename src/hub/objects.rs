@@ -282,6 +282,7 @@ impl Bucket {
             .runtime
             .block_on(transfer::any(&object, path, progress));
         if known.is_some() && object.heard().unchanged {
+            let _ = std::fs::remove_file(path);
             return Ok(None);
         }
         let (content, etag) = found.map_err(|error| self.with_near(error, name, progress))?;

@@ -160,6 +160,7 @@ impl Stage for Load {
         }
         splits::ids_differ(&raw)?;
         report::skipped(context.progress, &raw);
+        let left_out = splits::left_out(&raw);
         for (split, shared) in splits::shared_groups(&raw) {
             context.progress.warn(&format!(
                 "{shared} rows of {split} belong to groups that train has too: scores on them are too good"
@@ -199,6 +200,7 @@ impl Stage for Load {
                 label_names: labels.as_ref().map(|labels| labels.names.clone()),
                 target_names: target_names.clone(),
                 splits: frames.collect::<Result<_, TableError>>()?,
+                left_out: left_out.clone(),
             };
             table.save(context.draft)
         };

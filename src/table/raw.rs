@@ -37,12 +37,17 @@ impl Kind {
     }
 }
 
+/// Of how many rows that were left out for one reason the numbers are kept.
+const NUMBERS_KEPT: usize = 20;
+
 /// Rows that were left out for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     pub rows: usize,
     /// Where the first of them is.
     pub first: Place,
+    /// The numbers in the file of the first ones.
+    pub numbers: Vec<usize>,
 }
 
 /// The rows of one file, labels and tags as written.
@@ -294,7 +299,7 @@ impl Raw {
                 Ok(())
             }
             Err(error) if skip => {
-                self.count(error)?;
+                self.count(number, error)?;
                 self.pass_over();
                 Ok(())
             }
@@ -323,11 +328,15 @@ impl Raw {
         broken: impl IntoIterator<Item = (usize, TableError)>,
     ) -> Result<(), TableError> {
         let mut stays = vec![true; self.len()];
+        let mut broken_ones = Vec::new();
         for (row, error) in broken {
             if let Some(stays) = stays.get_mut(row).filter(|stays| **stays) {
-                self.count(error)?;
                 *stays = false;
+                broken_ones.push((row, error));
             }
+        }
+        for (row, error) in broken_ones {
+            self.count(self.number(row), error)?;
         }
         self.retain(&stays);
         Ok(())
@@ -392,15 +401,20 @@ impl Raw {
         new.into_keys().collect()
     }
 
-    fn count(&mut self, error: TableError) -> Result<(), TableError> {
+    fn count(&mut self, number: usize, error: TableError) -> Result<(), TableError> {
         let (Some(reason), Some(place)) = (error.of_one_row(), error.place()) else {
             return Err(error);
         };
         let first = || Skipped {
             rows: 0,
             first: place.clone(),
+            numbers: Vec::new(),
         };
-        self.skipped.entry(reason).or_insert_with(first).rows += 1;
+        let skipped = self.skipped.entry(reason).or_insert_with(first);
+        skipped.rows += 1;
+        if skipped.numbers.len() < NUMBERS_KEPT {
+            skipped.numbers.push(number);
+        }
         Ok(())
     }
 

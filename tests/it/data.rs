@@ -330,6 +330,39 @@ fn inspect_finds_what_was_planted_and_nothing_in_the_clean_twin() {
 }
 
 #[test]
+fn inspect_counts_rows_that_loading_would_refuse() {
+    let project = Project::empty();
+    let rows = [
+        r#"{"question": "who?", "context": "Ann left early", "answers": {"text": ["Ann"], "answer_start": [0]}}"#,
+        r#"{"question": "when?", "context": "Bob came late", "answers": {"text": ["late"], "answer_start": [2]}}"#,
+    ];
+    project.write("qa.jsonl", &rows.join("\n"));
+    let tagged = [
+        r#"{"tokens": ["Ann", "left"], "tags": ["B-PER", "O"]}"#,
+        r#"{"tokens": ["Bob", "came", "late"], "tags": ["B-PER", "O"]}"#,
+    ];
+    project.write("ner.jsonl", &tagged.join("\n"));
+    project.write(
+        "spec.toml",
+        "version = 1\n[load.qa]\ntrain = [\"qa.jsonl\"]\ncolumns = { question = \"question\", context = \"context\", answers = \"answers\" }\n\
+         [load.ner]\ntrain = [\"ner.jsonl\"]\ncolumns = { tokens = \"tokens\", tags = \"tags\" }\n",
+    );
+    let found = project
+        .refit(&["inspect", "spec.toml", "--json"])
+        .success()
+        .json();
+    for (stage, code) in [("qa", "answer_mismatch"), ("ner", "tag_misalignment")] {
+        let findings = found[stage]["findings"].as_array().unwrap();
+        let planted = findings.iter().find(|finding| finding["code"] == code);
+        let planted = planted.unwrap_or_else(|| panic!("{code}: {findings:?}"));
+        assert_eq!(
+            (&planted["count"], &planted["rows"]),
+            (&1.into(), &serde_json::json!([1]))
+        );
+    }
+}
+
+#[test]
 fn the_comparisons_of_augmentation_prepare_their_rows() {
     let Some(assets) = assets("the_comparisons_of_augmentation_prepare_their_rows") else {
         return;

@@ -5,6 +5,7 @@
 mod broken;
 mod commands;
 mod compare;
+mod compressed;
 mod crash;
 mod data;
 mod elsewhere;
@@ -15,6 +16,7 @@ mod keys;
 mod layering;
 mod memory;
 mod newcomer;
+mod objects;
 mod page;
 mod project;
 mod real;

@@ -27,6 +27,7 @@ pub(super) fn skipped(progress: &dyn Progress, splits: &BTreeMap<String, Vec<Raw
             let first = || Skipped {
                 rows: 0,
                 first: skipped.first.clone(),
+                numbers: Vec::new(),
             };
             reasons.entry(reason).or_insert_with(first).rows += skipped.rows;
         }

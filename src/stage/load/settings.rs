@@ -41,8 +41,10 @@ pub struct Load {
     pub splits: BTreeMap<String, String>,
     /// The files to train on: a path or a list of paths, with `*`, `?`, `[…]` and `**` as wildcards (their matches are
     /// taken in the order of their names). A path may also be an address, `https://…`, or files of the hub,
-    /// `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`, with wildcards too. Either this or
-    /// `dataset`.
+    /// `hf://datasets/owner/name/path` or `hf://datasets/owner/name@revision/path`, or objects of a store,
+    /// `s3://bucket/key`, `gs://bucket/key` or `az://container/blob`, these with wildcards too; variables of the environment
+    /// say how a store is reached and who asks (`AWS_…`, `GOOGLE_…`, `AZURE_…`). Files may be compressed: `train.csv.gz`,
+    /// also `.zst`, `.bz2` and `.xz`. Either this or `dataset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<Paths>,
     /// The files to choose the best weights by, after each epoch. Without them, `split.validation` can cut a share from
@@ -84,7 +86,8 @@ pub struct Load {
     /// part of a larger one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sample: BTreeMap<String, Sample>,
-    /// How the files are written. By default each file's ending says it.
+    /// How the files are written. By default each file's ending says it, of a compressed file the one before `.gz`, `.zst`,
+    /// `.bz2` or `.xz`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Whether the first line names the columns (csv, tsv). Without a header, `columns` are numbers from 0.

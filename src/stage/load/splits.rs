@@ -9,7 +9,7 @@ use crate::table::labels::Labels;
 use crate::table::moment::{self, Moment};
 use crate::table::read::{Kind, Raw};
 use crate::table::split;
-use crate::table::{Place, TableError, Texts};
+use crate::table::{LeftOut, Place, TableError, Texts};
 
 /// Files of one split must have the same columns.
 pub(super) fn alike(files: &[Raw]) -> Result<(), TableError> {
@@ -102,6 +102,39 @@ pub(super) fn one_task(splits: &BTreeMap<String, Vec<Raw>>) -> Result<(), TableE
         }
     }
     Ok(())
+}
+
+/// The broken rows that were left out, by split and reason.
+pub(super) fn left_out(splits: &BTreeMap<String, Vec<Raw>>) -> Vec<LeftOut> {
+    let mut all = Vec::<LeftOut>::new();
+    for (split, files) in splits {
+        let mut before = 0;
+        for raw in files {
+            for (reason, skipped) in &raw.skipped {
+                let ids = skipped
+                    .numbers
+                    .iter()
+                    .map(|number| (before + number) as u64);
+                let known = all
+                    .iter_mut()
+                    .find(|other| other.split == *split && other.reason == *reason);
+                match known {
+                    Some(known) => {
+                        known.rows += skipped.rows;
+                        known.first.extend(ids);
+                    }
+                    None => all.push(LeftOut {
+                        split: split.clone(),
+                        reason: (*reason).to_owned(),
+                        rows: skipped.rows,
+                        first: ids.collect(),
+                    }),
+                }
+            }
+            before += raw.rows_of_file();
+        }
+    }
+    all
 }
 
 /// The questions of a split must have ids of their own, where they have ids.

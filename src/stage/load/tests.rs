@@ -1,10 +1,11 @@
 //! `load` on made files and on the real data sets. Rows of other tasks than classification have their tests in
 //! `tests/tasks.rs`, the broken files under `tests/broken_data` in `tests/broken.rs`, and data sets that say themselves what their
-//! classes and splits are in `tests/classes.rs`.
+//! classes and splits are in `tests/classes.rs`; which rows are wanted, in `tests/wanted.rs`.
 
 mod broken;
 mod classes;
 mod tasks;
+mod wanted;
 
 use std::io::Write;
 use std::path::PathBuf;
