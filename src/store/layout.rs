@@ -36,7 +36,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "format",
     ".gitignore",
     "lock",
@@ -46,6 +46,8 @@ const OURS: [&str; 9] = [
     "runs",
     "sweeps",
     "drafts",
+    // Fetching comes before anything is built: where it fails, this is all that there is.
+    "downloads",
 ];
 
 /// The places of one store.
