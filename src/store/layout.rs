@@ -48,6 +48,8 @@ const OURS: [&str; 10] = [
     "sweeps",
     "kept",
     "drafts",
+    // Fetching comes before anything is built: where it fails, this is all that there is.
+    "downloads",
 ];
 
 /// The places of one store.

@@ -12,13 +12,16 @@ use axum::http::{HeaderMap, Response, Uri};
 use super::{RUN, UPDATE, online, project, said};
 use crate::project::{Project, Said, built, rows};
 
+/// Status, headers and body of an answer.
+type Fault = (u16, Vec<(&'static str, &'static str)>, &'static str);
+
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Vec<u8>>,
     /// Headers of every object.
     headers: Vec<(&'static str, String)>,
     /// What is answered to the next requests in place of what they ask for.
-    faults: VecDeque<(u16, Vec<(&'static str, &'static str)>, &'static str)>,
+    faults: VecDeque<Fault>,
     /// Path and query, and who asked.
     asked: Vec<(String, Option<String>)>,
 }
