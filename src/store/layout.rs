@@ -37,7 +37,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "format",
     ".gitignore",
     "lock",
