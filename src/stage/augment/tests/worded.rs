@@ -177,7 +177,7 @@ fn what_cannot_be_is_a_fault() {
             "back_translation.url",
         ),
         (
-            json!({ "back_translation": { "version": "1", "url": "http://a:b@c" } }),
+            json!({ "back_translation": { "version": "1", "url": "http://" } }),
             "back_translation.url",
         ),
         (
