@@ -10,21 +10,24 @@
 //! (2018, <https://arxiv.org/abs/1711.00043>, section 2.3). Words are what white space separates; copies join them with one
 //! space. What is known about a row stays true: see [`passage`].
 //!
-//! One file each for the settings, for what words are part of ([`passage`]), for the operations ([`words`], [`noise`],
-//! [`back_translation`]), and for what needs no copies ([`balance`], [`mix`]).
+//! One file each for the settings, for a row and its copies ([`making`]), for what words are part of ([`passage`]), for where
+//! synonyms are found ([`synonyms`]), for the operations ([`words`], [`noise`], [`back_translation`]), and for what needs no
+//! copies ([`balance`], [`mix`]).
 //!
 //! Deliberately absent: operations on token ids or embeddings (mixup and its kin belong to training).
 
 mod back_translation;
 mod balance;
+mod making;
 mod mix;
 mod noise;
 mod passage;
 mod settings;
+mod synonyms;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -36,16 +39,14 @@ pub use settings::{
     RandomSwap, SynonymReplacement, Synonyms, Undersample, Weights, WordShuffle,
 };
 
-use self::passage::{Tagging, Unit};
+use self::making::{Changed, Copies, Making};
 use crate::artifact::Kind;
 use crate::hub::Fetched;
-use crate::metrics::Scheme;
 use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, Wanted, fields_of_row,
     preview_of_table,
 };
-use crate::table::{self, Answer, Table, Texts};
-use crate::text::thesaurus::Thesaurus;
+use crate::table::{self, Table, Texts};
 
 impl Stage for Augment {
     fn kind(&self) -> &'static str {
@@ -112,7 +113,7 @@ impl Stage for Augment {
 
     fn files(&self, base: &Path, _: &Fetched) -> Result<Files, Vec<Fault>> {
         match self.needs_synonyms() {
-            true => synonym_files(self.synonyms.as_ref(), base).map_err(|fault| vec![fault]),
+            true => synonyms::files(self.synonyms.as_ref(), base).map_err(|fault| vec![fault]),
             false => Ok(Files::new()),
         }
     }
@@ -194,79 +195,6 @@ fn copies_beside_rows(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview
     }))
 }
 
-const WORDNET: &str = "wordnet/";
-const SYNONYMS: &str = "synonyms";
-
-/// The files that synonyms are found in.
-fn synonym_files(stated: Option<&Synonyms>, base: &Path) -> Result<Files, Fault> {
-    if let Some(file) = stated.and_then(|synonyms| synonyms.file.as_ref()) {
-        let path = base.join(file);
-        return match path.is_file() {
-            true => Ok([(SYNONYMS.to_owned(), path)].into()),
-            false => Err(Fault::new(
-                "synonyms.file",
-                format!("there is no file {file}"),
-                "name a file with a word and its synonyms in each line, separated by tabs",
-            )),
-        };
-    }
-    let (folder, field) = match stated.and_then(|synonyms| synonyms.wordnet.as_ref()) {
-        Some(folder) => (base.join(folder), "synonyms.wordnet"),
-        None => (usual_wordnet(), "synonyms"),
-    };
-    let files = Thesaurus::WORDNET_FILES.map(|name| (name, folder.join(name)));
-    match files.iter().find(|(_, path)| !path.is_file()) {
-        None => Ok(files
-            .into_iter()
-            .map(|(name, path)| (format!("{WORDNET}{name}"), path))
-            .collect()),
-        Some((name, _)) if stated.is_some() => Err(Fault::new(
-            field,
-            format!(
-                "{} is no WordNet database: {name} is missing",
-                folder.display()
-            ),
-            "name the folder that holds index.noun, data.noun and their like, such as Debian's /usr/share/wordnet",
-        )),
-        Some(_) => Err(Fault::new(
-            field,
-            format!(
-                "no synonyms are named, and there is no WordNet in {}",
-                folder.display()
-            ),
-            "install WordNet 3 (Debian: `apt install wordnet-base`), or name its folder, `synonyms = { wordnet = \"…\" }`, or a \
-             table of your own, `synonyms = { file = \"synonyms.tsv\" }`",
-        )),
-    }
-}
-
-/// Where WordNet's own programs look, else where Debian puts it.
-fn usual_wordnet() -> PathBuf {
-    let stated = std::env::var_os("WNSEARCHDIR").filter(|folder| !folder.is_empty());
-    stated.map_or_else(|| PathBuf::from("/usr/share/wordnet"), PathBuf::from)
-}
-
-/// What is known of all rows when copies are made.
-struct Making<'a> {
-    settings: &'a Augment,
-    seed: u64,
-    /// Of tagged words.
-    tagging: Option<Tagging<'a>>,
-    /// In small letters.
-    protected: HashSet<String>,
-    thesaurus: Option<Thesaurus>,
-    /// Whether synonyms are asked for more than once a word is a matter of the thesaurus.
-    of_class: HashMap<u32, (u32, Option<f64>)>,
-}
-
-/// A row's copy: what may differ from the row.
-struct Changed {
-    text: String,
-    text_pair: Option<String>,
-    words: Option<(Vec<String>, Vec<u32>)>,
-    answers: Option<Vec<Answer>>,
-}
-
 impl Augment {
     /// The table that flows in, or those that do as one.
     fn read(&self, context: &Context) -> Result<Table, StageError> {
@@ -297,7 +225,8 @@ impl Augment {
         let mut rows = input.clone();
         if self.makes_copies() {
             let making = Making::new(self, context, input, names)?;
-            let most = making.copies_of(input).into_iter().max().unwrap_or(0);
+            let copies = (0..input.len()).map(|row| making.copies(input, row));
+            let most = copies.max().unwrap_or(0);
             let mut unchanged = 0;
             for copy in 1..=most {
                 let due: Vec<usize> = (0..input.len())
@@ -352,236 +281,6 @@ impl Augment {
 /// How many rows are changed between two looks at whether to go on.
 const CHUNK: usize = 4096;
 
-impl<'a> Making<'a> {
-    fn new(
-        settings: &'a Augment,
-        context: &Context,
-        input: &Texts,
-        names: &'a [String],
-    ) -> Result<Self, StageError> {
-        let tagging = input.words.as_ref().map(|_| {
-            let name = |tag: &u32| names.get(*tag as usize).map_or("", String::as_str);
-            let tags = input.tags.iter().flatten();
-            let tags = tags.map(|tags| tags.iter().map(name));
-            Tagging {
-                names,
-                scheme: Scheme::recognise(tags),
-            }
-        });
-        if input.words.is_some() && input.tags.is_none() {
-            return Err(StageError::Mismatch {
-                message: "the words of train have no tags".to_owned(),
-                help: "load training data with `columns.tags`".to_owned(),
-            });
-        }
-        Ok(Making {
-            settings,
-            seed: context.seed,
-            tagging,
-            protected: settings
-                .protected
-                .iter()
-                .map(|word| word.to_lowercase())
-                .collect(),
-            thesaurus: thesaurus(settings, context)?,
-            of_class: settings.of_classes(input, names)?,
-        })
-    }
-
-    fn of_class(&self, rows: &Texts, row: usize) -> (u32, Option<f64>) {
-        let label = rows.label.as_ref().and_then(|labels| labels.get(row));
-        let of_class = label.and_then(|label| self.of_class.get(label));
-        of_class.copied().unwrap_or((self.settings.copies, None))
-    }
-
-    fn copies(&self, rows: &Texts, row: usize) -> u32 {
-        self.of_class(rows, row).0
-    }
-
-    fn copies_of(&self, rows: &Texts) -> Vec<u32> {
-        (0..rows.len()).map(|row| self.copies(rows, row)).collect()
-    }
-
-    /// A row's copy; nothing when the words are as they were, or would no longer be what the tags say. `reworded` is what
-    /// came back for its text and pair.
-    fn change(
-        &self,
-        input: &Texts,
-        row: usize,
-        copy: u32,
-        reworded: Option<&(String, Option<String>)>,
-    ) -> Option<Changed> {
-        let id = *input.id.get(row)?;
-        let (text, pair) = input.row(row)?;
-        let rate = self.of_class(input, row).1;
-        let draw = |part| Draw {
-            seed: self.seed,
-            part,
-            id,
-            copy,
-        };
-        let of_row = |column: &'_ Option<Vec<Vec<u32>>>| Some(column.as_ref()?.get(row)?.clone());
-        if let Some(tagging) = self.tagging {
-            let words = input.words.as_ref()?.get(row)?;
-            let before = passage::of_words(words, &of_row(&input.tags)?, tagging, &self.protected);
-            let units = self.changed(before.clone(), &draw("text"), rate);
-            let (new, tags) = passage::words(&units, &before, tagging)?;
-            return (new != *words).then(|| Changed {
-                text: new.join(" "),
-                text_pair: None,
-                words: Some((new, tags)),
-                answers: None,
-            });
-        }
-        let plain = |text: &str, reworded: Option<&str>, part| {
-            let units = passage::of_text(reworded.unwrap_or(text), &self.protected);
-            let new = passage::text(&self.changed(units, &draw(part), rate));
-            let same = new.split_whitespace().eq(text.split_whitespace());
-            (!same && !new.is_empty()).then_some(new)
-        };
-        let new_text = plain(text, reworded.map(|(text, _)| text.as_str()), "text");
-        let answers = input.answers.as_ref().and_then(|all| all.get(row));
-        let (new_pair, answers) = match (pair, answers) {
-            (None, _) => (None, None),
-            (Some(context), Some(answers)) => {
-                let before = passage::of_context(context, answers, &self.protected);
-                let units = self.changed(before.clone(), &draw("text_pair"), rate);
-                match passage::text(&units) == passage::text(&before) {
-                    true => (None, Some(answers.clone())),
-                    false => {
-                        let (new, moved) = passage::context(&units, answers);
-                        (Some(new), Some(moved))
-                    }
-                }
-            }
-            (Some(pair), None) => {
-                let reworded = reworded.and_then(|(_, pair)| pair.as_deref());
-                (plain(pair, reworded, "text_pair"), None)
-            }
-        };
-        if new_text.is_none() && new_pair.is_none() {
-            return None;
-        }
-        Some(Changed {
-            text: new_text.unwrap_or_else(|| text.to_owned()),
-            text_pair: new_pair.or_else(|| pair.map(str::to_owned)),
-            words: None,
-            answers,
-        })
-    }
-
-    fn changed<'t>(
-        &self,
-        mut units: Vec<Unit<'t>>,
-        draw: &Draw,
-        rate: Option<f64>,
-    ) -> Vec<Unit<'t>> {
-        let settings = self.settings;
-        let of_words = |words: &[&str], place: usize| match &self.thesaurus {
-            Some(thesaurus) => thesaurus.synonyms(words, place),
-            None => Vec::new(),
-        };
-        let rate = |own: f64| rate.unwrap_or(own);
-        if let Some(replacement) = &settings.synonym_replacement {
-            let generator = &mut draw.generator("synonym_replacement");
-            words::replace(&mut units, rate(replacement.rate), &of_words, generator);
-        }
-        if let Some(insertion) = &settings.random_insertion {
-            let generator = &mut draw.generator("random_insertion");
-            words::insert(&mut units, rate(insertion.rate), &of_words, generator);
-        }
-        if let Some(deletion) = &settings.random_deletion {
-            let generator = &mut draw.generator("random_deletion");
-            words::delete(&mut units, rate(deletion.rate), generator);
-        }
-        if let Some(swap) = &settings.random_swap {
-            let generator = &mut draw.generator("random_swap");
-            words::swap(&mut units, rate(swap.rate), generator);
-        }
-        if let Some(shuffle) = &settings.word_shuffle {
-            let generator = &mut draw.generator("word_shuffle");
-            words::shuffle(&mut units, shuffle.window, generator);
-        }
-        if let Some(noise) = &settings.character_noise {
-            let generator = &mut draw.generator("character_noise");
-            noise::mistype(&mut units, rate(noise.rate), noise, generator);
-        }
-        units
-    }
-}
-
-impl Augment {
-    /// Label → copies and rate, for the labels that do not have the usual ones.
-    fn of_classes(
-        &self,
-        rows: &Texts,
-        names: &[String],
-    ) -> Result<HashMap<u32, (u32, Option<f64>)>, StageError> {
-        let mut of_class = HashMap::new();
-        if self.minority_only {
-            let rare = balance::minorities(rows)?;
-            let labels = (0_u32..).zip(names).map(|(label, _)| label);
-            of_class.extend(labels.map(|label| {
-                let copies = match rare.contains(&label) {
-                    true => self.copies,
-                    false => 0,
-                };
-                (label, (copies, None))
-            }));
-        }
-        if !self.classes.is_empty() {
-            balance::classes(rows, "classes")?;
-        }
-        for (class, settings) in &self.classes {
-            let Some(label) = names.iter().position(|name| name == class) else {
-                let known = names.iter().take(20).map(String::as_str);
-                return Err(StageError::Mismatch {
-                    message: format!("`classes` names `{class}`, which is no class of the data"),
-                    help: format!("it has {}", known.collect::<Vec<_>>().join(", ")),
-                });
-            };
-            let own = (settings.copies.unwrap_or(self.copies), settings.rate);
-            of_class.insert(u32::try_from(label).unwrap_or(u32::MAX), own);
-        }
-        Ok(of_class)
-    }
-}
-
-/// What synonyms are found in, where an operation needs them.
-fn thesaurus(settings: &Augment, context: &Context) -> Result<Option<Thesaurus>, StageError> {
-    if !settings.needs_synonyms() {
-        return Ok(None);
-    }
-    if let Some(table) = context.files.get(SYNONYMS) {
-        return Ok(Some(Thesaurus::tsv(table)?));
-    }
-    let folder = context
-        .files
-        .iter()
-        .find_map(|(role, path)| role.starts_with(WORDNET).then(|| path.parent()).flatten());
-    let folder = folder.map_or_else(usual_wordnet, Path::to_owned);
-    context.progress.say(&format!(
-        "synonyms are those of WordNet in {}",
-        folder.display()
-    ));
-    Ok(Some(Thesaurus::wordnet(&folder)?))
-}
-
-impl Changed {
-    /// A row just as it is.
-    fn nothing(rows: &Texts, row: usize) -> Option<Changed> {
-        let (text, pair) = rows.row(row)?;
-        let words = rows.words.as_ref().and_then(|words| words.get(row));
-        let tags = rows.tags.as_ref().and_then(|tags| tags.get(row));
-        Some(Changed {
-            text: text.to_owned(),
-            text_pair: pair.map(str::to_owned),
-            words: words.map(|words| (words.clone(), tags.cloned().unwrap_or_default())),
-            answers: (rows.answers.as_ref()).and_then(|answers| answers.get(row).cloned()),
-        })
-    }
-}
-
 /// What an operation on one text of one copy draws from.
 struct Draw {
     seed: u64,
@@ -609,65 +308,6 @@ impl Draw {
             .update(&self.id.to_le_bytes())
             .update(&self.copy.to_le_bytes());
         ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
-    }
-}
-
-/// Counts the copies of each row, so that every copy gets a number and an id of its own.
-#[derive(Clone)]
-struct Copies {
-    last: HashMap<u64, u32>,
-}
-
-impl Copies {
-    fn after(input: &Texts) -> Self {
-        let mut last = HashMap::new();
-        for (&id, &copy) in input.id.iter().zip(&input.copy) {
-            let most = last.entry(table::origin(id)).or_insert(copy);
-            *most = copy.max(*most);
-        }
-        Copies { last }
-    }
-
-    /// The number of the last copy of the row's origin.
-    fn of(&self, rows: &Texts, row: usize) -> u32 {
-        let last = rows
-            .id
-            .get(row)
-            .and_then(|&id| self.last.get(&table::origin(id)));
-        last.copied().unwrap_or_default()
-    }
-
-    /// Appends a copy of `row`, with all else as it is.
-    fn push(&mut self, rows: &mut Texts, row: usize, changed: Changed) {
-        let Some(id) = rows.id.get(row).copied() else {
-            return;
-        };
-        let copy = self.last.entry(table::origin(id)).or_default();
-        *copy += 1;
-        rows.id.push(table::copy_id(id, *copy));
-        rows.copy.push(*copy);
-        rows.text.push(changed.text);
-        fn add<T>(column: &mut Option<Vec<T>>, value: Option<T>) {
-            if let (Some(column), Some(value)) = (column, value) {
-                column.push(value);
-            }
-        }
-        let (words, tags) = changed.words.unzip();
-        add(&mut rows.text_pair, changed.text_pair);
-        add(&mut rows.words, words);
-        add(&mut rows.tags, tags);
-        add(&mut rows.answers, changed.answers);
-        fn repeat<T: Clone>(column: &mut Option<Vec<T>>, row: usize) {
-            if let Some(column) = column
-                && let Some(value) = column.get(row).cloned()
-            {
-                column.push(value);
-            }
-        }
-        repeat(&mut rows.label, row);
-        repeat(&mut rows.labels, row);
-        repeat(&mut rows.target, row);
-        repeat(&mut rows.name, row);
     }
 }
 

@@ -5,17 +5,20 @@ mod labelled;
 mod mixed;
 mod worded;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::passage::Tagging;
 use super::*;
 use crate::artifact::Digest;
 use crate::hub::Fetched;
+use crate::metrics::Scheme;
 use crate::stage::{Files, Input, Progress};
-use crate::table::TableError;
+use crate::table::{Answer, TableError};
 
 struct Quiet;
 

@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: the search for near duplicates, which is [`near`](crate::table::near)'s.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,11 +113,10 @@ impl Deduplicate {
     /// For each text an earlier one that it is the same as.
     fn first_of_each(&self, texts: &[String]) -> Vec<Option<usize>> {
         if self.by == Sameness::Near {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let found = near::near_duplicates(&texts, self.threshold.unwrap_or(THRESHOLD));
+            let found = near::near_duplicates(&borrowed(texts), self.threshold());
             return found.into_iter().map(|found| Some(found?.0)).collect();
         }
-        let mut met = std::collections::HashMap::new();
+        let mut met = HashMap::new();
         let found = texts.iter().enumerate().map(|(row, text)| {
             let first = *met.entry(self.key(text)).or_insert(row);
             (first != row).then_some(first)
@@ -128,11 +127,7 @@ impl Deduplicate {
     /// Whether each text is none of the others.
     fn not_among(&self, texts: &[String], others: &[String]) -> Vec<bool> {
         if self.by == Sameness::Near {
-            let of = |texts: &[String]| -> Vec<String> { texts.to_vec() };
-            let (texts, others) = (of(texts), of(others));
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let others: Vec<&str> = others.iter().map(String::as_str).collect();
-            let found = near::between(&others, &texts, self.threshold.unwrap_or(THRESHOLD));
+            let found = near::between(&borrowed(others), &borrowed(texts), self.threshold());
             return found.iter().map(Option::is_none).collect();
         }
         let others: HashSet<String> = others.iter().map(|text| self.key(text)).collect();
@@ -142,12 +137,20 @@ impl Deduplicate {
             .collect()
     }
 
+    fn threshold(&self) -> f64 {
+        self.threshold.unwrap_or(THRESHOLD)
+    }
+
     fn key(&self, text: &str) -> String {
         match self.by {
             Sameness::Normalised => near::normalised(text),
             Sameness::Exact | Sameness::Near => text.to_owned(),
         }
     }
+}
+
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// The texts of a split's rows, each with its pair.

@@ -13,7 +13,7 @@ fn with_list(settings: Value, lines: &str, train: &Texts) -> Texts {
     }
     .save(input.path())
     .unwrap();
-    let files = [(SYNONYMS.to_owned(), list)].into();
+    let files = [(synonyms::TABLE.to_owned(), list)].into();
     run_with(settings, &[("input", input.path())], files, draft.path()).unwrap();
     table::texts(&Table::open(draft.path()).unwrap().splits["train"]).unwrap()
 }
