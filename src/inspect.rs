@@ -56,7 +56,7 @@ pub struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut {
     pub split: String,
-    /// [`Code::TagMisalignment`] or [`Code::AnswerMismatch`].
+    /// [`Code::TagMisalignment`], [`Code::AnswerMismatch`] or [`Code::InvalidRow`].
     pub code: Code,
     pub reason: String,
     pub count: usize,
@@ -83,10 +83,12 @@ pub enum Code {
     ConstantColumn,
     LabelLeak,
     LengthShift,
+    /// Loading left the row out, because it lacks a value or has one of the wrong sort.
+    InvalidRow,
 }
 
 impl Code {
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::EmptyText,
         Code::DuplicateRow,
         Code::ConflictingLabel,
@@ -102,6 +104,7 @@ impl Code {
         Code::ConstantColumn,
         Code::LabelLeak,
         Code::LengthShift,
+        Code::InvalidRow,
     ];
 
     pub fn name(self) -> &'static str {
@@ -121,6 +124,7 @@ impl Code {
             Code::ConstantColumn => "constant_column",
             Code::LabelLeak => "label_leak",
             Code::LengthShift => "length_shift",
+            Code::InvalidRow => "invalid_row",
         }
     }
 }

@@ -38,8 +38,8 @@
 //! - **What has no manifest does not exist.** The manifest is written last, and the folder renamed into place.
 //! - **Equal spec, seed, program and device kind give equal digests**, whatever the number of threads.
 //! - **Every problem at once**, at its place, with what to do. Nothing panics on any input.
-//! - **A spec is data.** No stage runs a program, so a stranger's spec is safe to run. The one that may, an `augment` stage with
-//!   a command that translates, is refused without `--allow-commands`.
+//! - **A spec is data**, so a stranger's is safe to run. The one stage that may start a program or send rows away, an `augment`
+//!   stage that lets others translate, is refused without `--allow-commands`.
 //!
 //! # Deliberately absent
 //!

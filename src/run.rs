@@ -45,8 +45,10 @@ pub struct Options<'a> {
     pub keep_going: bool,
     /// The device as asked for.
     pub device: String,
-    /// Whether steps may start the programs that they name.
+    /// Whether steps may start the programs, and ask the services, that they name.
     pub allow_commands: bool,
+    /// Whether this is a run of the pipeline, to be told from later ones by its settings.
+    pub recorded: bool,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
     pub provenance: Provenance,
@@ -102,11 +104,9 @@ pub enum RunError {
     #[error("{message}")]
     #[diagnostic(help("move your changes elsewhere, or give `to` another folder"))]
     Refused { message: String },
-    #[error("this stage would start a program: {command}")]
-    #[diagnostic(help(
-        "read what the program does; if you trust it, run again with --allow-commands"
-    ))]
-    NotAllowed { command: String },
+    #[error("this stage would {deed}")]
+    #[diagnostic(help("if that is what you want, run again with --allow-commands"))]
+    NotAllowed { deed: String },
     #[error("{} changed while the stage read it", path.display())]
     #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
     ChangedMeanwhile { path: PathBuf },
@@ -187,7 +187,9 @@ pub fn run(
         scores: scores(plan, store, &steps),
         steps,
     };
-    store.save_run(&record)?;
+    if options.recorded {
+        store.save_run(&record)?;
+    }
     store.save_memo();
     Ok(record)
 }

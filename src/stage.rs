@@ -97,8 +97,9 @@ pub trait Stage: Debug + Send + Sync {
         Ok(Files::new())
     }
 
-    /// The program that a run of it would start, for which the user must have given leave.
-    fn starts(&self) -> Option<String> {
+    /// What a run of it would do beyond reading and computing, for which the user must have given leave: start a program, send
+    /// rows away.
+    fn needs_leave(&self) -> Option<String> {
         None
     }
 
@@ -234,11 +235,13 @@ pub struct Preview {
     pub rows: Vec<PreviewRow>,
 }
 
-/// A row's fields and their values. A field that comes again shows what became of it.
+/// A row's fields and their values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PreviewRow {
     pub id: u64,
     pub fields: Vec<(String, String)>,
+    /// Of each copy of the row the fields in which it differs.
+    pub copies: Vec<Vec<(String, String)>>,
 }
 
 /// The tokens in each row of each split.
@@ -525,6 +528,7 @@ fn preview_of_table(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>,
     let row = |row| PreviewRow {
         id: rows.id.get(row).copied().unwrap_or_default(),
         fields: fields_of_row(&table, &rows, row),
+        copies: Vec::new(),
     };
     Ok(Some(Preview {
         split: wanted.split.clone(),

@@ -11,7 +11,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::run::{Made, bring_up_to_date};
+use super::run::{Leave, Made, bring_up_to_date};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     tell,
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// End with exit code 1 when anything is found, for use in CI.
     #[arg(long)]
     strict: bool,
-    /// Let stages start the programs that the spec names (`back_translation.command`).
+    /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`).
     #[arg(long)]
     allow_commands: bool,
     #[command(flatten)]
@@ -67,7 +67,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             &spec,
             &arguments.store,
             &stage,
-            arguments.allow_commands,
+            // The spec is not quite the user's.
+            Leave {
+                allow_commands: arguments.allow_commands,
+                recorded: false,
+            },
             arguments.json,
         )?;
         let inspection = look(&stage, &made).map_err(Failure::failed)?;
@@ -152,8 +156,8 @@ fn left_out(table: &Table) -> Vec<LeftOut> {
         split: left.split.clone(),
         code: match left.reason.as_str() {
             reason if reason.contains("answer") => Code::AnswerMismatch,
-            reason if reason.contains("tag") => Code::TagMisalignment,
-            _ => Code::EmptyText,
+            reason if reason.contains("tag") || reason.contains("token") => Code::TagMisalignment,
+            _ => Code::InvalidRow,
         },
         reason: left.reason.clone(),
         count: left.rows,

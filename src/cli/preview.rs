@@ -7,7 +7,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::run::bring_up_to_date;
+use super::run::{Leave, bring_up_to_date};
 use super::{Answer, Exit, Failure, SpecArguments, StoreArguments, print, print_json};
 use crate::stage::{Preview, Wanted};
 
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// How many rows.
     #[arg(long, short = 'n', default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rows: u32,
-    /// Let stages start the programs that the spec names (`back_translation.command`).
+    /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`).
     #[arg(long)]
     allow_commands: bool,
     #[command(flatten)]
@@ -52,7 +52,10 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         &arguments.spec,
         &arguments.store,
         &arguments.stage,
-        arguments.allow_commands,
+        Leave {
+            allow_commands: arguments.allow_commands,
+            recorded: true,
+        },
         arguments.json,
     )?;
     let step = &made.plan.steps[made.step];
@@ -90,11 +93,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     Ok(Exit::Done)
 }
 
-/// Names padded to the widest, a blank line between rows.
+/// Names padded to the widest, a blank line between rows; what differs in a copy below its row, behind an arrow.
 fn worded(found: &Preview) -> String {
-    let names = found.rows.iter().flat_map(|row| &row.fields);
-    let width = names.map(|(name, _)| name.chars().count()).max();
-    let width = width.unwrap_or_default();
+    let all = found.rows.iter().flat_map(|row| &row.fields);
+    let width = all.map(|(name, _)| name.chars().count()).max();
+    let width = width.unwrap_or_default() + 2;
     let mut text = format!(
         "{}: {} of {} rows\n",
         found.split,
@@ -103,36 +106,47 @@ fn worded(found: &Preview) -> String {
     );
     for row in &found.rows {
         text.push_str(&format!("\nrow {}\n", row.id));
+        let mut line = |name: &str, value: &str| {
+            text.push_str(&format!("  {name:<width$}  {}\n", printable(value)));
+        };
         for (name, value) in &row.fields {
-            // A line break within a value would look like another field.
-            let value = value.replace('\n', "⏎").replace('\r', "");
-            text.push_str(&format!("  {name:<width$}  {value}\n"));
+            line(name, value);
+        }
+        for copy in &row.copies {
+            for (name, value) in copy {
+                line(&format!("→ {name}"), value);
+            }
+            if copy.is_empty() {
+                line("→", "the same again");
+            }
         }
     }
     text
 }
 
-/// A field that comes again becomes a list.
+/// On one line, and without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => "⏎".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 fn as_json(stage: &str, found: &Preview) -> Value {
+    let object = |fields: &[(String, String)]| {
+        let fields = fields.iter();
+        let fields = fields.map(|(name, value)| (name.clone(), value.as_str().into()));
+        fields.collect::<Map<String, Value>>()
+    };
     let rows = found.rows.iter().map(|row| {
         let mut fields = Map::new();
         fields.insert("id".to_owned(), row.id.into());
-        let mut copies = Map::new();
-        for (name, value) in &row.fields {
-            match name.strip_prefix("→ ") {
-                None => {
-                    fields.insert(name.clone(), value.as_str().into());
-                }
-                Some(name) => {
-                    let all = copies.entry(name).or_insert_with(|| json!([]));
-                    if let Some(all) = all.as_array_mut() {
-                        all.push(value.as_str().into());
-                    }
-                }
-            }
-        }
-        if !copies.is_empty() {
-            fields.insert("copies".to_owned(), copies.into());
+        fields.append(&mut object(&row.fields));
+        if !row.copies.is_empty() {
+            let copies = row.copies.iter().map(|copy| Value::Object(object(copy)));
+            fields.insert("copies".to_owned(), copies.collect());
         }
         Value::Object(fields)
     });

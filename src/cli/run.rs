@@ -38,8 +38,8 @@ pub(super) struct Arguments {
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
-    /// Let stages start the programs that the spec names (`back_translation.command`). Without it such a stage fails, so that
-    /// a stranger's spec is only data.
+    /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
+    /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
     allow_commands: bool,
     /// Ask anew what the revisions and addresses in the spec mean, and write that to refit.lock.
@@ -96,6 +96,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         },
         device,
         allow_commands: arguments.allow_commands,
+        recorded: true,
     };
     let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
@@ -162,6 +163,13 @@ impl Made {
     }
 }
 
+/// Whether steps may start programs, and whether it counts as a run of the pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leave {
+    pub(super) allow_commands: bool,
+    pub(super) recorded: bool,
+}
+
 /// Brings one stage and what it needs up to date, as `run` would, and says on stderr what it does.
 ///
 /// # Errors
@@ -170,7 +178,7 @@ pub(super) fn bring_up_to_date(
     spec: &SpecArguments,
     at: &StoreArguments,
     stage: &str,
-    allow_commands: bool,
+    leave: Leave,
     as_json: bool,
 ) -> Result<Made, Failure> {
     let resolved = resolve(spec, at, as_json)?;
@@ -188,7 +196,8 @@ pub(super) fn bring_up_to_date(
         jobs: pipeline.run.jobs,
         keep_going: false,
         device: pipeline.run.device.clone(),
-        allow_commands,
+        allow_commands: leave.allow_commands,
+        recorded: leave.recorded,
         interrupted: &INTERRUPTED,
         provenance: Provenance {
             arguments: std::env::args().skip(1).collect(),

@@ -49,8 +49,8 @@ pub(super) struct Arguments {
     /// that run side by side. Default: `[run] device`.
     #[arg(long, value_parser = device, value_delimiter = ',')]
     device: Vec<String>,
-    /// Let stages start the programs that the spec names (`back_translation.command`). Without it such a stage fails, so that
-    /// a stranger's spec is only data.
+    /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
+    /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
     allow_commands: bool,
     /// Only show the trials as they are, of a sweep that runs or has run.
@@ -408,6 +408,7 @@ fn bring_up_to_date(
         keep_going: false,
         device: options.devices[0].clone(),
         allow_commands: options.allow_commands,
+        recorded: true,
         interrupted: options.interrupted,
         provenance: options.provenance.clone(),
     };

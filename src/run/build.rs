@@ -67,8 +67,8 @@ fn attempt(
     observer: &dyn Observer,
 ) -> Result<(Record, bool), RunError> {
     let step = &plan.steps[job.index];
-    if let Some(command) = step.stage.starts().filter(|_| !options.allow_commands) {
-        return Err(RunError::NotAllowed { command });
+    if let Some(deed) = (step.stage.needs_leave()).filter(|_| !options.allow_commands) {
+        return Err(RunError::NotAllowed { deed });
     }
     let mut on_wait = || observer.waiting(step);
     let mut on_wait = wait_politely(options.interrupted, &mut on_wait);

@@ -26,7 +26,7 @@ mod settings;
 mod synonyms;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use rand::SeedableRng;
@@ -106,9 +106,20 @@ impl Stage for Augment {
         self.faults()
     }
 
-    fn starts(&self) -> Option<String> {
-        let command = self.back_translation.as_ref()?.command.as_ref()?;
-        Some(command.join(" "))
+    fn needs_leave(&self) -> Option<String> {
+        let settings = self.back_translation.as_ref()?;
+        match (&settings.command, &settings.url) {
+            (Some(command), _) => {
+                // Quoted, so that it shows where an argument ends.
+                let quoted = command.iter().map(|part| format!("{part:?}"));
+                let quoted = quoted.collect::<Vec<_>>().join(" ");
+                Some(format!("start a program: {quoted}"))
+            }
+            (None, Some(url)) if !is_of_this_machine(url) => {
+                Some(format!("send its texts to {url:?}"))
+            }
+            _ => None,
+        }
     }
 
     fn files(&self, base: &Path, _: &Fetched) -> Result<Files, Vec<Fault>> {
@@ -175,23 +186,23 @@ fn copies_beside_rows(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview
     });
     let shown = originals.take(wanted.rows).map(|row| {
         let id = rows.id.get(row).copied().unwrap_or_default();
-        let mut fields = fields_of_row(&table, &rows, row);
-        let before = fields.clone();
-        for &copy in copies.get(&id).into_iter().flatten() {
-            let changed = fields_of_row(&table, &rows, copy).into_iter();
-            let mut changed: Vec<_> = changed.filter(|field| !before.contains(field)).collect();
-            if changed.is_empty() {
-                changed.push(("copy".to_owned(), "as it is".to_owned()));
-            }
-            let arrow = |(name, value)| (format!("→ {name}"), value);
-            fields.extend(changed.into_iter().map(arrow));
-        }
-        PreviewRow { id, fields }
+        let fields = fields_of_row(&table, &rows, row);
+        let copies = copies.get(&id).into_iter().flatten();
+        let changed = copies.map(|&copy| {
+            let of_copy = fields_of_row(&table, &rows, copy).into_iter();
+            of_copy.filter(|field| !fields.contains(field)).collect()
+        });
+        let copies = changed.collect();
+        PreviewRow { id, fields, copies }
     });
+    let shown: Vec<PreviewRow> = shown.collect();
+    if shown.is_empty() {
+        return preview_of_table(artifact, wanted);
+    }
     Ok(Some(Preview {
         split: "train".to_owned(),
         of: rows.len(),
-        rows: shown.collect(),
+        rows: shown,
     }))
 }
 
@@ -227,15 +238,17 @@ impl Augment {
             let making = Making::new(self, context, input, names)?;
             let copies = (0..input.len()).map(|row| making.copies(input, row));
             let most = copies.max().unwrap_or(0);
-            let mut unchanged = 0;
+            let (mut unchanged, mut met) = (0, HashSet::new());
             for copy in 1..=most {
                 let due: Vec<usize> = (0..input.len())
                     .filter(|&row| making.copies(input, row) >= copy)
                     .collect();
                 let reworded = match &self.back_translation {
-                    Some(settings) => Some(back_translation::reworded(
-                        settings, context, input, &due, copy,
-                    )?),
+                    Some(settings) => {
+                        let number = |row| before.of(input, row) + copy;
+                        let asked = back_translation::reworded;
+                        Some(asked(settings, context, input, &due, &number)?)
+                    }
                     None => None,
                 };
                 let what = format!("augmenting, copy {copy} of {most}");
@@ -252,7 +265,12 @@ impl Augment {
                         })
                         .collect();
                     for (&row, changed) in due.iter().zip(changed) {
-                        match changed {
+                        // A service words a text the same way each time.
+                        let again = reworded.is_some()
+                            && changed.as_ref().is_some_and(|changed| {
+                                !met.insert((row, changed.text.clone(), changed.text_pair.clone()))
+                            });
+                        match changed.filter(|_| !again) {
                             Some(changed) => made.push(&mut rows, row, changed),
                             None => unchanged += 1,
                         }
@@ -276,6 +294,19 @@ impl Augment {
         }
         Ok(rows)
     }
+}
+
+/// Whether an address leads to this machine.
+fn is_of_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let address = name.parse::<std::net::IpAddr>();
+    !host.contains('@')
+        && (name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
 }
 
 /// How many rows are changed between two looks at whether to go on.

@@ -47,7 +47,7 @@ impl Stage for Load {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {
@@ -253,7 +253,7 @@ impl Load {
         }) {
             return Err(StageError::Mismatch {
                 message: format!("no row of {split} is left"),
-                help: "look at `where` and `deduplicate`: they leave out all of them".to_owned(),
+                help: "look at `where` and `deduplicate`: they leave rows out".to_owned(),
             });
         }
         Ok(())

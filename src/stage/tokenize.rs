@@ -348,6 +348,7 @@ fn pieces(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageErro
             fields: named
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
+            copies: Vec::new(),
         }
     };
     Ok(Some(Preview {

@@ -33,7 +33,7 @@ use crate::store::{Claim, StepRecord};
 pub struct Options<'a> {
     /// How many trials may run side by side.
     pub jobs: usize,
-    /// Whether steps may start the programs that they name.
+    /// Whether steps may start the programs, and ask the services, that they name.
     pub allow_commands: bool,
     /// The devices as asked for; the trials that run side by side are spread over them.
     pub devices: Vec<String>,
@@ -464,6 +464,7 @@ impl Drive<'_> {
                 keep_going: false,
                 device: self.options.devices[slot % self.options.devices.len()].clone(),
                 allow_commands: self.options.allow_commands,
+                recorded: true,
                 interrupted: &stop.now,
                 provenance: self.options.provenance.clone(),
             };

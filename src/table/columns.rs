@@ -156,6 +156,11 @@ impl Beside {
         self.condition.is_none() && self.group.is_none() && self.time.is_none()
     }
 
+    /// Whether a file without columns will not do.
+    pub(super) fn needs_columns(&self) -> bool {
+        !self.is_empty() && (self.condition.is_some() || !self.optional)
+    }
+
     /// The setting that names one of them, for messages.
     pub(super) fn setting(&self) -> &'static str {
         match (&self.condition, &self.group) {
@@ -175,6 +180,8 @@ pub(super) struct Wanted {
     pub(super) condition: Option<(Condition, Vec<Found>)>,
     pub(super) group: Option<Found>,
     pub(super) time: Option<Found>,
+    /// Whether a row may lack its group.
+    pub(super) optional: bool,
     /// Whether the file holds text alone, which may stand for other values.
     pub(super) of_text: bool,
 }
@@ -292,6 +299,7 @@ impl<'a> Present<'a> {
             condition: condition.transpose()?,
             group: beside(group, "split.group")?,
             time: beside(time, "split.time")?,
+            optional: *optional,
             of_text: matches!(layout.format, Format::Csv | Format::Tsv),
         })
     }

@@ -142,6 +142,10 @@ impl Condition {
         if let [one] = wanted[..] {
             wanted.resize(rows, one);
         }
+        if wanted.len() != rows {
+            let message = format!("it has {} answers for {rows} rows", wanted.len());
+            return Err(failed(message));
+        }
         Ok(wanted)
     }
 }
@@ -359,6 +363,13 @@ mod tests {
             error.starts_with("`a > 1` cannot be answered for data"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_answer_for_other_rows_is_refused() {
+        let cells = texts(&["a,b", "c"]);
+        let error = holds("UNNEST(STRING_TO_ARRAY(t, ',')) = 'c'", vec![cells], true).unwrap_err();
+        assert!(error.contains("it has 3 answers for 2 rows"), "{error}");
     }
 
     #[test]

@@ -337,7 +337,9 @@ pub enum TableError {
         first: Place,
     },
     #[error("{split} would be empty: {share} of {rows} rows")]
-    #[diagnostic(help("cut a larger share, or load more rows"))]
+    #[diagnostic(help(
+        "cut a larger share, or load more rows; rows of one group, context or time are never divided"
+    ))]
     EmptySplit {
         split: String,
         share: f64,

@@ -63,7 +63,7 @@ pub fn fields(
         ));
     }
     if let Some(name) = at(&rows.name, row) {
-        fields.push(("id", (*name).to_owned()));
+        fields.push(("name", (*name).to_owned()));
     }
     fields
 }
@@ -102,7 +102,7 @@ mod tests {
         };
         let shown = fields(&question, 0, None, None);
         assert_eq!(shown[2], ("answers", "\"Ann\" from character 0".to_owned()));
-        assert_eq!(shown[3], ("id", "q1".to_owned()));
+        assert_eq!(shown[3], ("name", "q1".to_owned()));
         let numbers = Texts {
             text: vec!["x"],
             labels: Some(vec![vec![0, 1]]),

@@ -114,9 +114,9 @@ impl Layout {
     /// # Errors
     /// The settings need some.
     pub(super) fn no_columns(&self, file: &Path, format: Format) -> Result<(), TableError> {
-        match self.beside.is_empty() {
-            true => Ok(()),
-            false => Err(TableError::NoColumns {
+        match self.beside.needs_columns() {
+            false => Ok(()),
+            true => Err(TableError::NoColumns {
                 file: file.to_owned(),
                 format: format.to_string(),
                 setting: self.beside.setting(),

@@ -37,8 +37,8 @@ pub(super) fn gather<'c>(
         }
     };
     for number in 0..rows {
-        let passes = passes.as_ref().and_then(|passes| passes.get(number));
-        if passes == Some(&false) {
+        let passes = passes.as_ref();
+        if passes.is_some_and(|passes| passes.get(number) != Some(&true)) {
             raw.add_unwanted();
             continue;
         }
@@ -125,7 +125,13 @@ fn row<'c>(
         row.name = Some(At { place, found }.name(cell(found)?)?);
     }
     if let Some(found) = &wanted.group {
-        row.group = Some(At { place, found }.group(cell(found)?)?);
+        let cell = cell(found)?;
+        let none =
+            matches!(&cell, Cell::Null) || matches!(&cell, Cell::Text(text) if text.is_empty());
+        row.group = Some(match none && wanted.optional {
+            true => Cow::Borrowed(""),
+            false => At { place, found }.group(cell)?,
+        });
     }
     if let Some(found) = &wanted.time {
         row.time = Some(At { place, found }.time(cell(found)?)?);

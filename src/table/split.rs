@@ -66,7 +66,7 @@ pub fn cut_groups(group: &[u32], shares: &[f64], seed: u64) -> Vec<usize> {
 /// Which split each row goes to when the newest rows are held out: 0 = `train`, n = the nth of `shares`, the first of which
 /// gets the newest.
 ///
-/// `rank` is each row's place in the order of time. Rows of one time stay together: a split takes whole times from the newest
+/// `rank` is each row's place in the order of time, from 0 and without gaps. Rows of one time stay together: a split takes whole times from the newest
 /// on as long as each brings its number of rows nearer to its share. The oldest time always stays in `train`.
 pub fn cut_time(rank: &[u32], shares: &[f64]) -> Vec<usize> {
     let sizes = counts(rank, rank.iter().max().map_or(0, |&last| last as usize + 1));
@@ -205,6 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::table::moment::{Moment, ranks};
 
     fn count(to: &[usize], split: usize) -> usize {
         to.iter().filter(|&&t| t == split).count()
@@ -325,7 +326,8 @@ mod tests {
             test in 0.0..0.4,
             validation in 0.0..0.4,
         ) {
-            let to = cut_time(&times, &[test, validation]);
+            let moments = times.iter().map(|&time| Moment::Integer(i64::from(time)));
+            let to = cut_time(&ranks(&moments.collect::<Vec<_>>()), &[test, validation]);
             let newest = |split| times.iter().zip(&to).filter(|&(_, &t)| t == split).map(|(time, _)| *time).max();
             let oldest = |split| times.iter().zip(&to).filter(|&(_, &t)| t == split).map(|(time, _)| *time).min();
             prop_assert!(oldest(0).is_some());

@@ -58,7 +58,7 @@ fn a_command_is_started_only_with_leave_and_asked_for_nothing_twice() {
     assert!(
         refused
             .stderr
-            .contains("this stage would start a program: sh turn.sh")
+            .contains("this stage would start a program: \"sh\" \"turn.sh\"")
             && refused.stderr.contains("--allow-commands"),
         "{}",
         refused.stderr
@@ -70,9 +70,25 @@ fn a_command_is_started_only_with_leave_and_asked_for_nothing_twice() {
     let shown = project.refit(&["preview", "pipeline.toml", "richer", "-n", "1"]);
     let shown = shown.success().stdout;
     assert!(
-        shown.contains("text    row 0 of these\n") && shown.contains("→ text  0 of these row\n"),
+        shown.contains("  text     row 0 of these\n")
+            && shown.contains("  → text   0 of these row\n"),
         "{shown}"
     );
+
+    // Whatever asks for the rows needs the same leave, and so does sending them away.
+    let away = "back_translation = { url = \"http://translate.example.org\", version = \"1\" }";
+    let here = r#"back_translation = { command = ["sh", "turn.sh"], version = "1", batch = 5, timeout = 20 }"#;
+    project.replace("pipeline.toml", here, away);
+    for command in ["run", "preview", "inspect"] {
+        let mut arguments = vec![command, "pipeline.toml", "richer"];
+        arguments.extend((command == "run").then_some("--json"));
+        let refused = project.refit(&arguments).exits(1).stderr;
+        assert!(
+            refused.contains("send its texts to \"http://translate.example.org\""),
+            "{refused}"
+        );
+    }
+    project.replace("pipeline.toml", away, here);
 
     // A fresh result needs no leave, and two rows more are two texts more.
     project.run(&["pipeline.toml"]);
@@ -211,9 +227,9 @@ fn synonyms_are_those_of_wordnet() {
         .refit(&["preview", "named.toml", "more"])
         .success()
         .stdout;
-    assert!(shown.contains("→ text  The "), "{shown}");
+    assert!(shown.contains("→ text   The "), "{shown}");
     assert!(
-        !shown.contains("→ text  The children were happy"),
+        !shown.contains("→ text   The children were happy"),
         "{shown}"
     );
 

@@ -19,7 +19,7 @@ const KEY: &str = "LIBRETRANSLATE_API_KEY";
 /// How often in a row a program is started anew, or a request put again, without an answer.
 const ATTEMPTS: u32 = 3;
 
-/// The text, and where it is not a context the text pair, of each row in `due`, worded anew.
+/// The text, and where it is not a context the text pair, of each row in `due`, worded anew; `copy` numbers a row's copy.
 ///
 /// # Errors
 /// Tagged words, and whatever the program or the service does wrong.
@@ -28,7 +28,7 @@ pub(super) fn reworded(
     context: &Context,
     rows: &Texts,
     due: &[usize],
-    copy: u32,
+    copy: &dyn Fn(usize) -> u32,
 ) -> Result<Vec<(String, Option<String>)>, StageError> {
     if rows.words.is_some() {
         return Err(StageError::Mismatch {
@@ -40,12 +40,15 @@ pub(super) fn reworded(
     let identity = service.identity(&settings.version);
     let kept = Kept::open(&context.kept.join("translations"), &identity)?;
     let pairs = rows.text_pair.as_ref().filter(|_| rows.answers.is_none());
-    let texts = due.iter().filter_map(|&row| rows.text.get(row));
-    let of_pairs = due.iter().filter_map(|&row| pairs?.get(row));
-    let asked: Vec<Asked> = texts
-        .chain(of_pairs)
-        .map(|text| Asked { text, copy })
-        .collect();
+    let texts = due
+        .iter()
+        .filter_map(|&row| Some((row, rows.text.get(row)?)));
+    let of_pairs = due.iter().filter_map(|&row| Some((row, pairs?.get(row)?)));
+    let asked = texts.chain(of_pairs).map(|(row, text)| Asked {
+        text,
+        copy: copy(row),
+    });
+    let asked: Vec<Asked> = asked.collect();
     context
         .progress
         .start("translating there and back", asked.len() as u64, "texts");
@@ -79,8 +82,8 @@ fn service(settings: &BackTranslation, context: &Context) -> Service {
         }),
         (None, url) => Service::Http(Http {
             url: url.clone().unwrap_or_default(),
-            source: settings.source.clone(),
-            pivot: settings.pivot.clone(),
+            source: settings.source.clone().unwrap_or_else(|| "en".to_owned()),
+            pivot: settings.pivot.clone().unwrap_or_else(|| "de".to_owned()),
             key: std::env::var(KEY).ok().filter(|key| !key.is_empty()),
             batch: settings.batch,
             timeout,

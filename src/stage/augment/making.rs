@@ -218,8 +218,8 @@ impl Augment {
 
 /// A row's copy: what may differ from the row.
 pub(super) struct Changed {
-    text: String,
-    text_pair: Option<String>,
+    pub(super) text: String,
+    pub(super) text_pair: Option<String>,
     words: Option<(Vec<String>, Vec<u32>)>,
     answers: Option<Vec<Answer>>,
 }

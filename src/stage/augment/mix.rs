@@ -11,7 +11,7 @@ use rand::RngExt;
 
 use super::Draw;
 use crate::stage::StageError;
-use crate::table::{self, Table, Texts};
+use crate::table::{self, LeftOut, Table, Texts};
 
 /// The most inputs of one stage.
 pub(super) const MOST: usize = 32;
@@ -96,6 +96,12 @@ pub(super) fn mix(parts: Vec<Part>, seed: u64) -> Result<Table, StageError> {
             .collect();
         let spaces = spaces(&part.table, taken).ok_or_else(|| too_large(&part.name))?;
         taken += spaces.len() as u64;
+        mixed
+            .left_out
+            .extend(part.table.left_out.iter().map(|left| LeftOut {
+                first: left.first.iter().map(|id| in_space(*id, &spaces)).collect(),
+                ..left.clone()
+            }));
         for (split, frame) in &part.table.splits {
             let mut rows = table::texts(frame)?;
             if split == "train" {

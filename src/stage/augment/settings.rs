@@ -215,15 +215,15 @@ pub struct BackTranslation {
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
     /// The address of a LibreTranslate service, such as `http://localhost:5000`. A key that it needs is taken from the
-    /// variable `LIBRETRANSLATE_API_KEY`.
+    /// variable `LIBRETRANSLATE_API_KEY`. One that is not on this machine needs `--allow-commands`, since it is sent the texts.
     #[serde(default, skip_serializing)]
     pub url: Option<String>,
-    /// The language of the texts, as the service calls it (`url`).
-    #[serde(default = "english")]
-    pub source: String,
-    /// The language in between (`url`).
-    #[serde(default = "german")]
-    pub pivot: String,
+    /// The language of the texts, as the service calls it. Only with `url`; default: "en".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The language in between. Only with `url`; default: "de".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pivot: Option<String>,
     /// What you call the present state of the program or service with its models. What it gives cannot be told from its name,
     /// so results are taken as known as long as this stays the same: change it when the model behind it changes.
     pub version: String,
@@ -235,14 +235,6 @@ pub struct BackTranslation {
     #[serde(default = "minute", skip_serializing)]
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout: u64,
-}
-
-fn english() -> String {
-    "en".to_owned()
-}
-
-fn german() -> String {
-    "de".to_owned()
 }
 
 fn sixteen() -> usize {
@@ -413,6 +405,18 @@ impl Augment {
                 );
             }
         }
+        let no_rates = self.rates().iter().all(|(_, rate)| rate.is_none());
+        for (class, _) in (self.classes.iter()).filter(|(_, of)| of.rate.is_some() && no_rates) {
+            fault(
+                &format!("classes.{class}.rate"),
+                "no operation that is stated has a rate",
+                "remove it, or state an operation such as random_deletion",
+            );
+        }
+        if (self.oversample.as_ref()).is_some_and(|oversample| oversample.ratio == 0.0) {
+            let help = "set a share like 0.5, or remove `oversample`";
+            fault("oversample.ratio", "at 0 no row is repeated", help);
+        }
         for word in &self.protected {
             if word.split_whitespace().count() != 1 {
                 let message = format!("{word:?} is not one word");
@@ -514,6 +518,15 @@ impl Augment {
                     }
                 }
                 _ => {}
+            }
+            let languages = [("source", &settings.source), ("pivot", &settings.pivot)];
+            for (field, _) in languages.into_iter().filter(|(_, stated)| stated.is_some()) {
+                if settings.command.is_some() {
+                    let field = format!("back_translation.{field}");
+                    let help =
+                        "remove it: a program knows its languages, or takes them as arguments";
+                    fault(&field, "a command is not told of languages", help);
+                }
             }
             if settings.version.trim().is_empty() {
                 fault(

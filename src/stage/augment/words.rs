@@ -58,9 +58,13 @@ pub(super) type Find<'f> = &'f dyn Fn(&[&str], usize) -> Vec<String>;
 
 /// Replaces each word with probability `rate` by one of its synonyms. Those are found in the text as it was before.
 pub(super) fn replace(units: &mut [Unit], rate: f64, find: Find, generator: &mut ChaCha8Rng) {
-    for (place, synonym) in draw_synonyms(units, rate, find, generator) {
+    for Drawn {
+        place,
+        tag,
+        synonym,
+    } in draw_synonyms(units, rate, find, generator)
+    {
         if let Some(unit) = units.get_mut(place) {
-            let tag = unit.words.first().and_then(|word| word.tag);
             unit.words = spelt(&synonym, tag);
         }
     }
@@ -68,9 +72,7 @@ pub(super) fn replace(units: &mut [Unit], rate: f64, find: Find, generator: &mut
 
 /// Inserts, with probability `rate` for each word, one of its synonyms at a random place.
 pub(super) fn insert(units: &mut Vec<Unit>, rate: f64, find: Find, generator: &mut ChaCha8Rng) {
-    for (place, synonym) in draw_synonyms(units, rate, find, generator) {
-        // Later insertions may have moved the word itself; its tag is what matters.
-        let tag = units.get(place).and_then(|unit| unit.words.first()?.tag);
+    for Drawn { tag, synonym, .. } in draw_synonyms(units, rate, find, generator) {
         let at = generator.random_range(0..=units.len());
         let mut unit = Unit::word(Cow::Borrowed(""), tag);
         unit.words = spelt(&synonym, tag);
@@ -78,14 +80,14 @@ pub(super) fn insert(units: &mut Vec<Unit>, rate: f64, find: Find, generator: &m
     }
 }
 
-/// The units that are drawn, each with one of its synonyms; from the last to the first, so that places stay true while
-/// units are inserted.
-fn draw_synonyms(
-    units: &[Unit],
-    rate: f64,
-    find: Find,
-    generator: &mut ChaCha8Rng,
-) -> Vec<(usize, String)> {
+/// A unit that was drawn, its tag, and one of its synonyms.
+struct Drawn {
+    place: usize,
+    tag: Option<u32>,
+    synonym: String,
+}
+
+fn draw_synonyms(units: &[Unit], rate: f64, find: Find, generator: &mut ChaCha8Rng) -> Vec<Drawn> {
     let words: Vec<&str> = units
         .iter()
         .flat_map(|unit| &unit.words)
@@ -98,12 +100,15 @@ fn draw_synonyms(
             let mut synonyms = find(&words, at);
             if !synonyms.is_empty() {
                 let chosen = (choice * synonyms.len() as f64) as usize;
-                drawn.push((place, synonyms.swap_remove(chosen.min(synonyms.len() - 1))));
+                drawn.push(Drawn {
+                    place,
+                    tag: unit.words.first().and_then(|word| word.tag),
+                    synonym: synonyms.swap_remove(chosen.min(synonyms.len() - 1)),
+                });
             }
         }
         at += unit.words.len();
     }
-    drawn.reverse();
     drawn
 }
 

@@ -251,7 +251,16 @@ impl Cut {
             if let (Some(&row), Some(labels)) = (rows.iter().find(strange), labels)
                 && let Some((place, label)) = labelled(files, row)
             {
-                return Err(unseen(labels, place, label, split));
+                let help = match &together {
+                    Together::Classes(_) => "set `split.stratify = true`, or cut a smaller share",
+                    Together::Groups(..) => {
+                        "cut a smaller share, or draw groups with another `seed`: whole groups are drawn, whatever their labels"
+                    }
+                    Together::Times(_) => {
+                        "cut a smaller share, or leave the label out with `where`: it comes up only in the newest rows"
+                    }
+                };
+                return Err(unseen(labels, place, label, split, help));
             }
             splits.insert(split.to_owned(), whole.take(&rows));
         }
@@ -384,7 +393,9 @@ pub(super) fn shared_groups(splits: &BTreeMap<String, Vec<Raw>>) -> Vec<(String,
         let shared = groups(files).into_iter();
         (
             split.clone(),
-            shared.filter(|group| train.contains(group)).count(),
+            shared
+                .filter(|group| !group.is_empty() && train.contains(group))
+                .count(),
         )
     });
     shared.filter(|(_, shared)| *shared > 0).collect()
@@ -413,7 +424,7 @@ fn labelled(files: &[Raw], mut row: usize) -> Option<(Place, &str)> {
 }
 
 /// The error for a row that was cut away with the only label of its kind.
-fn unseen(labels: &Labels, place: Place, label: &str, split: &str) -> TableError {
+fn unseen(labels: &Labels, place: Place, label: &str, split: &str, help: &str) -> TableError {
     match labels.unseen(place, label, split) {
         TableError::UnseenLabel {
             place,
@@ -424,7 +435,7 @@ fn unseen(labels: &Labels, place: Place, label: &str, split: &str) -> TableError
             place,
             label,
             split,
-            help: "set `split.stratify = true`, or cut a smaller share".to_owned(),
+            help: help.to_owned(),
         },
         other => other,
     }

@@ -23,6 +23,7 @@ fn read(rows: Rows<Found>, cells: &[&str]) -> Result<Raw, TableError> {
         condition: None,
         group: None,
         time: None,
+        optional: false,
         of_text: false,
     };
     let raw = Raw::empty(

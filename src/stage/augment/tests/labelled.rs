@@ -139,6 +139,28 @@ fn tags_that_mark_no_entities_go_with_single_words() {
 }
 
 #[test]
+fn an_inserted_synonym_has_the_tag_of_its_word() {
+    let words: Vec<String> = (0..6).map(|n| format!("w{n}")).collect();
+    let names: Vec<String> = (0..6).map(|n| format!("T{n}")).collect();
+    let tagging = Tagging {
+        names: &names,
+        scheme: None,
+    };
+    let before = passage::of_words(&words, &[0, 1, 2, 3, 4, 5], tagging, &HashSet::new());
+    let find = |words: &[&str], place: usize| vec![words[place].replace('w', "s")];
+    for seed in 0..20 {
+        let mut units = before.clone();
+        let generator = &mut Draw::of_row(seed, 1).generator("random_insertion");
+        words::insert(&mut units, 1.0, &find, generator);
+        let (new, tags) = passage::words(&units, &before, tagging).unwrap();
+        assert_eq!(new.len(), 12);
+        for (word, tag) in new.iter().zip(tags) {
+            assert_eq!(word[1..], tag.to_string());
+        }
+    }
+}
+
+#[test]
 fn answers_keep_their_letters_and_are_found_again() {
     let context = "In  1801 Anna\u{a0}Müller (1770–1850) left Köln\nfor the «Neue Welt», they say";
     let start = context.chars().position(|c| c == 'A').unwrap();

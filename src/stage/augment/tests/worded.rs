@@ -111,8 +111,9 @@ fn a_translation_is_another_text_and_an_unchanged_one_no_copy() {
     };
     stage(settings).run(&context).unwrap();
     let grown = table::texts(&Table::open(draft.path()).unwrap().splits["train"]).unwrap();
-    assert_eq!(grown.text[3..], ["eins zwei", "eins zwei"]);
-    assert_eq!(grown.label.unwrap()[3..], [0, 0]);
+    // The second copy is worded as the first.
+    assert_eq!(grown.text[3..], ["eins zwei"]);
+    assert_eq!(grown.label.unwrap()[3..], [0]);
 }
 
 #[test]
@@ -157,6 +158,18 @@ fn what_cannot_be_is_a_fault() {
             "undersample.ratio",
         ),
         (
+            json!({ "oversample": { "ratio": 0.0 } }),
+            "oversample.ratio",
+        ),
+        (
+            json!({ "word_shuffle": {}, "classes": { "a": { "rate": 0.5 } } }),
+            "classes.a.rate",
+        ),
+        (
+            json!({ "back_translation": { "version": "1", "command": ["x"], "pivot": "fr" } }),
+            "back_translation.pivot",
+        ),
+        (
             json!({ "back_translation": { "version": "1" } }),
             "back_translation",
         ),
@@ -197,6 +210,30 @@ fn what_cannot_be_is_a_fault() {
     };
     assert_eq!(mixed(0.0), ["inputs.a"]);
     assert!(mixed(0.5).is_empty());
+}
+
+#[test]
+fn rows_are_sent_to_another_machine_only_with_leave() {
+    let leave = |url: &str| {
+        let settings = json!({ "back_translation": { "version": "1", "url": url } });
+        stage(settings).needs_leave()
+    };
+    for here in [
+        "http://localhost:5000",
+        "http://127.0.0.1/x",
+        "http://[::1]:80",
+        "https://localhost",
+    ] {
+        assert_eq!(leave(here), None, "{here}");
+    }
+    for away in [
+        "http://example.org",
+        "http://localhost.example.org",
+        "http://localhost@example.org",
+        "http://10.0.0.1:5000",
+    ] {
+        assert_eq!(leave(away), Some(format!("send its texts to {away:?}")));
+    }
 }
 
 #[test]
