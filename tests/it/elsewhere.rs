@@ -388,8 +388,8 @@ fn what_is_cut_beside_a_split_of_the_data_set_and_an_unknown_scheme_are_faults_a
     );
     faulty(
         dataset,
-        "train = [\"s3://bucket/train.csv\"]",
-        &["s3:// is not fetched", "pipeline.toml:6", "hf://"],
+        "train = [\"ftp://host/train.csv\"]",
+        &["ftp:// is not fetched", "pipeline.toml:6", "hf://"],
     );
     faulty(
         dataset,
