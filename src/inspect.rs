@@ -264,6 +264,16 @@ fn originals<'a>(texts: &'a Texts<&str>) -> impl Iterator<Item = usize> + 'a {
     (0..texts.len()).filter(|&row| texts.copy.get(row).is_none_or(|&copy| copy == 0))
 }
 
+/// The label or labels of a row; none of tagged words.
+fn labels<'a>(texts: &'a Texts<&str>, row: usize) -> &'a [u32] {
+    let one = texts.label.as_ref().and_then(|labels| labels.get(row));
+    let several = texts.labels.as_ref().and_then(|labels| labels.get(row));
+    match (one, several) {
+        (Some(one), _) => std::slice::from_ref(one),
+        (None, several) => several.map_or(&[], Vec::as_slice),
+    }
+}
+
 /// The beginning of a text, on one line.
 fn excerpt(text: &str) -> String {
     let line = |c: char| match c {

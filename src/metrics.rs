@@ -37,7 +37,7 @@ pub use entities::{
 };
 pub use multi_label::{MultiLabel, multi_label, sample_of_label_sets};
 pub use regression::{Regression, TargetScores, regression, sample_of_numbers};
-pub use render::render;
+pub use render::{grouped, render, table};
 
 /// A single number that tells a better model from a worse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::artifact::{Digest, Kind};
 use crate::fingerprint::{self, Fingerprint};
 use crate::hub::{Fetched, Remote};
-use crate::spec::{Pipeline, Problem, Written, did_you_mean, listed, schema};
+use crate::spec::{Pipeline, Problem, Written, did_you_mean, folder_of, listed, schema};
 use crate::stage::{Edge, Fault, Files, KINDS, Publication, Stage};
 
 /// A pipeline resolved: every name is a step, every path a file.
@@ -176,10 +176,7 @@ impl Plan {
 
     /// The spec's folder.
     pub fn folder(&self) -> &Path {
-        let folder = self.spec.parent();
-        folder
-            .filter(|folder| *folder != Path::new(""))
-            .unwrap_or(Path::new("."))
+        folder_of(&self.spec)
     }
 
     /// The index of a step.

@@ -81,6 +81,14 @@ pub enum SpecError {
     },
 }
 
+/// The folder that the paths of a spec are relative to.
+pub fn folder_of(spec: &Path) -> &Path {
+    match spec.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 impl Pipeline {
     /// Reads the spec at `path` with `overrides` (`--set` arguments) laid over it.
     ///
@@ -286,10 +294,7 @@ impl Pipeline {
 
     /// The folder that the spec's paths are relative to.
     pub fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        folder_of(&self.path)
     }
 
     /// A stage's fault as a problem at its field.

@@ -16,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
 use crate::run::{Options, Provenance, run};
+use crate::spec::Pipeline;
 use crate::spec::schema::is_device;
 use crate::stage::{KINDS, StageError};
 use crate::store::{ObjectState, RunRecord};
@@ -88,19 +89,14 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         jobs,
         keep_going: arguments.keep_going,
         interrupted: &INTERRUPTED,
-        provenance: Provenance {
-            arguments: std::env::args().skip(1).collect(),
-            commit: git_commit(pipeline.folder()),
-            settings: json!({ "device": device, "jobs": jobs }),
-            text: pipeline.sources.text(0).to_owned(),
-        },
+        provenance: provenance(&pipeline, &device, jobs),
         device,
         allow_commands: arguments.allow_commands,
         recorded: true,
     };
     let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
-    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
-    terminal.line(&summary(&record, interrupted));
+    let exit = ended(&record);
+    terminal.line(&summary(&record, exit == Exit::Interrupted));
     if arguments.json {
         print_json(&as_json(&record));
     } else {
@@ -112,17 +108,29 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             print(&format!("\n{stage}\n{}\n", crate::metrics::render(scores)));
         }
     }
-    Ok(if interrupted {
+    Ok(exit)
+}
+
+/// How a run ended.
+fn ended(record: &RunRecord) -> Exit {
+    let mut steps = record.steps.iter();
+    if INTERRUPTED.load(Ordering::Relaxed) {
         Exit::Interrupted
-    } else if record
-        .steps
-        .iter()
-        .any(|step| step.outcome == Outcome::Failed)
-    {
+    } else if steps.any(|step| step.outcome == Outcome::Failed) {
         Exit::Failed
     } else {
         Exit::Done
-    })
+    }
+}
+
+/// What the record of a run keeps beside its results.
+pub(super) fn provenance(pipeline: &Pipeline, device: &str, jobs: usize) -> Provenance {
+    Provenance {
+        arguments: std::env::args().skip(1).collect(),
+        commit: git_commit(pipeline.folder()),
+        settings: json!({ "device": device, "jobs": jobs }),
+        text: pipeline.sources.text(0).to_owned(),
+    }
 }
 
 /// From now on Ctrl-C sets [`INTERRUPTED`].
@@ -199,12 +207,7 @@ pub(super) fn bring_up_to_date(
         allow_commands: leave.allow_commands,
         recorded: leave.recorded,
         interrupted: &INTERRUPTED,
-        provenance: Provenance {
-            arguments: std::env::args().skip(1).collect(),
-            commit: git_commit(pipeline.folder()),
-            settings: json!({ "device": pipeline.run.device, "jobs": pipeline.run.jobs }),
-            text: pipeline.sources.text(0).to_owned(),
-        },
+        provenance: provenance(&pipeline, &pipeline.run.device, pipeline.run.jobs),
     };
     loop {
         let assessed =
@@ -226,15 +229,11 @@ pub(super) fn bring_up_to_date(
         }
         let terminal = Terminal::new(&plan, &INTERRUPTED);
         let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
-        let mut steps = record.steps.iter();
-        if INTERRUPTED.load(Ordering::Relaxed) || steps.any(|step| step.outcome == Outcome::Failed)
-        {
-            terminal.line(&summary(&record, INTERRUPTED.load(Ordering::Relaxed)));
+        let exit = ended(&record);
+        if exit != Exit::Done {
+            terminal.line(&summary(&record, exit == Exit::Interrupted));
             return Err(Failure {
-                exit: match INTERRUPTED.load(Ordering::Relaxed) {
-                    true => Exit::Interrupted,
-                    false => Exit::Failed,
-                },
+                exit,
                 text: String::new(),
             });
         }

@@ -10,22 +10,21 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use serde_json::json;
 
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
 use super::progress::Terminal;
-use super::run::{INTERRUPTED, device, listen_for_interrupts};
+use super::run::{INTERRUPTED, device, listen_for_interrupts, provenance};
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, git_commit, places, planned, print,
-    print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
+    Answer, Exit, Failure, SpecArguments, StoreArguments, places, planned, print, print_json,
+    remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::artifact::Digest;
 use crate::hub;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
+use crate::run;
 use crate::run::judge::{Foreseen, assess};
-use crate::run::{self, Provenance};
 use crate::spec::sweep::SweepSettings;
 use crate::spec::{Pipeline, Problem};
 use crate::store::Store;
@@ -166,12 +165,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         devices: devices.clone(),
         allow_commands: arguments.allow_commands,
         interrupted: &INTERRUPTED,
-        provenance: Provenance {
-            arguments: std::env::args().skip(1).collect(),
-            commit: git_commit(pipeline.folder()),
-            settings: json!({ "device": devices.join(","), "jobs": jobs }),
-            text: pipeline.sources.text(0).to_owned(),
-        },
+        provenance: provenance(&pipeline, &devices.join(","), jobs),
     };
     let voice = Voice::new(&terminal, &sweep, &names);
     let driven = drive(&sweep, &options, &voice).map_err(Failure::failed)?;

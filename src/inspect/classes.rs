@@ -21,9 +21,9 @@ const FEW_TO_BE_CONSTANT: usize = 10;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let trained = facts.splits.get(TRAIN).map(|train| counts(facts, train));
+    let trained = facts.splits.get(TRAIN).map(|train| counts(train));
     for (name, texts) in facts.splits {
-        let counts = counts(facts, texts);
+        let counts = counts(texts);
         findings.extend(rare(facts, name, texts, &counts, trained.as_ref()));
         if name == TRAIN {
             findings.extend(imbalance(facts, name, texts, &counts));
@@ -35,27 +35,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 
 /// The labels of a row: one, several, or those of its words, each once.
 fn numbers(texts: &Texts<&str>, row: usize) -> Vec<u32> {
-    let one = texts
-        .label
-        .as_ref()
-        .and_then(|labels| labels.get(row))
-        .map(std::slice::from_ref);
-    let several = texts
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(row))
-        .map(Vec::as_slice);
-    let tags = texts
-        .tags
-        .as_ref()
-        .and_then(|tags| tags.get(row))
-        .map(Vec::as_slice);
-    let mut numbers = [one, several, tags]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .copied()
-        .collect::<Vec<_>>();
+    let tags = texts.tags.as_ref().and_then(|tags| tags.get(row));
+    let own = super::labels(texts, row).iter();
+    let mut numbers: Vec<u32> = own.chain(tags.into_iter().flatten()).copied().collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers
@@ -78,7 +60,7 @@ pub(super) fn of_row(facts: &Facts, texts: &Texts<&str>, row: usize) -> Vec<Stri
 }
 
 /// How many rows have each label.
-fn counts(_: &Facts, texts: &Texts<&str>) -> BTreeMap<u32, usize> {
+fn counts(texts: &Texts<&str>) -> BTreeMap<u32, usize> {
     let mut counts = BTreeMap::new();
     for row in 0..texts.len() {
         for number in numbers(texts, row) {
@@ -101,7 +83,7 @@ pub(super) fn named_counts(facts: &Facts, texts: &Texts<&str>) -> BTreeMap<Strin
             .map(|(name, rows)| (name.to_owned(), rows))
             .collect();
     }
-    let counts = counts(facts, texts).into_iter();
+    let counts = counts(texts).into_iter();
     counts
         .map(|(number, rows)| (name_of(facts, number), rows))
         .collect()

@@ -70,19 +70,7 @@ fn of_split(facts: &Facts, name: &str, texts: &Texts<&str>) -> Option<Finding> {
         return None;
     }
     let labels = facts.label_names?;
-    let of_row = |row: usize| {
-        let one = texts
-            .label
-            .as_ref()
-            .and_then(|labels| labels.get(row))
-            .map(std::slice::from_ref);
-        let several = texts
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(row))
-            .map(Vec::as_slice);
-        one.or(several).unwrap_or_default()
-    };
+    let of_row = |row: usize| super::labels(texts, row);
     let names = Names::of(labels);
     let found: Vec<Vec<(usize, Stands)>> = (0..texts.len())
         .into_par_iter()

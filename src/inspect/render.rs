@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
-
 use super::{Finding, Inspection, Summary, TRAIN, order, percent};
+use crate::metrics::{grouped, table};
 
 /// Up to so many labels each has its line; of more, the most frequent are shown.
 const LABELS_SHOWN: usize = 30;
@@ -54,17 +53,17 @@ fn lengths(splits: &[(&str, &Summary)]) -> Option<String> {
     );
     for (name, split) in splits {
         let words = split.words;
-        let mut row = vec![shortened(name), grouped(split.rows)];
+        let mut row = vec![shortened(name), grouped(split.rows as u64)];
         row.extend(
             [words.p5, words.p50, words.p95, words.p99, words.max]
-                .map(|words| grouped(words as usize)),
+                .map(|words| grouped(u64::from(words))),
         );
         row.push(format!("{:.1}", words.mean));
         if let Some(tokens) = &split.tokens {
             let lengths = tokens.lengths;
             row.extend(
                 [lengths.p50, lengths.p95, lengths.p99, lengths.max]
-                    .map(|tokens| grouped(tokens as usize)),
+                    .map(|tokens| grouped(u64::from(tokens))),
             );
             row.push(
                 tokens
@@ -100,7 +99,7 @@ fn labels(splits: &[(&str, &Summary)]) -> Option<String> {
     for (label, _) in shown {
         let rows = splits
             .iter()
-            .map(|(_, split)| grouped(split.classes.get(label).copied().unwrap_or(0)));
+            .map(|(_, split)| grouped(split.classes.get(label).copied().unwrap_or(0) as u64));
         table.add_row(std::iter::once(shortened(label)).chain(rows));
     }
     Some(title + &table.trim_fmt())
@@ -146,29 +145,6 @@ fn findings(findings: &[Finding]) -> String {
         lines.push(format!("{margin}→ {}", printable(&finding.advice)));
     }
     lines.join("\n")
-}
-
-/// The first column holds names and the others numbers.
-fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_header(header.into_iter().map(Cell::new).collect::<Vec<_>>());
-    let numbers = table.column_iter_mut().skip(1);
-    numbers.for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table
-}
-
-/// 9977 → `9,977`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn shortened(name: &str) -> String {

@@ -285,8 +285,8 @@ fn confused_pairs(labels: &[String], matrix: &[Vec<u64>]) -> Option<String> {
     Some(table.trim_fmt())
 }
 
-/// The first column holds labels and the others numbers.
-fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+/// A table of which the first column holds names and the others numbers.
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
     table.set_header(header.into_iter().map(Cell::new).collect::<Vec<_>>());
@@ -319,7 +319,7 @@ fn count(value: Option<&Value>) -> String {
 }
 
 /// 9977 → `9,977`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -178,9 +178,6 @@ fn copies_beside_rows(artifact: &Path, wanted: &Wanted) -> Result<Option<Preview
             copies.entry(table::origin(id)).or_default().push(row);
         }
     }
-    if copies.is_empty() {
-        return preview_of_table(artifact, wanted);
-    }
     let originals = (0..rows.len()).filter(|&row| {
         rows.copy.get(row) == Some(&0) && rows.id.get(row).is_some_and(|id| copies.contains_key(id))
     });
@@ -243,14 +240,11 @@ impl Augment {
                 let due: Vec<usize> = (0..input.len())
                     .filter(|&row| making.copies(input, row) >= copy)
                     .collect();
-                let reworded = match &self.back_translation {
-                    Some(settings) => {
-                        let number = |row| before.of(input, row) + copy;
-                        let asked = back_translation::reworded;
-                        Some(asked(settings, context, input, &due, &number)?)
-                    }
-                    None => None,
-                };
+                let number = |row| before.of(input, row) + copy;
+                let reworded = self.back_translation.as_ref().map(|settings| {
+                    back_translation::reworded(settings, context, input, &due, &number)
+                });
+                let reworded = reworded.transpose()?;
                 let what = format!("augmenting, copy {copy} of {most}");
                 context.progress.start(&what, due.len() as u64, "rows");
                 for (chunk, due) in due.chunks(CHUNK).enumerate() {
@@ -259,9 +253,8 @@ impl Augment {
                         .par_iter()
                         .enumerate()
                         .map(|(n, &row)| {
-                            let number = before.of(input, row) + copy;
                             let texts = reworded.as_ref().and_then(|of| of.get(chunk * CHUNK + n));
-                            making.change(input, row, number, texts)
+                            making.change(input, row, number(row), texts)
                         })
                         .collect();
                     for (&row, changed) in due.iter().zip(changed) {

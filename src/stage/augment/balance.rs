@@ -91,8 +91,8 @@ pub(super) fn minorities(rows: &Texts) -> Result<Vec<u32>, TableError> {
     Ok(rare.map(|(&class, _)| class).collect())
 }
 
-/// Rows in an order drawn for each of them.
-fn drawn(rows: &Texts, members: &[usize], operation: &str, seed: u64) -> Vec<usize> {
+/// Rows in an order drawn for each of them by its id.
+pub(super) fn drawn(rows: &Texts, members: &[usize], operation: &str, seed: u64) -> Vec<usize> {
     let mut drawn = members.to_vec();
     drawn.sort_by_cached_key(|&row| {
         let id = rows.id.get(row).copied().unwrap_or_default();

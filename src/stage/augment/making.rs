@@ -264,15 +264,21 @@ impl Copies {
         last.copied().unwrap_or_default()
     }
 
+    /// The id and the number of one more copy of a row.
+    pub(super) fn next(&mut self, id: u64) -> (u64, u32) {
+        let copy = self.last.entry(table::origin(id)).or_default();
+        *copy += 1;
+        (table::copy_id(id, *copy), *copy)
+    }
+
     /// Appends a copy of `row`, with all else as it is.
     pub(super) fn push(&mut self, rows: &mut Texts, row: usize, changed: Changed) {
         let Some(id) = rows.id.get(row).copied() else {
             return;
         };
-        let copy = self.last.entry(table::origin(id)).or_default();
-        *copy += 1;
-        rows.id.push(table::copy_id(id, *copy));
-        rows.copy.push(*copy);
+        let (id, copy) = self.next(id);
+        rows.id.push(id);
+        rows.copy.push(copy);
         rows.text.push(changed.text);
         fn add<T>(column: &mut Option<Vec<T>>, value: Option<T>) {
             if let (Some(column), Some(value)) = (column, value) {

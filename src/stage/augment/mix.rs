@@ -5,11 +5,10 @@
 //!
 //! Deliberately absent: rows of different tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use rand::RngExt;
-
-use super::Draw;
+use super::balance;
+use super::making::Copies;
 use crate::stage::StageError;
 use crate::table::{self, LeftOut, Table, Texts};
 
@@ -105,7 +104,7 @@ pub(super) fn mix(parts: Vec<Part>, seed: u64) -> Result<Table, StageError> {
         for (split, frame) in &part.table.splits {
             let mut rows = table::texts(frame)?;
             if split == "train" {
-                rows = rows.take(&drawn(&rows, part.weight, seed));
+                rows = rows.take(&by_weight(&rows, part.weight, seed));
                 number_copies(&mut rows);
             }
             renumber(&mut rows, &renumbered);
@@ -174,18 +173,14 @@ fn in_space(id: u64, spaces: &BTreeMap<u64, u64>) -> u64 {
 }
 
 /// The rows that a weight takes, in their order: the whole ones first, then those of a fraction, by rounds.
-fn drawn(rows: &Texts, weight: f64, seed: u64) -> Vec<usize> {
+fn by_weight(rows: &Texts, weight: f64, seed: u64) -> Vec<usize> {
     let all: Vec<usize> = (0..rows.len()).collect();
     let mut taken = Vec::new();
     for _ in 0..weight.floor() as usize {
         taken.extend(&all);
     }
     let part = (rows.len() as f64 * weight.fract()).round() as usize;
-    let mut order = all;
-    order.sort_by_cached_key(|&row| {
-        let id = rows.id.get(row).copied().unwrap_or_default();
-        Draw::of_row(seed, id).generator("mix").random::<u64>()
-    });
+    let mut order = balance::drawn(rows, &all, "mix", seed);
     order.truncate(part);
     order.sort_unstable();
     taken.extend(order);
@@ -194,18 +189,11 @@ fn drawn(rows: &Texts, weight: f64, seed: u64) -> Vec<usize> {
 
 /// A row that is taken again is a copy.
 fn number_copies(rows: &mut Texts) {
-    let mut last = BTreeMap::<u64, u32>::new();
-    for (id, &copy) in rows.id.iter().zip(&rows.copy) {
-        let most = last.entry(table::origin(*id)).or_default();
-        *most = copy.max(*most);
-    }
-    let mut met = std::collections::HashSet::new();
+    let mut copies = Copies::after(rows);
+    let mut met = HashSet::new();
     for (id, copy) in rows.id.iter_mut().zip(&mut rows.copy) {
         if !met.insert(*id) {
-            let last = last.entry(table::origin(*id)).or_default();
-            *last += 1;
-            *copy = *last;
-            *id = table::copy_id(*id, *last);
+            (*id, *copy) = copies.next(*id);
         }
     }
 }

@@ -64,9 +64,13 @@ fn run_with(
         };
         (*role, input)
     };
+    let stage = match inputs {
+        [_] => stage(settings),
+        _ => serde_json::from_value(settings).unwrap(),
+    };
     let context = Context {
         stage: "richer",
-        seed: 13,
+        seed: stage.seed().unwrap_or(13),
         inputs: inputs.iter().map(input).collect(),
         files,
         fetched: &Fetched::default(),
@@ -76,10 +80,6 @@ fn run_with(
         device: "flex",
         progress: &Quiet,
         interrupted: &interrupted,
-    };
-    let stage = match inputs {
-        [_] => stage(settings),
-        _ => serde_json::from_value(settings).unwrap(),
     };
     stage.run(&context)
 }
@@ -328,16 +328,7 @@ fn a_changed_seed_changes_the_copies() {
     let train = texts(&[(LONG, 0)]);
     let with = |seed: u64| {
         let settings = json!({ "random_swap": { "rate": 0.5 }, "seed": seed });
-        let stage = stage(settings);
-        let mut units = passage::of_text(&train.text[0], &HashSet::new());
-        let draw = Draw {
-            seed: stage.seed.unwrap(),
-            part: "text",
-            id: 0,
-            copy: 1,
-        };
-        words::swap(&mut units, 0.5, &mut draw.generator("random_swap"));
-        passage::text(&units)
+        grow(settings, &train)
     };
     assert_eq!(with(1), with(1));
     assert_ne!(with(1), with(2));

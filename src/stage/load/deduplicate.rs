@@ -74,8 +74,9 @@ impl Deduplicate {
     /// Leaves rows out of every split, and says what was done, a line each.
     pub(super) fn apply(&self, splits: &mut BTreeMap<String, Vec<Raw>>) -> Vec<String> {
         let mut told = Vec::new();
+        let mut left = BTreeMap::new();
         for (split, files) in splits.iter_mut() {
-            let texts = texts(files);
+            let mut texts = texts(files);
             let first = self.first_of_each(&texts);
             let labels: Vec<&str> = labels(files);
             let other_label = first.iter().enumerate().filter(|&(row, first)| {
@@ -85,6 +86,9 @@ impl Deduplicate {
             let stays: Vec<bool> = first.iter().map(Option::is_none).collect();
             let gone = stays.iter().filter(|stays| !**stays).count();
             keep(files, &stays);
+            let mut stays = stays.into_iter();
+            texts.retain(|_| stays.next().unwrap_or(true));
+            left.insert(split.clone(), texts);
             if gone > 0 {
                 let mut line = format!("{split}: left out {gone} repeated rows");
                 if other_label > 0 {
@@ -94,18 +98,17 @@ impl Deduplicate {
             }
         }
         if self.across
-            && let Some(mut train) = splits.remove("train")
+            && let (Some(train), Some(files)) = (left.remove("train"), splits.get_mut("train"))
         {
-            let others: Vec<String> = splits.values().flat_map(|files| texts(files)).collect();
-            let stays = self.not_among(&texts(&train), &others);
+            let others: Vec<String> = left.into_values().flatten().collect();
+            let stays = self.not_among(&train, &others);
             let gone = stays.iter().filter(|stays| !**stays).count();
-            keep(&mut train, &stays);
+            keep(files, &stays);
             if gone > 0 {
                 told.push(format!(
                     "train: left out {gone} rows that another split has too"
                 ));
             }
-            splits.insert("train".to_owned(), train);
         }
         told
     }

@@ -369,7 +369,8 @@ impl Load {
 }
 
 /// What to cut from `train`. Rows keep their order and their ids. Questions about one context all go to one split, so that
-/// no context is on both sides: whole contexts are drawn, and the share is met as nearly as they allow.
+/// no context is on both sides: whole contexts are drawn, and the share is met as nearly as they allow. With `group` or `time`
+/// these decide instead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {

@@ -369,15 +369,20 @@ fn times(files: &[Raw]) -> Result<Vec<u32>, TableError> {
     Ok(moment::ranks(&all))
 }
 
-/// Where a row of a split's files stands.
-fn place_of(files: &[Raw], mut row: usize) -> Option<Place> {
+/// The file of a row of a split, and the row's number in what was read of it.
+fn found(files: &[Raw], mut row: usize) -> Option<(&Raw, usize)> {
     for raw in files {
         if row < raw.len() {
-            return Some(raw.place(row));
+            return Some((raw, row));
         }
         row -= raw.len();
     }
     None
+}
+
+/// Where a row of a split's files stands.
+fn place_of(files: &[Raw], row: usize) -> Option<Place> {
+    found(files, row).map(|(raw, row)| raw.place(row))
 }
 
 /// For each split with files of its own: how many of its rows belong to groups that `train` has too.
@@ -413,14 +418,9 @@ fn alike_numbered(texts: &[&str]) -> Vec<u32> {
 }
 
 /// Where a row of a split's files stands, and its label.
-fn labelled(files: &[Raw], mut row: usize) -> Option<(Place, &str)> {
-    for raw in files {
-        if let Some(label) = raw.labels().and_then(|mut labels| labels.nth(row)) {
-            return Some((raw.place(row), label));
-        }
-        row = row.saturating_sub(raw.len());
-    }
-    None
+fn labelled(files: &[Raw], row: usize) -> Option<(Place, &str)> {
+    let (raw, row) = found(files, row)?;
+    Some((raw.place(row), raw.labels()?.nth(row)?))
 }
 
 /// The error for a row that was cut away with the only label of its kind.

@@ -25,38 +25,11 @@ pub(super) enum Case {
 }
 
 fn is_mark(char: char) -> bool {
-    matches!(
-        char,
-        '.' | ','
-            | ';'
-            | ':'
-            | '!'
-            | '?'
-            | '…'
-            | '"'
-            | '\''
-            | '`'
-            | '“'
-            | '”'
-            | '‘'
-            | '’'
-            | '«'
-            | '»'
-            | '¿'
-            | '¡'
-            | '('
-            | ')'
-            | '['
-            | ']'
-            | '{'
-            | '}'
-            | '*'
-            | '_'
-            | '~'
-            | '-'
-            | '–'
-            | '—'
-    )
+    is_clause_end(char)
+        || matches!(
+            char,
+            '\'' | '`' | '‘' | '’' | '«' | '»' | '¿' | '¡' | '{' | '}' | '*' | '_' | '~' | '-'
+        )
 }
 
 /// Whether the mark ends a clause, so that what stands on its other side tells nothing of the word.
