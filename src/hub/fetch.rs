@@ -101,7 +101,7 @@ fn at_hand(
             return Ok(None);
         };
         let path = download_path(places, address, &pinned.content);
-        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == pinned.content.size);
+        let there = is_here(&path, pinned.content.size);
         return Ok(there.then(|| local_url(address, path)));
     }
     if let Remote::Objects(objects) = remote {
@@ -200,13 +200,17 @@ fn download_path(places: &Places, address: &str, content: &Content) -> PathBuf {
     places.downloads.join(digest).join(file_name(address))
 }
 
+/// Whether a file of so many bytes lies there.
+fn is_here(path: &Path, size: u64) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() == size)
+}
+
 /// The objects of an entry, where all of them lie here.
 fn local_objects(places: &Places, objects: &Objects, pinned: &PinnedObjects) -> Option<Local> {
     let mut files = BTreeMap::new();
     for (key, object) in &pinned.files {
         let path = object_path(places, objects, key, &object.content());
-        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == object.size);
-        files.insert(key.clone(), there.then_some(path)?);
+        files.insert(key.clone(), is_here(&path, object.size).then_some(path)?);
     }
     Some(Local {
         commit: None,
@@ -567,7 +571,7 @@ impl Seeker<'_> {
         // Whoever held it before may have fetched it.
         if let Some(content) = &pinned
             && let path = download_path(places, address, content)
-            && std::fs::metadata(&path).is_ok_and(|file| file.len() == content.size)
+            && is_here(&path, content.size)
         {
             return Ok(local_url(address, path));
         }
@@ -619,8 +623,6 @@ impl Seeker<'_> {
         let _held = hold(&held, &address, progress)?;
         let bucket = self.bucket(objects)?;
         let place = |key: &str, content: &Content| object_path(places, objects, key, content);
-        let is_here =
-            |path: &Path, size: u64| std::fs::metadata(path).is_ok_and(|file| file.len() == size);
         let settle = |draft: &Path, path: &Path| {
             std::fs::create_dir_all(path.parent().unwrap_or(path))
                 .and_then(|()| std::fs::rename(draft, path))
@@ -690,8 +692,7 @@ impl Seeker<'_> {
     }
 
     fn bucket(&mut self, objects: &Objects) -> Result<&Bucket, HubError> {
-        let name = format!("{}://{}", objects.scheme, objects.bucket);
-        Ok(match self.buckets.entry(name) {
+        Ok(match self.buckets.entry(objects.bucket_name()) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
                 new.insert(Bucket::open(self.environment, objects)?)

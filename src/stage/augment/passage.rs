@@ -56,20 +56,16 @@ impl<'a> Tagging<'a> {
         self.names.get(tag as usize).map_or("", String::as_str)
     }
 
-    /// The entities of tagged words, each with its type and its words.
-    fn entities<'w>(&self, words: &[Word<'w>]) -> Vec<(&'a str, Vec<Cow<'w, str>>)> {
-        let names: Vec<&str> = words
-            .iter()
-            .map(|word| word.tag.map_or("", |tag| self.name(tag)))
+    /// The type and the length of each entity, sorted.
+    fn entities(&self, units: &[Unit]) -> Vec<(&'a str, usize)> {
+        let words = units.iter().flat_map(|unit| &unit.words);
+        let names = words.map(|word| word.tag.map_or("", |tag| self.name(tag)));
+        let found = Entity::find(&names.collect::<Vec<_>>()).into_iter();
+        let mut found: Vec<_> = found
+            .map(|entity| (entity.kind, entity.end - entity.start))
             .collect();
-        let words_of = |entity: &Entity| {
-            let words = words.get(entity.start..entity.end).unwrap_or_default();
-            words.iter().map(|word| word.text.clone()).collect()
-        };
-        let found = Entity::find(&names).into_iter();
+        found.sort_unstable();
         found
-            .map(|entity| (entity.kind, words_of(&entity)))
-            .collect()
     }
 }
 
@@ -224,29 +220,13 @@ pub(super) fn words(
     before: &[Unit],
     tagging: Tagging,
 ) -> Option<(Vec<String>, Vec<u32>)> {
-    let all = |units: &[Unit]| -> Vec<Word<'static>> {
-        let own = |word: &Word| Word {
-            text: Cow::Owned(word.text.clone().into_owned()),
-            tag: word.tag,
-        };
-        units.iter().flat_map(|unit| &unit.words).map(own).collect()
-    };
-    let (now, before) = (all(units), all(before));
-    if tagging.scheme.is_some() {
-        // Letters of an entity may have been mistyped: its type and its length must be as before.
-        let entities = |words: &[Word<'static>]| {
-            let found = tagging.entities(words).into_iter();
-            let mut found: Vec<(&str, usize)> =
-                found.map(|(kind, words)| (kind, words.len())).collect();
-            found.sort_unstable();
-            found
-        };
-        if entities(&now) != entities(&before) {
-            return None;
-        }
+    // Letters of an entity may have been mistyped: its type and its length must be as before.
+    if tagging.scheme.is_some() && tagging.entities(units) != tagging.entities(before) {
+        return None;
     }
-    let tags = now.iter().map(|word| word.tag).collect::<Option<_>>()?;
-    let words = now.into_iter().map(|word| word.text.into_owned());
+    let all = || units.iter().flat_map(|unit| &unit.words);
+    let tags = all().map(|word| word.tag).collect::<Option<_>>()?;
+    let words = all().map(|word| word.text.clone().into_owned());
     Some((words.collect(), tags))
 }
 
@@ -254,25 +234,22 @@ pub(super) fn words(
 pub(super) fn context(units: &[Unit], answers: &[Answer]) -> (String, Vec<Answer>) {
     let mut moved = answers.to_vec();
     let (mut text, mut characters) = (String::new(), 0);
-    for word in units.iter().flat_map(|unit| {
-        let answers = unit.answers.as_slice();
-        let first = unit.words.iter().take(1).map(move |word| (word, answers));
-        first.chain(unit.words.iter().skip(1).map(|word| (word, &[][..])))
-    }) {
-        let (word, inside) = word;
-        if !text.is_empty() {
-            text.push(' ');
-            characters += 1;
-        }
-        for &(number, offset) in inside {
-            if let (Some(answer), Ok(start)) =
-                (moved.get_mut(number), u32::try_from(characters + offset))
-            {
-                answer.start = start;
+    for unit in units {
+        for (place, word) in unit.words.iter().enumerate() {
+            if !text.is_empty() {
+                text.push(' ');
+                characters += 1;
             }
+            for &(number, offset) in unit.answers.iter().filter(|_| place == 0) {
+                if let (Some(answer), Ok(start)) =
+                    (moved.get_mut(number), u32::try_from(characters + offset))
+                {
+                    answer.start = start;
+                }
+            }
+            text.push_str(&word.text);
+            characters += word.text.chars().count();
         }
-        text.push_str(&word.text);
-        characters += word.text.chars().count();
     }
     (text, moved)
 }
