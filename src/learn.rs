@@ -20,6 +20,7 @@ mod fit;
 mod freeze;
 mod gradients;
 mod loss;
+mod masked;
 mod objective;
 mod optimizer;
 mod predict;
@@ -37,6 +38,7 @@ pub use loss::{
     BinaryCrossEntropy, CrossEntropy, Focal, binary_cross_entropy, crf_loss, cross_entropy,
     span_cross_entropy, squared_error,
 };
+pub use masked::{Likely, predict_masked};
 pub use objective::Objective;
 pub use optimizer::{
     Memory, Optimizer, OptimizerName, OptimizerSettings, ParameterGroup, Place, places,
@@ -58,6 +60,16 @@ pub enum LearnError {
     #[error("interrupted")]
     #[diagnostic(help("run the same command again"))]
     Interrupted,
+
+    #[error(
+        "row {row} has {tokens} tokens, and the word at place {position}, counted from 0, is to be predicted"
+    )]
+    #[diagnostic(help("predict only at places within the row as it was cut"))]
+    NoSuchPosition {
+        row: usize,
+        position: usize,
+        tokens: usize,
+    },
 
     #[error("the split `{split}` has no rows")]
     #[diagnostic(help("check the files behind it, and what `split` in the load stage cuts off"))]

@@ -35,6 +35,7 @@ mod head;
 mod initial;
 mod layers;
 mod lora;
+mod masked;
 mod modern_bert;
 mod mpnet;
 mod names;
@@ -61,6 +62,7 @@ pub use files::{EncoderFiles, WeightsForm};
 pub use freeze::freeze;
 pub use head::{Head, HeadKind, HeadSettings, Pooling, Reads, Summary, summarise};
 pub use lora::{LoraSettings, adapt, adapted_modules, learning, merged, write as write_adapter};
+pub use masked::{Masked, MaskedHead};
 pub use modern_bert::{
     ClassifierPooling, LayerType, ModernBert, ModernBertConfig, Rope, RopeParameters,
 };
@@ -298,6 +300,15 @@ pub enum ModelError {
     #[error("{} does not fit its config.json:{misfits}", path.display())]
     #[diagnostic(help("the two files must come from one model"))]
     WeightsDoNotFit { path: PathBuf, misfits: Misfits },
+    #[error(
+        "{} cannot say which words are likely in a place: it has no {}",
+        path.display(),
+        missing.join(", no ")
+    )]
+    #[diagnostic(help(
+        "these belong to the head for masked language modelling, which sentence encoders, discriminators and fine-tuned models were saved without; take the model they were made from, such as google-bert/bert-base-uncased, or for ELECTRA the generator"
+    ))]
+    NoMaskedHead { path: PathBuf, missing: Vec<String> },
     #[error("the tokens need {needed} {what}, the encoder has {there}")]
     #[diagnostic(help(
         "tokenize with this encoder's own tokenizer, and with a max_length that it can hold"

@@ -131,6 +131,11 @@ impl Bert {
         self.embeddings.word_embeddings.weight.lazy_device()
     }
 
+    /// The embeddings of the vocabulary, `[vocab, embedding]`.
+    pub(super) fn words(&self) -> Tensor<2> {
+        self.embeddings.word_embeddings.weight.val()
+    }
+
     /// Its linear layers, in an order that does not change.
     pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
         let layers = self.encoder.layer.iter_mut().flat_map(Layer::linears);

@@ -47,6 +47,16 @@ impl Encoder {
         }
     }
 
+    /// The embeddings of the vocabulary, `[vocab, embedding]`.
+    pub(super) fn words(&self) -> Tensor<2> {
+        match self {
+            Encoder::Bert(encoder) => encoder.words(),
+            Encoder::MpNet(encoder) => encoder.words(),
+            Encoder::Deberta(encoder) => encoder.words(),
+            Encoder::ModernBert(encoder) => encoder.words(),
+        }
+    }
+
     /// Its linear layers, in an order that does not change.
     pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
         match self {

@@ -73,6 +73,11 @@ impl ModernBert {
         self.embeddings.tok_embeddings.weight.lazy_device()
     }
 
+    /// The embeddings of the vocabulary, `[vocab, embedding]`.
+    pub(super) fn words(&self) -> Tensor<2> {
+        self.embeddings.tok_embeddings.weight.val()
+    }
+
     /// Its linear layers, in an order that does not change.
     pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
         self.layers.iter_mut().flat_map(Layer::linears).collect()

@@ -163,6 +163,11 @@ impl MpNet {
         self.embeddings.word_embeddings.weight.lazy_device()
     }
 
+    /// The embeddings of the vocabulary, `[vocab, embedding]`.
+    pub(super) fn words(&self) -> Tensor<2> {
+        self.embeddings.word_embeddings.weight.val()
+    }
+
     /// Its linear layers, in an order that does not change.
     pub(super) fn linears(&mut self) -> Vec<&mut Linear> {
         self.encoder

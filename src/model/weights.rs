@@ -221,7 +221,7 @@ pub(super) fn load(
 }
 
 /// The tensor's values; among `misfits` too when one of them is no finite number.
-fn read(
+pub(super) fn read(
     checkpoint: &Checkpoint,
     tensor: &StoredTensor,
     misfits: &mut Vec<Misfit>,
@@ -235,7 +235,7 @@ fn read(
     Ok(values)
 }
 
-fn misfit(tensor: &StoredTensor, wanted: &[usize]) -> Option<Misfit> {
+pub(super) fn misfit(tensor: &StoredTensor, wanted: &[usize]) -> Option<Misfit> {
     let name = tensor.name.clone();
     if tensor.shape != wanted {
         Some(Misfit::Shape {
@@ -359,7 +359,7 @@ pub(super) fn write_some(
     file.flush().map_err(failed)
 }
 
-fn by_canonical_name<'a>(
+pub(super) fn by_canonical_name<'a>(
     family: Family,
     checkpoint: &'a Checkpoint,
     misfits: &mut Vec<Misfit>,
