@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod export;
 pub mod load;
 pub mod predict;
+mod pretrained;
 pub mod tokenize;
 pub mod train;
 

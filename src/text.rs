@@ -23,6 +23,7 @@ mod class;
 mod compose;
 mod encoded;
 mod files;
+mod masking;
 mod save;
 mod sentencepiece;
 pub mod thesaurus;
@@ -39,6 +40,7 @@ use std::path::PathBuf;
 
 pub use encoded::Encoded;
 pub use files::{TOKENIZER_FILES, tokenizer_files, tokenizer_names};
+pub use masking::MaskedRow;
 pub use tokenizer::Tokenizer;
 pub use tokens::{TokenSplit, Tokens, TokensCard};
 pub use train::{WordCounts, count_words, learn_wordpiece};
@@ -158,6 +160,12 @@ pub enum TextError {
         "use a tokenizer whose `post_processor` in tokenizer.json is a template with A before B, as BERT's is"
     ))]
     NoWindows,
+
+    #[error("the tokenizer has no mask token")]
+    #[diagnostic(help(
+        "to predict masked words takes the tokenizer that its model was pretrained with, whose files name a `mask_token`"
+    ))]
+    NoMask,
 
     #[error("row {row} cannot be tokenized: {message}")]
     #[diagnostic(help(

@@ -160,12 +160,25 @@ pub struct MaskedHead {
 }
 
 impl MaskedHead {
-    /// Whether `checkpoint` has all tensors of the head that the family of `config` has in transformers, by their names.
-    pub fn has(checkpoint: &Checkpoint, config: &EncoderConfig) -> bool {
-        MaskedHead::missing(checkpoint, config).is_empty()
+    /// Looks whether the checkpoint of `files` has the head, without reading a weight.
+    ///
+    /// # Errors
+    /// [`ModelError::NoMaskedHead`] where it has not, and files that cannot be read.
+    pub fn check(files: &EncoderFiles) -> Result<(), ModelError> {
+        let config = EncoderConfig::read(&files.config)?;
+        MaskedHead::there(&Checkpoint::open(files)?, &config)
     }
 
-    /// Those that it has not.
+    fn there(checkpoint: &Checkpoint, config: &EncoderConfig) -> Result<(), ModelError> {
+        let missing = MaskedHead::missing(checkpoint, config);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let path = checkpoint.path().to_owned();
+        Err(ModelError::NoMaskedHead { path, missing })
+    }
+
+    /// The tensors of the head that the family of `config` has in transformers and `checkpoint` has not, by their names.
     fn missing(checkpoint: &Checkpoint, config: &EncoderConfig) -> Vec<String> {
         let there = by_canonical_name(config.family, checkpoint, &mut Vec::new());
         let wanted = Layout::of(config).wanted(config);
@@ -182,11 +195,7 @@ impl MaskedHead {
         device: &Device,
     ) -> Result<MaskedHead, ModelError> {
         let layout = Layout::of(config);
-        let missing = MaskedHead::missing(checkpoint, config);
-        if !missing.is_empty() {
-            let path = checkpoint.path().to_owned();
-            return Err(ModelError::NoMaskedHead { path, missing });
-        }
+        MaskedHead::there(checkpoint, config)?;
         let mut misfits = Vec::new();
         let there = by_canonical_name(config.family, checkpoint, &mut misfits);
         let shape = vec![config.vocab_size, layout.width];

@@ -11,7 +11,7 @@
 //! space. What is known about a row stays true: see [`passage`].
 //!
 //! One file each for the settings, for a row and its copies ([`making`]), for what words are part of ([`passage`]), for where
-//! synonyms are found ([`synonyms`]), for the operations ([`words`], [`noise`], [`back_translation`]), and for what needs no
+//! synonyms are found ([`synonyms`]) or predicted ([`predicted`]), for the operations ([`words`], [`noise`], [`back_translation`]), and for what needs no
 //! copies ([`balance`], [`mix`]).
 //!
 //! Deliberately absent: operations on token ids or embeddings (mixup and its kin belong to training).
@@ -22,6 +22,7 @@ mod making;
 mod mix;
 mod noise;
 mod passage;
+mod predicted;
 mod settings;
 mod synonyms;
 mod words;
@@ -41,7 +42,7 @@ pub use settings::{
 
 use self::making::{Changed, Copies, Making};
 use crate::artifact::Kind;
-use crate::hub::Fetched;
+use crate::hub::{Fetched, Remote};
 use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, Wanted, fields_of_row,
     preview_of_table,
@@ -92,14 +93,18 @@ impl Stage for Augment {
         true
     }
 
-    /// How much is taken of each input, whatever the inputs are called.
+    /// How much is taken of each input, whatever the inputs are called, and among how many words a model's are drawn.
     fn implied(&self, _: &Files, _: &Fetched) -> BTreeMap<String, Value> {
         let weights = self.inputs.0.iter().map(|(_, weight)| *weight);
         let weights: Vec<f64> = weights.collect();
-        match weights.is_empty() {
-            true => BTreeMap::new(),
-            false => [("weights of the inputs".to_owned(), weights.into())].into(),
+        let mut implied = BTreeMap::new();
+        if !weights.is_empty() {
+            implied.insert("weights of the inputs".to_owned(), weights.into());
         }
+        if let Some(top) = self.top() {
+            implied.insert("synonyms.top".to_owned(), top.into());
+        }
+        implied
     }
 
     fn check(&self) -> Vec<Fault> {
@@ -122,10 +127,16 @@ impl Stage for Augment {
         }
     }
 
-    fn files(&self, base: &Path, _: &Fetched) -> Result<Files, Vec<Fault>> {
-        match self.needs_synonyms() {
-            true => synonyms::files(self.synonyms.as_ref(), base).map_err(|fault| vec![fault]),
-            false => Ok(Files::new()),
+    fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
+        predicted::remotes(self.synonyms.as_ref(), base)
+    }
+
+    fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
+        let stated = self.synonyms.as_ref();
+        match stated.and_then(|synonyms| synonyms.model.as_ref()) {
+            _ if !self.needs_synonyms() => Ok(Files::new()),
+            Some(model) => predicted::files(model, base, fetched),
+            None => synonyms::files(stated, base).map_err(|fault| vec![fault]),
         }
     }
 
@@ -247,16 +258,16 @@ impl Augment {
                 let reworded = reworded.transpose()?;
                 let what = format!("augmenting, copy {copy} of {most}");
                 context.progress.start(&what, due.len() as u64, "rows");
-                for (chunk, due) in due.chunks(CHUNK).enumerate() {
+                let reworded_of = |place| reworded.as_ref().and_then(|of| of.get(place));
+                let at_once = making.rows_at_once();
+                for (chunk, due) in due.chunks(at_once).enumerate() {
                     context.checkpoint()?;
-                    let changed: Vec<Option<Changed>> = due
-                        .par_iter()
-                        .enumerate()
-                        .map(|(n, &row)| {
-                            let texts = reworded.as_ref().and_then(|of| of.get(chunk * CHUNK + n));
-                            making.change(input, row, number(row), texts)
-                        })
-                        .collect();
+                    let change = |(n, &row): (usize, &usize)| {
+                        making.change(input, row, number(row), reworded_of(chunk * at_once + n))
+                    };
+                    let changed = making.settled(context, || {
+                        due.par_iter().enumerate().map(change).collect::<Vec<_>>()
+                    })?;
                     for (&row, changed) in due.iter().zip(changed) {
                         // A service words a text the same way each time.
                         let again = reworded.is_some()
@@ -301,9 +312,6 @@ fn is_of_this_machine(url: &str) -> bool {
     !host.contains('@')
         && (name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
 }
-
-/// How many rows are changed between two looks at whether to go on.
-const CHUNK: usize = 4096;
 
 /// What an operation on one text of one copy draws from.
 struct Draw {

@@ -47,7 +47,7 @@ impl Stage for Load {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn produces(&self) -> Kind {

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +21,7 @@ use crate::artifact::Kind;
 use crate::hub::{Fetched, Remote};
 use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, TokenCounts, Wanted,
-    advance, model_elsewhere, stopped,
+    advance, model_elsewhere, pretrained, stopped,
 };
 use crate::table::{self, Answer, Table, Texts};
 use crate::text::answers;
@@ -171,17 +170,14 @@ impl Stage for Tokenize {
     }
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
-        let role = |name: &str| format!("tokenizer/{name}");
+        let Some(named) = &self.tokenizer else {
+            return Ok(Files::new());
+        };
         let elsewhere = fetched.remotes().find_map(|remote| fetched.get(remote));
-        match (elsewhere, &self.tokenizer) {
-            (Some(local), _) => Ok(local
-                .files
-                .iter()
-                .map(|(name, path)| (role(name), path.clone()))
-                .collect()),
-            (None, Some(tokenizer)) => find_tokenizer(tokenizer, base).map_err(|fault| vec![fault]),
-            (None, None) => Ok(Files::new()),
-        }
+        let files = pretrained::tokenizer("tokenizer", named, base, elsewhere);
+        let files = files.map_err(|fault| vec![fault])?.into_iter();
+        let role = |(name, path)| (format!("tokenizer/{name}"), path);
+        Ok(files.map(role).collect())
     }
 
     fn preview(&self, artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
@@ -548,38 +544,6 @@ fn percent(part: usize, whole: usize) -> String {
             100.0 * part as f64 / whole as f64
         }
     )
-}
-
-fn find_tokenizer(tokenizer: &str, base: &Path) -> Result<Files, Fault> {
-    let given = base.join(tokenizer);
-    let folder = std::path::absolute(&given).unwrap_or(given);
-    if folder.is_dir() {
-        let files = text::tokenizer_files(&folder).map_err(|error| {
-            let help = error
-                .help()
-                .map(|help| help.to_string())
-                .unwrap_or_default();
-            Fault::new("tokenizer", error.to_string(), help)
-        })?;
-        return Ok(files
-            .into_iter()
-            .map(|(name, path)| (format!("tokenizer/{name}"), path))
-            .collect());
-    }
-    let looked = folder.display();
-    Err(if folder.exists() {
-        Fault::new(
-            "tokenizer",
-            format!("{looked} is a file"),
-            "name the folder that holds the tokenizer's files",
-        )
-    } else {
-        Fault::new(
-            "tokenizer",
-            format!("there is no folder {looked}, and {tokenizer:?} is no name on the hub either"),
-            "name a folder that holds tokenizer.json or vocab.txt, relative to the spec, or a model of the hub: \"owner/name\"",
-        )
-    })
 }
 
 #[cfg(test)]

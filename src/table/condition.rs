@@ -3,18 +3,24 @@
 //! A row for which it is not true, unknown included, is not wanted. Of delimited text a column whose every value reads as an
 //! integer, a number, or `true` and `false` is compared as such, an empty value being null; any other column is text.
 //!
-//! Deliberately absent: other tables, and what the columns mean.
+//! Deliberately absent: other tables, queries inside it (SQL's may read any file), and what the columns mean.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, Series, TimeUnit, TimeZone};
 use polars_lazy::prelude::{Expr, IntoLazy};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::cell::Cell;
 use super::error::{Place, TableError};
 use super::moment::Moment;
 use super::read::guarded;
+
+/// So many names and operators an expression may have: polars goes into it once for each, and a stack has an end.
+const LONGEST: usize = 600;
 
 /// An expression that was understood, with the columns that it names.
 #[derive(Debug, Clone)]
@@ -32,6 +38,16 @@ pub enum ConditionError {
         "write what must be true of a row: length > 10 AND source <> 'bot'; texts stand in single quotes, names with spaces in double ones"
     ))]
     Unparsable { text: String, message: String },
+    #[error("the condition has {found} names and operators; at most {LONGEST} can be evaluated")]
+    #[diagnostic(help(
+        "compare with many values at once, which may be any number: source IN ('a', 'b', 'c'); or mark the rows in the file"
+    ))]
+    TooLong { found: usize },
+    #[error("`{text}` asks for rows of another table")]
+    #[diagnostic(help(
+        "a condition sees one row at a time: list the values, as in source IN ('a', 'b'), or mark the rows in the file"
+    ))]
+    Query { text: String },
     #[error("`{text}` names no column")]
     #[diagnostic(help("compare columns of the file, such as length > 10"))]
     NoColumn { text: String },
@@ -70,6 +86,16 @@ impl Condition {
             text: text.to_owned(),
             message,
         };
+        let tokens = Tokenizer::new(&GenericDialect, text).tokenize();
+        let tokens = tokens.map_err(|e| unparsable(e.to_string()))?;
+        let found = tokens.iter().filter(|token| nests(token)).count();
+        if found > LONGEST {
+            return Err(ConditionError::TooLong { found });
+        }
+        if asks(&tokens) {
+            let text = text.to_owned();
+            return Err(ConditionError::Query { text });
+        }
         let expression = guarded(|| polars::sql::sql_expr(text)).map_err(unparsable)?;
         let mut columns = Vec::<String>::new();
         for name in expression.clone().meta().root_names() {
@@ -148,6 +174,30 @@ impl Condition {
         }
         Ok(wanted)
     }
+}
+
+/// Whether a token may take an expression one level deeper: values and what parts them do not.
+fn nests(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Whitespace(_) | Token::Comma | Token::SingleQuotedString(_) | Token::Number(..)
+    )
+}
+
+/// Whether there is a query in it: `SELECT`, or a `FROM` that begins one. Others, as in `EXTRACT(year FROM day)`, are harmless.
+fn asks(tokens: &[Token]) -> bool {
+    let is = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+    let mut before = None;
+    for token in tokens {
+        let begins = is(token, Keyword::FROM) && before == Some(&Token::LParen);
+        if begins || is(token, Keyword::SELECT) {
+            return true;
+        }
+        if !matches!(token, Token::Whitespace(_)) {
+            before = Some(token);
+        }
+    }
+    false
 }
 
 fn refused(error: ConditionError) -> TableError {
@@ -363,6 +413,52 @@ mod tests {
             error.starts_with("`a > 1` cannot be answered for data"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_condition_reads_no_other_table() {
+        for text in [
+            "a IN (SELECT b FROM read_csv('/etc/passwd'))",
+            "EXISTS (select 1 FROM t WHERE a = 1)",
+            "a = (FROM t)",
+            "a > ( /* all */ FROM t)",
+        ] {
+            let error = Condition::parse(text).unwrap_err();
+            assert!(matches!(error, ConditionError::Query { .. }), "{error}");
+        }
+        let column = vec![texts(&["x", "y"])];
+        let quoted = holds("\"select\" = 'x'", column.clone(), true);
+        assert_eq!(quoted.unwrap(), [true, false]);
+        let value = holds("a <> 'SELECT b FROM c'", column, true);
+        assert_eq!(value.unwrap(), [true, true]);
+        let days = vec![Cell::Time(Moment::Date(19_000))];
+        let year = holds("EXTRACT(year FROM day) = 2022", vec![days], false);
+        assert_eq!(year.unwrap(), [true]);
+    }
+
+    #[test]
+    fn the_longest_condition_is_evaluated_and_a_longer_one_refused() {
+        let sum = |terms: usize| format!("a = {}", vec!["a"; terms].join(" + "));
+        let columns = || vec![texts(&["0", "1"])];
+        assert_eq!(
+            holds(&sum(LONGEST / 2 - 1), columns(), true).unwrap(),
+            [true, false]
+        );
+        let any = vec!["a = 1"; LONGEST / 3].join(" OR ");
+        assert_eq!(holds(&any, columns(), true).unwrap(), [false, true]);
+        for longer in [
+            sum(LONGEST),
+            vec!["a = 1"; 5000].join(" OR "),
+            format!("{}a", "NOT ".repeat(100_000)),
+            format!("{}a", "(".repeat(100_000)),
+            format!("{}1", "a - -".repeat(100_000)),
+        ] {
+            let error = Condition::parse(&longer).unwrap_err();
+            assert!(matches!(error, ConditionError::TooLong { .. }), "{error}");
+        }
+        let values: Vec<String> = (0..20_000).map(|value| value.to_string()).collect();
+        let many = format!("a IN ({})", values.join(", "));
+        assert_eq!(holds(&many, columns(), true).unwrap(), [true, true]);
     }
 
     #[test]

@@ -84,6 +84,52 @@ pub fn cut_time(rank: &[u32], shares: &[f64]) -> Vec<usize> {
     rank.iter().map(of).collect()
 }
 
+/// Groups that divide neither a group of `a` nor one of `b`: rows that share either are in one, and so are those that share
+/// one with such a row.
+pub fn linked(a: &[u32], b: &[u32]) -> Vec<u32> {
+    /// The lowest group of `a` known to be linked with one, and the way there made shorter.
+    fn root(links: &mut [usize], mut group: usize) -> usize {
+        while let Some(&next) = links.get(group)
+            && next != group
+        {
+            let after = links.get(next).copied().unwrap_or(next);
+            links[group] = after;
+            group = next;
+        }
+        group
+    }
+    let mut links = (0..a.iter().max().map_or(0, |&last| last as usize + 1)).collect::<Vec<_>>();
+    let mut of_b = std::collections::HashMap::new();
+    for (&a, &b) in a.iter().zip(b) {
+        let other = *of_b.entry(b).or_insert(a as usize);
+        let (one, other) = (root(&mut links, a as usize), root(&mut links, other));
+        if let Some(link) = links.get_mut(one.max(other)) {
+            *link = one.min(other);
+        }
+    }
+    a.iter()
+        .map(|&a| root(&mut links, a as usize) as u32)
+        .collect()
+}
+
+/// The latest `rank` of each row's group, without gaps: the order of time when groups are not divided.
+pub fn latest(rank: &[u32], group: &[u32]) -> Vec<u32> {
+    let mut latest = vec![0; group.iter().max().map_or(0, |&last| last as usize + 1)];
+    for (&rank, &group) in rank.iter().zip(group) {
+        if let Some(latest) = latest.get_mut(group as usize) {
+            *latest = rank.max(*latest);
+        }
+    }
+    let mut distinct = latest.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let place = |group: &u32| {
+        let latest = latest.get(*group as usize).copied().unwrap_or_default();
+        distinct.binary_search(&latest).unwrap_or_default() as u32
+    };
+    group.iter().map(place).collect()
+}
+
 /// Which of `of` folds each row is in.
 ///
 /// The rows of one class after the other, each class in a random order, are dealt out to the folds in turn. So neither the
@@ -257,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn what_shares_a_group_of_either_kind_is_linked() {
+        let a = [0, 0, 1, 2, 3, 3, 4];
+        let b = [0, 1, 1, 2, 3, 2, 4];
+        assert_eq!(linked(&a, &b), [0, 0, 0, 2, 2, 2, 4]);
+        assert_eq!(linked(&[], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn a_group_is_as_new_as_its_newest_row() {
+        assert_eq!(latest(&[0, 3, 1, 2, 0], &[0, 0, 1, 1, 2]), [2, 2, 1, 1, 0]);
+        assert_eq!(latest(&[0, 1, 2], &[0, 0, 0]), [0; 3]);
+    }
+
+    #[test]
     fn a_changed_seed_changes_the_folds() {
         let class = vec![0; 100];
         assert_eq!(folds(&class, 5, 1), folds(&class, 5, 1));
@@ -289,6 +349,30 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn linked_groups_divide_neither_kind_and_are_no_larger_than_they_must(
+            rows in prop::collection::vec((0_u32..12, 0_u32..12), 0..40),
+        ) {
+            let (a, b): (Vec<u32>, Vec<u32>) = rows.iter().copied().unzip();
+            let found = linked(&a, &b);
+            // What can be reached from each row, step by step.
+            let mut wanted: Vec<usize> = (0..rows.len()).collect();
+            for _ in 0..rows.len() {
+                for i in 0..rows.len() {
+                    for j in 0..rows.len() {
+                        if a[i] == a[j] || b[i] == b[j] {
+                            wanted[i] = wanted[i].min(wanted[j]);
+                        }
+                    }
+                }
+            }
+            for i in 0..rows.len() {
+                for j in 0..rows.len() {
+                    prop_assert_eq!(found[i] == found[j], wanted[i] == wanted[j]);
+                }
+            }
+        }
+
         #[test]
         fn every_fold_is_stratified(class in prop::collection::vec(0_u32..6, 0..200), of in 2_usize..12, seed in any::<u64>()) {
             let fold = folds(&class, of, seed);

@@ -11,10 +11,13 @@
 //! words that are written as the name is, in the middle of a sentence. After `a` only what begins with a consonant is
 //! given, after `an` only what begins with a vowel.
 //!
+//! A [`Hole`] is a word's place, for a language model to say what may stand there.
+//!
 //! Deliberately absent: the choice among the synonyms and the words to protect, which are the caller's; a choice between
 //! the senses of one reading; and languages other than English.
 
 mod error;
+mod hole;
 mod inflect;
 mod list;
 mod reading;
@@ -28,6 +31,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::ThesaurusError;
+pub use hole::Hole;
 
 use list::List;
 use reading::Reading;

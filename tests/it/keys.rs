@@ -449,7 +449,7 @@ fn an_edited_export_is_refused_before_anything_is_rebuilt() {
 fn columns_spelled_out_at_their_defaults_keep_the_key() {
     let project = Project::tiny();
     let before = project.run(&[SPEC, "data"]);
-    // The key of version 2 of `load`, whatever settings it gains.
+    // The key of version 3 of `load`, whatever settings it gains.
     assert_eq!(
         before["steps"][0]["key"],
         "c27ac036954178cfc03464c377d5ffab15363af4b16c5f0ffad9e413e609eb0a"

@@ -16,7 +16,7 @@ const SPEC: &str = "pipeline.toml";
 const DIGESTS: [(&str, u64, &str); 3] = [
     (
         "load",
-        2,
+        3,
         "d99f831f4c949457f87142b3d71acd7ab086913e2dd766be5a2e1c1fdbe82e22",
     ),
     (

@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::passage::{self, Tagging, Unit};
 use super::settings::Augment;
-use super::{Draw, balance, noise, synonyms, words};
+use super::synonyms::Source;
+use super::{Draw, balance, noise, words};
 use crate::metrics::Scheme;
 use crate::stage::{Context, StageError};
 use crate::table::{self, Answer, Texts};
-use crate::text::thesaurus::Thesaurus;
 
 /// What is known of all rows when copies are made.
 pub(super) struct Making<'a> {
@@ -20,7 +20,7 @@ pub(super) struct Making<'a> {
     tagging: Option<Tagging<'a>>,
     /// In small letters.
     protected: HashSet<String>,
-    thesaurus: Option<Thesaurus>,
+    synonyms: Source,
     /// Label → copies and rate, where these are not the usual ones.
     of_class: HashMap<u32, (u32, Option<f64>)>,
 }
@@ -56,7 +56,7 @@ impl<'a> Making<'a> {
                 .iter()
                 .map(|word| word.to_lowercase())
                 .collect(),
-            thesaurus: synonyms::thesaurus(settings, context)?,
+            synonyms: Source::open(settings, context)?,
             of_class: settings.of_classes(input, names)?,
         })
     }
@@ -69,6 +69,32 @@ impl<'a> Making<'a> {
 
     pub(super) fn copies(&self, rows: &Texts, row: usize) -> u32 {
         self.of_class(rows, row).0
+    }
+
+    /// How many rows are changed between two looks at whether to go on.
+    pub(super) fn rows_at_once(&self) -> usize {
+        match self.synonyms {
+            Source::Predicted(_) => 256,
+            Source::Nothing | Source::Thesaurus(_) => 4096,
+        }
+    }
+
+    /// What `make` gives once everything is known that it asks for: it may be called several times.
+    pub(super) fn settled<T>(
+        &self,
+        context: &Context,
+        make: impl Fn() -> T,
+    ) -> Result<T, StageError> {
+        let Source::Predicted(predicted) = &self.synonyms else {
+            return Ok(make());
+        };
+        predicted.forget();
+        loop {
+            let made = make();
+            if !predicted.answer(context)? {
+                return Ok(made);
+            }
+        }
     }
 
     /// A row's copy; nothing when the words are as they were, or would no longer be what the tags say. `reworded` is what
@@ -146,10 +172,7 @@ impl<'a> Making<'a> {
         rate: Option<f64>,
     ) -> Vec<Unit<'t>> {
         let settings = self.settings;
-        let of_words = |words: &[&str], place: usize| match &self.thesaurus {
-            Some(thesaurus) => thesaurus.synonyms(words, place),
-            None => Vec::new(),
-        };
+        let of_words = |words: &[&str], place: usize| self.synonyms.of(words, place);
         let rate = |own: f64| rate.unwrap_or(own);
         if let Some(replacement) = &settings.synonym_replacement {
             let generator = &mut draw.generator("synonym_replacement");

@@ -122,7 +122,7 @@ pub struct RandomInsertion {
     pub rate: f64,
 }
 
-/// Where synonyms come from: one of `wordnet` and `file`.
+/// Where synonyms come from: one of `wordnet`, `file` and `model`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Synonyms {
@@ -135,6 +135,17 @@ pub struct Synonyms {
     /// of the word as it is written there, with the word's capitals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// An encoder that was pretrained to predict masked words and still has the head for it: a folder, or a model of the hub
+    /// such as `google-bert/bert-base-uncased`. Each word is masked where it stands, and the likeliest words that fit there take
+    /// its place, for any language of the model. They suit the text, but may mean something else, even the opposite: name words
+    /// on which the label hangs in `protected`. It sees the 128 tokens around the word; English words without a meaning of
+    /// their own are left alone, and so are words of more than four pieces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// From how many of the likeliest words of `model` one is drawn. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub top: Option<u32>,
 }
 
 /// Settings of `random_deletion`.
@@ -481,17 +492,27 @@ impl Augment {
                 let help = "state `synonym_replacement` or `random_insertion`, or remove it";
                 fault("synonyms", "no operation uses synonyms", help);
             }
-            match (&synonyms.wordnet, &synonyms.file) {
-                (Some(_), Some(_)) => fault(
-                    "synonyms",
-                    "`wordnet` and `file` exclude each other",
-                    "keep one of them",
-                ),
-                (None, None) => fault(
+            let sources = [&synonyms.wordnet, &synonyms.file, &synonyms.model];
+            match sources.into_iter().flatten().count() {
+                0 => fault(
                     "synonyms",
                     "no source is named",
-                    "set `wordnet` to the folder of a WordNet database, or `file` to a table of synonyms",
+                    "set `wordnet` to the folder of a WordNet database, `file` to a table of synonyms, or `model` to an encoder that predicts masked words",
                 ),
+                1 => {}
+                _ => fault(
+                    "synonyms",
+                    "`wordnet`, `file` and `model` exclude each other",
+                    "keep one of them",
+                ),
+            }
+            match synonyms.top {
+                Some(_) if synonyms.model.is_none() => fault(
+                    "synonyms.top",
+                    "only a `model` has likeliest words",
+                    "remove it, or name a `model`",
+                ),
+                Some(0) => fault("synonyms.top", "no word is left", "draw from one at least"),
                 _ => {}
             }
         }
@@ -574,6 +595,13 @@ impl Augment {
 
     pub(super) fn needs_synonyms(&self) -> bool {
         self.synonym_replacement.is_some() || self.random_insertion.is_some()
+    }
+
+    /// From how many words of a model one is drawn, where a model is asked.
+    pub(super) fn top(&self) -> Option<u32> {
+        let synonyms = self.synonyms.as_ref()?;
+        synonyms.model.as_ref()?;
+        Some(synonyms.top.unwrap_or(super::predicted::TOP))
     }
 
     pub(super) fn makes_copies(&self) -> bool {

@@ -1,9 +1,10 @@
-//! Where synonyms are found: in WordNet, or in a table of the user's.
+//! Where synonyms are found: in WordNet, in a table of the user's, or by a model that predicts them.
 //!
-//! Deliberately absent: how they are found, which is [`thesaurus`](crate::text::thesaurus)'s.
+//! Deliberately absent: how they are found, which is [`thesaurus`](crate::text::thesaurus)'s and [`predicted`](super::predicted)'s.
 
 use std::path::{Path, PathBuf};
 
+use super::predicted::Predicted;
 use super::settings::{Augment, Synonyms};
 use crate::stage::{Context, Fault, Files, StageError};
 use crate::text::thesaurus::Thesaurus;
@@ -61,25 +62,43 @@ fn usual_wordnet() -> PathBuf {
     stated.map_or_else(|| PathBuf::from("/usr/share/wordnet"), PathBuf::from)
 }
 
-/// What synonyms are found in, where an operation needs them.
-pub(super) fn thesaurus(
-    settings: &Augment,
-    context: &Context,
-) -> Result<Option<Thesaurus>, StageError> {
-    if !settings.needs_synonyms() {
-        return Ok(None);
+/// What synonyms are found in.
+pub(super) enum Source {
+    /// No operation needs any.
+    Nothing,
+    Thesaurus(Thesaurus),
+    Predicted(Box<Predicted>),
+}
+
+impl Source {
+    pub(super) fn open(settings: &Augment, context: &Context) -> Result<Source, StageError> {
+        if !settings.needs_synonyms() {
+            return Ok(Source::Nothing);
+        }
+        if let Some(top) = settings.top() {
+            return Ok(Source::Predicted(Box::new(Predicted::open(context, top)?)));
+        }
+        if let Some(table) = context.files.get(TABLE) {
+            return Ok(Source::Thesaurus(Thesaurus::tsv(table)?));
+        }
+        let folder = context
+            .files
+            .iter()
+            .find_map(|(role, path)| role.starts_with(WORDNET).then(|| path.parent()).flatten());
+        let folder = folder.map_or_else(usual_wordnet, Path::to_owned);
+        context.progress.say(&format!(
+            "synonyms are those of WordNet in {}",
+            folder.display()
+        ));
+        Ok(Source::Thesaurus(Thesaurus::wordnet(&folder)?))
     }
-    if let Some(table) = context.files.get(TABLE) {
-        return Ok(Some(Thesaurus::tsv(table)?));
+
+    /// What may stand for `words[place]`.
+    pub(super) fn of(&self, words: &[&str], place: usize) -> Vec<String> {
+        match self {
+            Source::Nothing => Vec::new(),
+            Source::Thesaurus(thesaurus) => thesaurus.synonyms(words, place),
+            Source::Predicted(predicted) => predicted.synonyms(words, place),
+        }
     }
-    let folder = context
-        .files
-        .iter()
-        .find_map(|(role, path)| role.starts_with(WORDNET).then(|| path.parent()).flatten());
-    let folder = folder.map_or_else(usual_wordnet, Path::to_owned);
-    context.progress.say(&format!(
-        "synonyms are those of WordNet in {}",
-        folder.display()
-    ));
-    Ok(Some(Thesaurus::wordnet(&folder)?))
 }

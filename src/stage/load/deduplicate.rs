@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::stage::Fault;
-use crate::table::near;
 use crate::table::read::Raw;
+use crate::table::{Answer, near};
 
 /// What to do about rows that occur more than once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,9 +78,9 @@ impl Deduplicate {
         for (split, files) in splits.iter_mut() {
             let mut texts = texts(files);
             let first = self.first_of_each(&texts);
-            let labels: Vec<&str> = labels(files);
+            let lessons = lessons(files);
             let other_label = first.iter().enumerate().filter(|&(row, first)| {
-                first.is_some_and(|first| labels.get(row) != labels.get(first))
+                first.is_some_and(|first| lessons.get(row) != lessons.get(first))
             });
             let other_label = other_label.count();
             let stays: Vec<bool> = first.iter().map(Option::is_none).collect();
@@ -100,7 +100,7 @@ impl Deduplicate {
         if self.across
             && let (Some(train), Some(files)) = (left.remove("train"), splits.get_mut("train"))
         {
-            let others: Vec<String> = left.into_values().flatten().collect();
+            let others: Vec<Row> = left.into_values().flatten().collect();
             let stays = self.not_among(&train, &others);
             let gone = stays.iter().filter(|stays| !**stays).count();
             keep(files, &stays);
@@ -113,30 +113,30 @@ impl Deduplicate {
         told
     }
 
-    /// For each text an earlier one that it is the same as.
-    fn first_of_each(&self, texts: &[String]) -> Vec<Option<usize>> {
+    /// For each row an earlier one that it is the same as.
+    fn first_of_each(&self, rows: &[Row]) -> Vec<Option<usize>> {
         if self.by == Sameness::Near {
-            let found = near::near_duplicates(&borrowed(texts), self.threshold());
+            let found = near::near_duplicates(&borrowed(&joined(rows)), self.threshold());
             return found.into_iter().map(|found| Some(found?.0)).collect();
         }
         let mut met = HashMap::new();
-        let found = texts.iter().enumerate().map(|(row, text)| {
-            let first = *met.entry(self.key(text)).or_insert(row);
-            (first != row).then_some(first)
+        let found = rows.iter().enumerate().map(|(number, row)| {
+            let first = *met.entry(self.key(row)).or_insert(number);
+            (first != number).then_some(first)
         });
         found.collect()
     }
 
-    /// Whether each text is none of the others.
-    fn not_among(&self, texts: &[String], others: &[String]) -> Vec<bool> {
+    /// Whether each row is none of the others.
+    fn not_among(&self, rows: &[Row], others: &[Row]) -> Vec<bool> {
         if self.by == Sameness::Near {
-            let found = near::between(&borrowed(others), &borrowed(texts), self.threshold());
+            let (rows, others) = (joined(rows), joined(others));
+            let found = near::between(&borrowed(&others), &borrowed(&rows), self.threshold());
             return found.iter().map(Option::is_none).collect();
         }
-        let others: HashSet<String> = others.iter().map(|text| self.key(text)).collect();
-        texts
-            .iter()
-            .map(|text| !others.contains(&self.key(text)))
+        let others: HashSet<Row> = others.iter().map(|row| self.key(row)).collect();
+        rows.iter()
+            .map(|row| !others.contains(&self.key(row)))
             .collect()
     }
 
@@ -144,37 +144,74 @@ impl Deduplicate {
         self.threshold.unwrap_or(THRESHOLD)
     }
 
-    fn key(&self, text: &str) -> String {
-        match self.by {
+    fn key(&self, (text, pair): &Row) -> Row {
+        let form = |text: &String| match self.by {
             Sameness::Normalised => near::normalised(text),
-            Sameness::Exact | Sameness::Near => text.to_owned(),
-        }
+            Sameness::Exact | Sameness::Near => text.clone(),
+        };
+        (form(text), pair.as_ref().map(form))
     }
+}
+
+/// A text, with its pair or context.
+type Row = (String, Option<String>);
+
+fn joined(rows: &[Row]) -> Vec<String> {
+    let both = rows.iter().map(|(text, pair)| match pair {
+        Some(pair) => format!("{text}\n{pair}"),
+        None => text.clone(),
+    });
+    both.collect()
 }
 
 fn borrowed(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// The texts of a split's rows, each with its pair.
-fn texts(files: &[Raw]) -> Vec<String> {
+fn texts(files: &[Raw]) -> Vec<Row> {
     let mut all = Vec::new();
     for raw in files {
+        let texts = raw.texts().map(str::to_owned);
         match raw.text_pairs() {
-            Some(pairs) => {
-                let both = raw.texts().zip(pairs);
-                all.extend(both.map(|(text, pair)| format!("{text}\n{pair}")));
-            }
-            None => all.extend(raw.texts().map(str::to_owned)),
+            Some(pairs) => all.extend(texts.zip(pairs.map(|pair| Some(pair.to_owned())))),
+            None => all.extend(texts.zip(std::iter::repeat(None))),
         }
     }
     all
 }
 
-/// The one label of each row, where there is one.
-fn labels(files: &[Raw]) -> Vec<&str> {
-    let labels = files.iter().filter_map(Raw::labels);
-    labels.flatten().collect()
+/// What a row teaches, as its file writes it.
+#[derive(Debug, PartialEq)]
+enum Lesson<'r> {
+    Nothing,
+    Label(&'r str),
+    Labels(Vec<&'r str>),
+    Target(&'r [f64]),
+    Tags(Vec<&'r str>),
+    Answers(Vec<Answer<&'r str>>),
+}
+
+fn lessons(files: &[Raw]) -> Vec<Lesson<'_>> {
+    let mut all = Vec::new();
+    for raw in files {
+        if let Some(labels) = raw.labels() {
+            all.extend(labels.map(Lesson::Label));
+        } else if let Some(lists) = raw.label_lists() {
+            all.extend(lists.map(|mut labels| {
+                labels.sort_unstable();
+                Lesson::Labels(labels)
+            }));
+        } else if let Some(targets) = raw.targets() {
+            all.extend(targets.iter().map(|target| Lesson::Target(target)));
+        } else if let Some(tags) = raw.tags() {
+            all.extend(tags.map(Lesson::Tags));
+        } else if let Some(answers) = raw.answers() {
+            all.extend(answers.map(Lesson::Answers));
+        } else {
+            all.extend((0..raw.len()).map(|_| Lesson::Nothing));
+        }
+    }
+    all
 }
 
 fn keep(files: &mut [Raw], stays: &[bool]) {

@@ -17,11 +17,11 @@ use crate::table::Texts;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// So many rows at most. Each class gives its share, unless `split.stratify` is off.
+    /// So many rows at most. Each class gives its share, and one row at least, unless `split.stratify` is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
-    /// This share of the rows. Each class gives its share, unless `split.stratify` is off.
+    /// This share of the rows. Each class gives its share, and one row at least, unless `split.stratify` is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub fraction: Option<f64>,
@@ -103,12 +103,16 @@ impl Sample {
                     ((texts.len() as f64 * share).round() as usize).max(1)
                 }
             };
-            // Rows in the middle of equal steps through each class: any beginning of this order has the classes' shares.
+            // First a row of every class, the large ones first; then rows in the middle of equal steps through each class.
+            // Any beginning of this order has the classes' shares, but for what the rarest take above theirs.
             let step = |&(_, stratum, rank): &(usize, u32, usize)| {
                 let size = members.get(&stratum).copied().unwrap_or(1).max(1);
-                (rank as f64 + 0.5) / size as f64
+                (rank > 0, (rank as f64 + 0.5) / size as f64)
             };
-            placed.sort_by(|a, b| step(a).total_cmp(&step(b)));
+            placed.sort_by(|a, b| {
+                let (a, b) = (step(a), step(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
             placed.truncate(wanted);
         }
         let mut rows: Vec<usize> = placed.into_iter().map(|(row, ..)| row).collect();
@@ -191,11 +195,14 @@ mod tests {
             prop_assert_eq!(few.len(), small.min(labels.len()));
             prop_assert!(few.is_sorted());
             prop_assert!(few.iter().all(|row| many.contains(row)));
+            let classes = labels.iter().collect::<std::collections::BTreeSet<_>>().len();
             for class in 0..4 {
                 let all = labels.iter().filter(|&&label| label == class).count() as f64;
                 let taken = few.iter().filter(|&&row| labels[row] == class).count() as f64;
                 let share = few.len() as f64 / labels.len() as f64;
-                prop_assert!((taken - all * share).abs() <= 1.5, "{taken} of {all} at {share}");
+                let above = taken - all * share;
+                prop_assert!(above <= 1.5 && above >= -1.5 - classes as f64, "{taken} of {all} at {share}");
+                prop_assert!(taken >= 1.0 || all == 0.0 || few.len() < classes);
             }
         }
     }

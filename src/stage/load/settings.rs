@@ -369,8 +369,8 @@ impl Load {
 }
 
 /// What to cut from `train`. Rows keep their order and their ids. Questions about one context all go to one split, so that
-/// no context is on both sides: whole contexts are drawn, and the share is met as nearly as they allow. With `group` or `time`
-/// these decide instead.
+/// no context is on both sides: whole contexts are drawn, and the share is met as nearly as they allow. With `group` all that
+/// shares a group or a context stays together, with `time` a context is as new as its newest question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {

@@ -273,25 +273,32 @@ impl Cut {
         Ok(())
     }
 
-    /// What decides where a row goes: its group or its time; else all questions about one context go to one split, and each
+    /// What decides where a row goes: its group or its time, and all questions about one context go to one split; else each
     /// class gives its share.
     ///
     /// # Errors
     /// Times of several kinds.
     fn kept_together(&self, files: &[Raw], whole: &Texts<&str>) -> Result<Together, TableError> {
+        let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
+        let contexts = whole.text_pair.as_ref().filter(|_| questions);
+        let contexts = contexts.map(|contexts| alike_numbered(contexts));
         if self.timed {
-            return Ok(Together::Times(times(files)?));
+            let times = times(files)?;
+            return Ok(Together::Times(match contexts {
+                Some(contexts) => split::latest(&times, &contexts),
+                None => times,
+            }));
         }
         if self.grouped {
             let groups = files.iter().filter_map(Raw::groups).flatten();
-            let groups: Vec<&str> = groups.collect();
-            return Ok(Together::Groups(alike_numbered(&groups), "groups"));
+            let groups = alike_numbered(&groups.collect::<Vec<_>>());
+            return Ok(match contexts {
+                Some(contexts) => Together::Groups(split::linked(&groups, &contexts), "groups"),
+                None => Together::Groups(groups, "groups"),
+            });
         }
-        let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
-        Ok(match (&whole.label, &whole.text_pair) {
-            (_, Some(contexts)) if questions => {
-                Together::Groups(alike_numbered(contexts), "contexts")
-            }
+        Ok(match (&whole.label, contexts) {
+            (_, Some(contexts)) => Together::Groups(contexts, "contexts"),
             (Some(labels), _) if self.stratify => Together::Classes(labels.clone()),
             _ => Together::Classes(vec![0; whole.len()]),
         })

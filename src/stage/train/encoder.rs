@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use miette::Diagnostic;
 
 use super::Train;
 use crate::hub::{Fetched, Remote};
 use crate::learn::Frozen;
 use crate::model::{
-    self, Classifier, EncoderConfig, EncoderFiles, HeadKind, LoadReport, ModelError, Vocabulary,
+    self, Classifier, EncoderConfig, EncoderFiles, HeadKind, LoadReport, Vocabulary,
 };
-use crate::stage::{Context, Fault, Files, StageError, model_elsewhere};
+use crate::stage::{Context, Fault, Files, StageError, model_elsewhere, pretrained};
 use crate::text::Tokens;
 
 /// What the role of an encoder's file begins with; then comes its name in its folder.
@@ -30,19 +29,11 @@ pub(super) fn files(
     base: &Path,
     fetched: &Fetched,
 ) -> Result<Files, Vec<Fault>> {
-    let elsewhere = fetched.remotes().find_map(|remote| fetched.get(remote));
-    let found = match (elsewhere, encoder) {
-        (Some(local), _) => EncoderFiles::among(&local.files),
-        (None, None) => return Ok(Files::new()),
-        (None, Some(encoder)) => {
-            let folder = base.join(encoder);
-            if !folder.is_dir() {
-                return Err(vec![no_folder(encoder, &folder)]);
-            }
-            EncoderFiles::find(&folder)
-        }
+    let Some(encoder) = encoder else {
+        return Ok(Files::new());
     };
-    let files = found.map_err(|errors| errors.iter().map(fault).collect::<Vec<_>>())?;
+    let elsewhere = fetched.remotes().find_map(|remote| fetched.get(remote));
+    let files = pretrained::encoder("encoder", encoder, base, elsewhere)?;
     let role = |(name, path)| (format!("{ROLE}{name}"), path);
     Ok(files.named().into_iter().map(role).collect())
 }
@@ -53,7 +44,7 @@ pub(super) fn config_of(files: &Files) -> Option<&PathBuf> {
 }
 
 /// The encoder of these files, with a new head, and the names of what the checkpoint lacked.
-pub(super) fn pretrained(
+pub(super) fn with_head(
     context: &Context,
     head: &HeadKind,
     device: &Device,
@@ -89,7 +80,7 @@ impl Train {
                 Classifier::scratch(scratch, vocabulary, head, context.seed, device)?;
             return Ok((classifier, config, None));
         }
-        let (classifier, config, report) = pretrained(context, head, device)?;
+        let (classifier, config, report) = with_head(context, head, device)?;
         for warning in report.warnings() {
             context.progress.warn(&warning);
         }
@@ -115,20 +106,4 @@ fn adapted(classifier: &Classifier) -> String {
         "LoRA on {modules} linear layers: {:.2} % of the parameters learn",
         100.0 * learn as f64 / all as f64
     )
-}
-
-fn no_folder(encoder: &str, folder: &Path) -> Fault {
-    Fault::new(
-        "encoder",
-        format!(
-            "there is no folder `{}`, and `{encoder}` is no name on the hub either",
-            folder.display()
-        ),
-        "give the folder that holds config.json and the weights, relative to the spec, or a model of the hub: \"owner/name\"",
-    )
-}
-
-fn fault(error: &ModelError) -> Fault {
-    let help = error.help().map(|help| help.to_string());
-    Fault::new("encoder", error.to_string(), help.unwrap_or_default())
 }
