@@ -70,7 +70,7 @@ impl Tokenizer {
         if word.is_empty() || word.contains(char::is_whitespace) {
             return None;
         }
-        let before = self.encode_alone(lead).ok()?;
+        let before = self.encode_alone(lead.trim_end()).ok()?;
         let with = self.encode_alone(&format!("{lead}{word}")).ok()?;
         let (last, rest) = with.get_ids().split_last()?;
         (*last == id && rest == before.get_ids()).then(|| word.to_owned())

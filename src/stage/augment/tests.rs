@@ -3,6 +3,7 @@
 mod balanced;
 mod labelled;
 mod mixed;
+mod predicted;
 mod worded;
 
 use std::collections::HashSet;
@@ -56,7 +57,21 @@ fn run_with(
     files: Files,
     draft: &Path,
 ) -> Result<(), StageError> {
-    let interrupted = AtomicBool::new(false);
+    let stage = match inputs {
+        [_] => stage(settings),
+        _ => serde_json::from_value(settings).unwrap(),
+    };
+    let seed = stage.seed().unwrap_or(13);
+    in_context(seed, inputs, files, draft, |context| stage.run(context))
+}
+
+fn in_context<T>(
+    seed: u64,
+    inputs: &[(&'static str, &Path)],
+    files: Files,
+    draft: &Path,
+    work: impl FnOnce(&Context) -> T,
+) -> T {
     let input = |(role, path): &(&'static str, &Path)| {
         let input = Input {
             path: path.to_path_buf(),
@@ -64,13 +79,9 @@ fn run_with(
         };
         (*role, input)
     };
-    let stage = match inputs {
-        [_] => stage(settings),
-        _ => serde_json::from_value(settings).unwrap(),
-    };
-    let context = Context {
+    work(&Context {
         stage: "richer",
-        seed: stage.seed().unwrap_or(13),
+        seed,
         inputs: inputs.iter().map(input).collect(),
         files,
         fetched: &Fetched::default(),
@@ -79,9 +90,8 @@ fn run_with(
         folder: Path::new("."),
         device: "flex",
         progress: &Quiet,
-        interrupted: &interrupted,
-    };
-    stage.run(&context)
+        interrupted: &AtomicBool::new(false),
+    })
 }
 
 fn grow(settings: Value, train: &Texts) -> Texts {

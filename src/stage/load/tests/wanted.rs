@@ -224,6 +224,88 @@ fn rows_of_train_that_another_split_has_leave_it() {
 }
 
 #[test]
+fn a_pair_is_another_when_its_texts_are_cut_elsewhere() {
+    let rows = [
+        r#"{"a": "one\ntwo", "b": "three", "l": "x"}"#,
+        r#"{"a": "one", "b": "two\nthree", "l": "x"}"#,
+        r#"{"a": "One", "b": "two three", "l": "y"}"#,
+        r#"{"a": "one", "b": "two\nthree", "l": "y"}"#,
+    ];
+    let folder = folder(&[("a.jsonl", &rows.join("\n"))]);
+    let left = |by: &str| {
+        let settings = json!({
+            "train": "a.jsonl", "columns": { "text": "a", "text_pair": "b", "label": "l" }, "deduplicate": { "by": by },
+        });
+        let loaded = load(folder.path(), settings).unwrap();
+        (loaded.texts("train").id, loaded.said[0].clone())
+    };
+    let repeated = |rows: usize, other: usize| {
+        format!("train: left out {rows} repeated rows, {other} of them with another label")
+    };
+    assert_eq!(left("exact"), (vec![0, 1, 2], repeated(1, 1)));
+    assert_eq!(left("normalised"), (vec![0, 1], repeated(2, 2)));
+}
+
+#[test]
+fn repeated_rows_that_teach_something_else_are_counted_whatever_they_teach() {
+    let of = |first: &str, second: &str, columns: Value| {
+        let folder = folder(&[("a.jsonl", &[first, second, second].join("\n"))]);
+        let settings = json!({ "train": "a.jsonl", "columns": columns, "deduplicate": {} });
+        load(folder.path(), settings).unwrap().said[0].clone()
+    };
+    for (field, columns, teach) in [
+        ("l", json!({ "text": "text", "labels": "l" }), [r#"["x", "y"]"#, r#"["y"]"#]),
+        ("t", json!({ "text": "text", "target": "t" }), ["1.5", "2"]),
+        (
+            "answers",
+            json!({ "question": "text", "context": "context", "answers": "answers" }),
+            [
+                r#"{"text": ["Ada"], "answer_start": [0]}"#,
+                r#"{"text": [], "answer_start": []}"#,
+            ],
+        ),
+    ] {
+        let row = |teach: &str| {
+            format!(r#"{{"text": "a", "context": "Ada", "{field}": {teach}}}"#)
+        };
+        let said = of(&row(teach[0]), &row(teach[1]), columns);
+        let wanted = "train: left out 2 repeated rows, 2 of them with another label";
+        assert_eq!(said, wanted, "{field}");
+    }
+}
+
+#[test]
+fn questions_about_one_context_stay_together_under_groups_and_times_too() {
+    // Customers 0, 1 and 2, 3 and so on ask about one context each.
+    let row = |n: usize| {
+        let context = (n / 2) % 10;
+        json!({ "question": format!("q{n}"), "context": format!("context {context}"), "who": n % 20, "when": n })
+    };
+    let rows: Vec<String> = (0..60).map(|n| row(n).to_string()).collect();
+    let folder = folder(&[("a.jsonl", &rows.join("\n"))]);
+    let of = |split: Value| {
+        let settings = json!({
+            "train": "a.jsonl", "columns": { "question": "question", "context": "context" }, "split": split,
+        });
+        load(folder.path(), settings).unwrap()
+    };
+    let by_group = of(json!({ "test": 0.3, "group": "who" }));
+    let by_time = of(json!({ "test": 0.3, "time": "when" }));
+    for loaded in [&by_group, &by_time] {
+        let contexts = |split: &str| -> std::collections::BTreeSet<String> {
+            let contexts = loaded.texts(split).text_pair.unwrap();
+            contexts.into_iter().collect()
+        };
+        let (train, test) = (contexts("train"), contexts("test"));
+        assert!(train.is_disjoint(&test), "{train:?}, {test:?}");
+        assert_eq!((train.len(), test.len()), (7, 3));
+    }
+    // The newest rows are about these.
+    let newest = by_time.texts("test").text_pair.unwrap();
+    assert!(newest.contains(&"context 9".to_owned()), "{newest:?}");
+}
+
+#[test]
 fn a_sample_is_drawn_last_and_leaves_the_test_rows_alone() {
     let mut rows = "text,label\n".to_owned();
     for n in 0..100 {
