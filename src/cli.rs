@@ -7,8 +7,10 @@
 mod cache;
 mod check;
 mod compare;
+mod completions;
 mod explain;
 mod fetch;
+mod fill;
 mod graph;
 mod inspect;
 mod log;
@@ -19,6 +21,7 @@ mod progress;
 mod run;
 mod schema;
 mod sweep;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
@@ -58,6 +61,8 @@ enum Command {
     Run(run::Arguments),
     /// Run the trials of a `[sweep]`, each stage they share once, and keep the best.
     Sweep(sweep::Arguments),
+    /// Bring a pipeline up to date again whenever its spec or a file that it reads changes.
+    Watch(watch::Arguments),
     /// Say what would run, and why. Exits 3 when work is pending.
     Plan(plan::Arguments),
     /// Report every problem of a spec, with its place.
@@ -78,6 +83,10 @@ enum Command {
     Log(log::Arguments),
     /// Print the JSON Schema of specs, for editors.
     Schema(schema::Arguments),
+    /// Write a spec out with every default stated.
+    Fill(fill::Arguments),
+    /// Print a script that completes commands and options in a shell.
+    Completions(completions::Arguments),
     /// Look after the store: list, verify, gc.
     Cache(cache::Arguments),
 }
@@ -155,6 +164,7 @@ pub fn answer(arguments: Arguments) -> Exit {
     let answer = match arguments.command {
         Command::Run(arguments) => run::answer(&arguments),
         Command::Sweep(arguments) => sweep::answer(&arguments),
+        Command::Watch(arguments) => watch::answer(&arguments),
         Command::Plan(arguments) => plan::answer(&arguments, verbose),
         Command::Check(arguments) => check::answer(&arguments),
         Command::Explain(arguments) => explain::answer(&arguments),
@@ -165,6 +175,8 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),
         Command::Schema(arguments) => schema::answer(&arguments),
+        Command::Fill(arguments) => fill::answer(&arguments),
+        Command::Completions(arguments) => completions::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {
@@ -226,11 +238,32 @@ struct Resolved {
     places: hub::Places,
 }
 
+/// How the problems of a spec are printed to stdout, beside the text for people on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProblemFormat {
+    /// For people, on stderr alone.
+    Text,
+    /// One JSON object.
+    Json,
+    /// Annotations of a GitHub workflow, by which each problem shows at its line of a change.
+    Github,
+}
+
+impl From<bool> for ProblemFormat {
+    /// Of `--json`.
+    fn from(as_json: bool) -> Self {
+        match as_json {
+            true => ProblemFormat::Json,
+            false => ProblemFormat::Text,
+        }
+    }
+}
+
 /// Reads and resolves a spec without any network, or reports everything that is wrong with it.
 fn resolve(
     arguments: &SpecArguments,
     store: &StoreArguments,
-    as_json: bool,
+    format: impl Into<ProblemFormat>,
 ) -> Result<Resolved, Failure> {
     let (pipeline, problems) =
         Pipeline::read(&arguments.spec, &arguments.set).map_err(Failure::unusable)?;
@@ -241,7 +274,7 @@ fn resolve(
         &places,
     )
     .map_err(Failure::unusable)?;
-    let plan = planned(&pipeline, problems, &at_hand, as_json)?;
+    let plan = planned(&pipeline, problems, &at_hand, format)?;
     Ok(Resolved {
         pipeline,
         plan,
@@ -269,21 +302,31 @@ fn planned(
     pipeline: &Pipeline,
     mut problems: Vec<Problem>,
     at_hand: &hub::Fetched,
-    as_json: bool,
+    format: impl Into<ProblemFormat>,
 ) -> Result<Plan, Failure> {
     match Plan::resolve(pipeline, at_hand) {
         Ok(plan) if problems.is_empty() => return Ok(plan),
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
-    Err(unusable(pipeline, problems, as_json))
+    Err(unusable(pipeline, problems, format))
 }
 
 /// Everything that is wrong with a spec, in its order.
-fn unusable(pipeline: &Pipeline, mut problems: Vec<Problem>, as_json: bool) -> Failure {
+fn unusable(
+    pipeline: &Pipeline,
+    mut problems: Vec<Problem>,
+    format: impl Into<ProblemFormat>,
+) -> Failure {
     problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
-    if as_json {
-        print_json(&problems_json(&problems, &pipeline.sources));
+    match format.into() {
+        ProblemFormat::Text => {}
+        ProblemFormat::Json => print_json(&problems_json(&problems, &pipeline.sources)),
+        ProblemFormat::Github => {
+            let annotations = problems.iter();
+            let annotations = annotations.map(|problem| problem.annotation(&pipeline.sources));
+            print(&annotations.collect::<String>());
+        }
     }
     Failure {
         exit: Exit::Unusable,

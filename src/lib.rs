@@ -21,7 +21,8 @@
 //!    stale step gets a draft to write into, the [`stage::Stage`] does its work there, and the draft becomes an object of
 //!    the store. [`run::place`] lays exports outside the store and never over somebody's work.
 //!    [`compare`] sets two results beside each other, whatever led to them.
-//! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best.
+//! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best; [`watch`] tells when
+//!    a file that a pipeline reads changes.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
@@ -69,3 +70,4 @@ pub mod table;
 pub mod task;
 pub mod text;
 pub mod translate;
+pub mod watch;

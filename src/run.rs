@@ -27,6 +27,7 @@ use self::place::PlaceError;
 use self::publish::{Uploaded, upload};
 use self::walk::Walk;
 use crate::artifact::{Digest, Kind, Unreadable};
+use crate::fingerprint::Key;
 use crate::hub::{self, HubError};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
@@ -70,7 +71,7 @@ pub struct Provenance {
 /// Who is told what happens.
 pub trait Observer: Sync {
     /// A step begins; what it says goes to the returned voice.
-    fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a>;
+    fn started<'a>(&'a self, step: &Step, key: Key, reason: &Reason) -> Box<dyn Progress + 'a>;
     /// Another process is building the same key.
     fn waiting(&self, step: &Step);
     fn finished(&self, step: &Step, record: &StepRecord);

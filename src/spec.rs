@@ -1,6 +1,6 @@
 //! The spec: TOML → [`Pipeline`], with every problem at its place.
 //!
-//! Reading goes document → variables → schema → settings. Each step adds to one list of [`Problem`]s and the next works
+//! Reading goes document → what it extends → variables → schema → settings. Each step adds to one list of [`Problem`]s and the next works
 //! with what is left, so that a file with seven faults gets seven messages. A `Pipeline` is the spec *as written*: names
 //! are still names and paths still text; resolving them is the plan's work.
 //!
@@ -8,7 +8,10 @@
 
 pub mod check;
 pub mod document;
+mod extends;
+pub mod fill;
 pub mod problem;
+pub mod reference;
 pub mod rewrite;
 pub mod schema;
 pub mod sweep;
@@ -39,6 +42,8 @@ pub struct Pipeline {
     /// Every stage the file names, sound or not: (kind, name, place).
     pub declared: Vec<Declared>,
     pub sources: Sources,
+    /// The files that the spec extends, read or not.
+    pub bases: Vec<PathBuf>,
     document: Node,
     /// The document as it was before variables were put in.
     written: Node,
@@ -72,6 +77,13 @@ pub enum SpecError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot write the spec {}", path.display())]
+    #[diagnostic(help("check the free space and the permissions of its folder"))]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{}:{line}: the spec is not UTF-8 text (byte {byte})", path.display())]
     #[diagnostic(help("save the file as UTF-8"))]
     NotText {
@@ -79,6 +91,48 @@ pub enum SpecError {
         line: usize,
         byte: usize,
     },
+}
+
+/// The text of a spec.
+fn text_of(path: &Path) -> Result<String, SpecError> {
+    let bytes = std::fs::read(path).map_err(|source| SpecError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let byte = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..byte).unwrap_or_default();
+        SpecError::NotText {
+            path: path.to_owned(),
+            line: before.iter().filter(|b| **b == b'\n').count() + 1,
+            byte,
+        }
+    })
+}
+
+/// Writes a spec, so that it is there whole or as it was.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_whole(path: &Path, text: &str) -> Result<(), SpecError> {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // A temporary file is its owner's alone, and a spec is as readable as any other file of the project.
+            let mode = std::fs::metadata(path).map_or(0o644, |before| before.permissions().mode());
+            let mode = std::fs::Permissions::from_mode(mode);
+            file.as_file().set_permissions(mode)?;
+        }
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|source| SpecError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The folder that the paths of a spec are relative to.
@@ -95,29 +149,13 @@ impl Pipeline {
     /// # Errors
     /// Only when there is no text to read. Everything else that is wrong is in the list of problems.
     pub fn read(path: &Path, overrides: &[String]) -> Result<(Pipeline, Vec<Problem>), SpecError> {
-        let bytes = std::fs::read(path).map_err(|source| SpecError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let byte = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..byte]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
-                + 1;
-            SpecError::NotText {
-                path: path.to_owned(),
-                line,
-                byte,
-            }
-        })?;
+        let text = text_of(path)?;
         Ok(Self::parse(path, &text, overrides, &|name| {
             std::env::var(name).ok()
         }))
     }
 
-    /// Reads a spec from text; `path` is where it stands, for messages and relative paths.
+    /// Reads a spec from text, and the files that it extends; `path` is where it stands, for messages and relative paths.
     pub fn parse(
         path: &Path,
         text: &str,
@@ -126,8 +164,10 @@ impl Pipeline {
     ) -> (Pipeline, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut sources = Sources::default();
-        let source = sources.add(path.display().to_string(), text);
-        let mut document = document::parse(text, source, &mut problems);
+        let extends::Merged {
+            mut document,
+            bases,
+        } = extends::read(path, text, &mut sources, &mut problems);
         let mut laid = Map::new();
         for argument in overrides {
             let set = document::set(&mut document, argument, &mut sources, &mut problems);
@@ -136,7 +176,20 @@ impl Pipeline {
         let (mut pipeline, problems) =
             Self::of_document(path, document, sources, problems, environment);
         pipeline.overrides = laid;
+        pipeline.bases = bases;
         (pipeline, problems)
+    }
+
+    /// The spec's text, and below it those of the files that it extends.
+    pub fn text(&self) -> String {
+        let mut text = self.sources.text(0).to_owned();
+        for (base, source) in self.bases.iter().zip(1..) {
+            if self.sources.name(source) == base.display().to_string() {
+                text.push_str(&format!("\n# {}\n", base.display()));
+                text.push_str(self.sources.text(source));
+            }
+        }
+        text
     }
 
     /// What `--set` laid over the file, path → value.
@@ -170,9 +223,12 @@ impl Pipeline {
             }
         }
         let sources = self.sources.clone();
-        Self::of_document(&self.path, document, sources, problems, &|name| {
-            std::env::var(name).ok()
-        })
+        let (mut pipeline, problems) =
+            Self::of_document(&self.path, document, sources, problems, &|name| {
+                std::env::var(name).ok()
+            });
+        pipeline.bases.clone_from(&self.bases);
+        (pipeline, problems)
     }
 
     /// Where the file's sweep stands; the file's beginning without one.
@@ -285,6 +341,7 @@ impl Pipeline {
             stages,
             declared,
             sources,
+            bases: Vec::new(),
             document,
             written,
             overrides: Map::new(),
@@ -346,6 +403,8 @@ fn preamble(document: &Node) -> Preamble {
     let read = |key: &str| text(key).unwrap_or(Value::Null);
     Preamble {
         version: 1,
+        extends: None,
+        without: Vec::new(),
         name: read("name").as_str().map(str::to_owned),
         seed: read("seed").as_u64().unwrap_or_default(),
         vars: Default::default(),

@@ -70,6 +70,9 @@ pub struct Goal<'a> {
 pub enum SweepError {
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Spec(#[from] crate::spec::SpecError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -12,6 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::fetch::Transfers;
 use super::{drawn, seconds, tell};
+use crate::fingerprint::Key;
 use crate::hub;
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
@@ -96,7 +97,7 @@ impl<'i> Terminal<'i> {
 }
 
 impl Observer for Terminal<'_> {
-    fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
+    fn started<'a>(&'a self, step: &Step, _: Key, reason: &Reason) -> Box<dyn Progress + 'a> {
         if self.of.is_none() {
             self.stage_line("run", &step.name, &reason.to_string());
         }

@@ -129,7 +129,7 @@ pub(super) fn provenance(pipeline: &Pipeline, device: &str, jobs: usize) -> Prov
         arguments: std::env::args().skip(1).collect(),
         commit: git_commit(pipeline.folder()),
         settings: json!({ "device": device, "jobs": jobs }),
-        text: pipeline.sources.text(0).to_owned(),
+        text: pipeline.text(),
     }
 }
 
@@ -241,7 +241,7 @@ pub(super) fn bring_up_to_date(
     }
 }
 
-fn summary(record: &RunRecord, interrupted: bool) -> String {
+pub(super) fn summary(record: &RunRecord, interrupted: bool) -> String {
     let count = |wanted: Outcome| {
         record
             .steps

@@ -1,14 +1,21 @@
-//! `refit schema`: the JSON Schema of specs.
+//! `refit schema`: the JSON Schema of specs, and the reference that is made of it.
 
 use clap::Args;
 
 use super::{Answer, Exit, print};
-use crate::spec::schema;
+use crate::spec::{reference, schema};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Print the reference of all settings instead, as Markdown.
+    #[arg(long)]
+    reference: bool,
+}
 
-pub(super) fn answer(_: &Arguments) -> Answer {
-    print(&schema::text());
+pub(super) fn answer(arguments: &Arguments) -> Answer {
+    print(&match arguments.reference {
+        true => reference::page(),
+        false => schema::text(),
+    });
     Ok(Exit::Done)
 }

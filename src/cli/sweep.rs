@@ -16,7 +16,7 @@ use self::voice::Voice;
 use super::progress::Terminal;
 use super::run::{INTERRUPTED, device, listen_for_interrupts, provenance};
 use super::{
-    Answer, Exit, Failure, SpecArguments, StoreArguments, places, planned, print, print_json,
+    Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print, print_json,
     remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::artifact::Digest;
@@ -215,7 +215,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
 pub(super) fn check(
     pipeline: &Pipeline,
     store: &StoreArguments,
-    as_json: bool,
+    format: ProblemFormat,
 ) -> Result<(), Failure> {
     let Some(settings) = &pipeline.sweep else {
         return Ok(());
@@ -224,7 +224,7 @@ pub(super) fn check(
     let faults = problems(pipeline, &needs.varied, &needs.at_hand);
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(unusable(pipeline, faults, as_json)),
+        false => Err(unusable(pipeline, faults, format)),
     }
 }
 

@@ -79,7 +79,7 @@ fn attempt(
     };
     tracing::info!(stage = step.name, key = %job.fingerprint.key(), reason = %job.reason, "building");
     let clock = Instant::now();
-    let progress = observer.started(step, &job.reason);
+    let progress = observer.started(step, job.fingerprint.key(), &job.reason);
     step.stage.run(&Context {
         stage: &step.name,
         seed: step.seed,

@@ -15,7 +15,7 @@ use serde::Serialize;
 /// A place in one of the texts a pipeline was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Index into [`Sources`]: 0 is the file, then one for each `--set`.
+    /// Index into [`Sources`]: 0 is the file, then come those that it extends and one for each `--set`.
     pub source: usize,
     /// Bytes.
     pub span: Range<usize>,
@@ -99,6 +99,26 @@ impl Problem {
         (
             before.matches('\n').count() + 1,
             before[line_start..].chars().count() + 1,
+        )
+    }
+
+    /// The problem as a line by which a GitHub workflow annotates a change
+    /// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>).
+    pub fn annotation(&self, sources: &Sources) -> String {
+        let escaped = |text: &str| {
+            let text = text.replace('%', "%25");
+            text.replace('\r', "%0D").replace('\n', "%0A")
+        };
+        let (line, column) = self.line_and_column(sources);
+        let file = masked(sources.name(self.place.source));
+        let file = escaped(&file).replace(':', "%3A").replace(',', "%2C");
+        let mut message = masked(&self.message);
+        if let Some(help) = &self.help {
+            message.push_str(&format!("\nhelp: {help}"));
+        }
+        format!(
+            "::error file={file},line={line},col={column},title=refit::{}\n",
+            escaped(&message)
         )
     }
 

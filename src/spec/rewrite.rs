@@ -31,6 +31,17 @@ pub fn plain<'a>(
     }
 }
 
+/// The text with `values` (path → value) laid over it.
+pub fn laid<'a>(text: &str, values: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        return text.to_owned();
+    };
+    for (path, value) in values {
+        lay(document.as_item_mut(), path, value);
+    }
+    document.to_string()
+}
+
 fn lay(root: &mut Item, path: &str, value: &Value) {
     let keys: Vec<&str> = path.split('.').collect();
     let Some((last, way)) = keys.split_last() else {

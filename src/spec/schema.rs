@@ -26,6 +26,16 @@ pub struct Preamble {
     /// The version of the spec language. This program reads version 1.
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
+    /// Another spec, relative to this file, of which this one says only what is different: tables are merged key by key, anything
+    /// else that both have is this file's, and the other's `name` and `[sweep]` are not taken over. Paths in both are relative to
+    /// the spec that is run.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub extends: Option<String>,
+    /// What is not taken over from the spec that this one `extends`: paths of tables or fields, like `"augment.richer"` or
+    /// `"train.classifier.epochs"`.
+    #[serde(default)]
+    pub without: Vec<String>,
     /// The pipeline's name, under which its runs are recorded. Default: the file's name.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -105,6 +115,29 @@ pub fn of_kind(kind: &str) -> Value {
         stage.insert("definitions".to_owned(), definitions.clone());
     }
     stage
+}
+
+/// The `$ref` of a schema, also the only one in its `allOf`.
+pub(super) fn reference(schema: &Value) -> Option<&str> {
+    let only = schema.get("allOf").and_then(Value::as_array);
+    let schema = match only.map(Vec::as_slice) {
+        Some([only]) => only,
+        _ => schema,
+    };
+    schema.get("$ref").and_then(Value::as_str)
+}
+
+/// The schema behind a reference; `root` has the definitions.
+pub(super) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    let target = reference(schema).and_then(|target| root.pointer(target.strip_prefix('#')?));
+    target.unwrap_or(schema)
+}
+
+/// A schema's properties, in the order of the settings.
+pub(super) fn properties<'s>(root: &'s Value, schema: &'s Value) -> Vec<(&'s str, &'s Value)> {
+    let properties = resolved(root, schema).get("properties");
+    let properties = properties.and_then(Value::as_object).into_iter().flatten();
+    properties.map(|(name, property)| (name.as_str(), property)).collect()
 }
 
 fn build() -> Value {

@@ -6,12 +6,12 @@
 //! Deliberately absent: which trial is best.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::trial::Assignment;
 use super::{Sweep, SweepError};
 use crate::artifact::Unreadable;
-use crate::spec::rewrite;
+use crate::spec::{rewrite, write_whole};
 
 /// The line by which refit knows a file that it wrote.
 const MARK: &str = "# The best trial of";
@@ -46,12 +46,7 @@ pub fn write(sweep: &Sweep<'_>, assignment: &Assignment) -> Result<PathBuf, Swee
         }
         _ => {}
     }
-    write_whole(&path, &text).map_err(|source| {
-        SweepError::Stage(crate::stage::StageError::Write {
-            path: path.clone(),
-            source,
-        })
-    })?;
+    write_whole(&path, &text)?;
     Ok(path)
 }
 
@@ -71,22 +66,4 @@ fn text(sweep: &Sweep<'_>, assignment: &Assignment) -> String {
     let unnamed = sweep.pipeline.base().get("name").is_none();
     let name = unnamed.then_some((&name.0, &name.1));
     rewrite::plain(written, &mark, laid.iter().chain(assignment).chain(name))
-}
-
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // A temporary file is its owner's alone, and a spec is as readable as any other file of the project.
-        let mode = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
-    }
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("inspect", &["table", "metrics"]),
     ("kernels", &[]),
+    ("watch", &[]),
     ("model", &["kernels", "device"]),
     ("learn", &["model", "kernels", "text", "metrics", "device"]),
     ("task", &["table", "text", "model", "learn", "metrics"]),
@@ -102,6 +103,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["hub", "translate"]),
     ("object_store", &["hub"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
+    ("notify", &["watch"]),
     ("tracing_subscriber", &["main"]),
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! `REFIT_TEST_ASSETS` names a folder with real models and data; a test that needs it says loudly when it skips.
 
+mod authoring;
 mod broken;
 mod commands;
 mod compare;
@@ -25,3 +26,4 @@ mod stages;
 mod sweep;
 mod tasks;
 mod versions;
+mod watch;

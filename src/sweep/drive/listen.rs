@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::{Drive, Stop, number};
+use crate::fingerprint::Key;
 use crate::hub;
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
@@ -99,8 +100,8 @@ impl<'a> Listener<'a> {
 }
 
 impl Observer for Listener<'_> {
-    fn started<'a>(&'a self, step: &Step, reason: &Reason) -> Box<dyn Progress + 'a> {
-        let inner = self.inner.started(step, reason);
+    fn started<'a>(&'a self, step: &Step, key: Key, reason: &Reason) -> Box<dyn Progress + 'a> {
+        let inner = self.inner.started(step, key, reason);
         match step.name == self.drive.sweep.goal.stage {
             true => Box::new(Heard {
                 listener: self,
