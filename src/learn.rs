@@ -29,8 +29,9 @@ mod schedule;
 pub use balance::{BalanceMethod, BalanceSettings, Balanced, balanced_rows};
 pub use batch::{BatchSettings, Laid, Layout, MicroSize, Padding, Rows, length_grouped, shuffled};
 pub use fit::{
-    EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Judgement, Keep, Length, LossScale,
-    Material, Recipe, Snapshot, StepRecord, ValidationRecord, fit,
+    Course, EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Held, Judgement, Keep, Kept,
+    Length, LossScale, Material, Numbers, Recipe, Snapshot, State, StepRecord, ValidationRecord,
+    fit,
 };
 pub use freeze::{Beginning, FreezeSettings, Frozen};
 pub use gradients::{Clip, Gradients};
@@ -70,6 +71,10 @@ pub enum LearnError {
         position: usize,
         tokens: usize,
     },
+
+    #[error("the checkpoint is of another training: `{name}` is missing, or has another size")]
+    #[diagnostic(help("remove the checkpoint, and the training begins anew"))]
+    ForeignState { name: String },
 
     #[error("the split `{split}` has no rows")]
     #[diagnostic(help("check the files behind it, and what `split` in the load stage cuts off"))]

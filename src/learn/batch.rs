@@ -444,7 +444,8 @@ pub(super) struct Prepared {
     pub(super) ends_epoch: bool,
 }
 
-/// The batches of epoch after epoch, two of them prepared ahead. The thread ends when the receiver is dropped.
+/// The batches of epoch after epoch from the one numbered `from` (counted from 0) on, two of them prepared ahead. The thread
+/// ends when the receiver is dropped.
 ///
 /// # Errors
 /// [`LearnError::Device`] when no thread can be had.
@@ -453,16 +454,22 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     rows: &'rows dyn Rows,
     settings: &'rows BatchSettings,
     seed: u64,
+    from: u64,
     lay_out: impl Fn(&[usize]) -> Vec<Part> + Send + 'scope,
 ) -> Result<Receiver<Prepared>, LearnError> {
     let (sender, receiver) = sync_channel(2);
     let work = move || {
+        let mut passed = 0_u64;
         for epoch in 1.. {
             let batches = self::epoch(rows, settings, seed, epoch);
             let Some(last) = batches.len().checked_sub(1) else {
                 return;
             };
             for (number, rows) in batches.into_iter().enumerate() {
+                passed += 1;
+                if passed <= from {
+                    continue;
+                }
                 let parts = lay_out(&rows);
                 let ends_epoch = number == last;
                 let prepared = Prepared {

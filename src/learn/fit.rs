@@ -4,8 +4,9 @@
 //! validation rows are asked, and the weights that answer best so far are kept. Without validation rows the last weights are
 //! kept. Memory: the weights that are kept cost a second copy, an average of weights a third.
 //!
-//! How a batch that is too large for the device goes through in parts is in `accumulate`, the average of weights in `average`,
-//! what a recipe says in `settings`, how losses are scaled in `fp16` in `scaling`.
+//! The loop itself is in `training`, all that it is between two steps in `state`. How a batch that is too large for the device
+//! goes through in parts is in `accumulate`, the average of weights in `average`, what a recipe says in `settings`, how losses
+//! are scaled in `fp16` in `scaling`.
 //!
 //! In half precision the validation rows are asked in it as well, as transformers' `Trainer` does: it is the model as it is
 //! trained, and as fast. Weights are 32-bit numbers throughout, and whoever asks the finished model does so in them.
@@ -14,7 +15,7 @@
 //! and every [`TOGETHER`] steps elsewhere, because asking a device for a number waits until it has done all that came before.
 //!
 //! Promise: the loop draws no random number itself. The order of rows and the dropout masks are functions of the seed and
-//! of the epoch or step.
+//! of the epoch or step. So a training that goes on from a [`State`] ends in the same bits as one that never stopped.
 //!
 //! Deliberately absent: files, bars, clocks. What happens is told through [`Event`]s.
 
@@ -23,31 +24,27 @@ mod average;
 mod checkpointing;
 mod scaling;
 mod settings;
+mod state;
+mod training;
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::mpsc::Receiver;
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use scaling::LossScale;
 pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Recipe};
+pub use state::{Held, Kept, Numbers, State};
 
 use self::accumulate::Accumulation;
-use self::average::Average;
-use super::batch::{self, Cut, Layout, Prepared, Rows};
-use super::gradients::{Clip, read};
-use super::optimizer::Optimizer;
-use super::predict::predict_as;
-use super::schedule::Schedule;
+use self::training::Training;
+use super::batch::{self, Cut, Layout, Rows};
 use super::{LearnError, Objective, Predictions};
 use crate::device;
 use crate::kernels::Precision;
 use crate::metrics::Metric;
-use crate::model::{Classifier, Mode};
+use crate::model::Classifier;
 
 /// Steps whose losses are read together from a device that computes beside the host.
 const TOGETHER: usize = 10;
@@ -88,6 +85,18 @@ pub enum Event<'a> {
     Validation(&'a ValidationRecord),
     /// The device ran out of memory, and from now on so many rows go through it at once.
     Halved(usize),
+    /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, as
+    /// the last that is told.
+    State(Held),
+}
+
+/// Where a training begins, and how often it tells all that it is.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    /// Where it goes on; with the first step without. It must be a state of a training with the same material and recipe.
+    pub from: Option<State>,
+    /// After every so many steps its state is told; never without.
+    pub every: Option<u64>,
 }
 
 /// One optimizer step, as it stands in the metrics log.
@@ -155,12 +164,13 @@ pub struct Snapshot {
 ///
 /// # Errors
 /// Rows that cannot be learned from; a head that does not fit the objective; a loss or gradient that is not finite; a
-/// failing device or judge; [`LearnError::Interrupted`] once `on` answers [`ControlFlow::Break`].
+/// failing device or judge; a state of another training; [`LearnError::Interrupted`] once `on` answers [`ControlFlow::Break`].
 pub fn fit(
     model: Classifier,
     material: &Material,
     recipe: &Recipe,
     device: &Device,
+    course: Course,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
     let pace = Pace {
@@ -174,7 +184,7 @@ pub fn fit(
         fits: None,
         scale: LossScale::BEGIN,
     };
-    fit_at(pace, model, material, recipe, device, on)
+    fit_at(pace, model, material, recipe, device, course, on)
 }
 
 /// What suits a device.
@@ -195,6 +205,7 @@ fn fit_at(
     material: &Material,
     recipe: &Recipe,
     device: &Device,
+    course: Course,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
     if !recipe.precision.runs_on(device) {
@@ -211,206 +222,22 @@ fn fit_at(
     };
     let at_once = recipe.batch.at_once();
     let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
+    let Course { from, every } = course;
+    let taken = from.as_ref().map_or(0, |state| state.numbers.step);
     std::thread::scope(|scope| {
-        let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, lay_out)?;
+        let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, taken, lay_out)?;
         let accumulation = Accumulation::new(cut, pace, material, recipe, device);
         let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
-        follow(
-            model,
-            &batches,
-            (accumulation, scale),
-            material,
-            recipe,
-            device,
-            on,
-        )
+        let training =
+            Training::begin(model, from, (accumulation, scale), material, recipe, device)?;
+        let (training, outcome) = training.go(&batches, every, on);
+        if matches!(outcome, Err(LearnError::Interrupted)) && every.is_some() {
+            // Its answer cannot be another one.
+            let _ = on(Event::State(training.held()));
+        }
+        outcome?;
+        Ok(training.fitted())
     })
-}
-
-/// The loop itself, over batches.
-fn follow(
-    model: Classifier,
-    batches: &Receiver<Prepared>,
-    (mut accumulation, mut scale): (Accumulation, Option<LossScale>),
-    material: &Material,
-    recipe: &Recipe,
-    device: &Device,
-    on: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<Fitted, LearnError> {
-    let total = recipe
-        .length
-        .steps(material.train.rows(), recipe.batch.size);
-    let mut schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
-    let mut optimizer = Optimizer::new(&recipe.optimizer, &model)?;
-    let model = match &recipe.frozen {
-        Some(frozen) => frozen.apply(model, 1),
-        None => model,
-    };
-    let mut average = recipe.ema.map(Average::new);
-    let metric = recipe
-        .early_stopping
-        .as_ref()
-        .and_then(|stopping| stopping.metric)
-        .unwrap_or(material.metric);
-
-    let mut model = model.train();
-    let mut kept: Option<Fitted> = None;
-    let mut best: Option<f64> = None;
-    let (mut step, mut skipped_steps, mut epoch, mut without_gain) = (0, 0, 0, 0);
-    let mut stopped_early = false;
-    let mut unread = Vec::new();
-    let mut last = VecDeque::new();
-
-    while step < total && !stopped_early {
-        let Ok(batch) = batches.recv() else {
-            break;
-        };
-        if let Some(frozen) = &recipe.frozen
-            && batch.epoch > epoch
-            && frozen.changes_in(batch.epoch)
-        {
-            model = frozen.apply(model, batch.epoch);
-        }
-        epoch = batch.epoch;
-        let learning_rate = schedule.rate(step - skipped_steps);
-        let ends_epoch = batch.ends_epoch;
-        let loss_scale = scale.map(|scale| scale.factor());
-        let factor = loss_scale.unwrap_or(1.0);
-        let (loss, gradients) = accumulation.gradients(&model, batch, step, factor, on)?;
-        let clip = gradients.clip(recipe.optimizer.max_grad_norm);
-        let skipped = match (&mut scale, &clip) {
-            (Some(scale), Some(clip)) => {
-                let finite = clip.is_finite()?;
-                scale.observe(finite);
-                !finite
-            }
-            _ => false,
-        };
-        if skipped {
-            skipped_steps += 1;
-        } else {
-            let share = clip.as_ref().and_then(|clip| clip.share.clone());
-            model = optimizer.step(model, gradients, share, learning_rate);
-            if let Some(average) = &mut average {
-                average.add(&model);
-            }
-        }
-
-        step += 1;
-        unread.push(Unread {
-            step,
-            epoch,
-            learning_rate,
-            loss,
-            clip,
-            loss_scale,
-            skipped,
-        });
-        let evaluates = step == total || recipe.evaluate_every.is_due(step, epoch, ends_epoch);
-        if unread.len() >= accumulation.together() || evaluates || ends_epoch {
-            let (records, end) = read_all(&mut unread)?;
-            for record in records {
-                tell(on, Event::Step(&record))?;
-            }
-            end?;
-        }
-        if let Some(scale) = scale.filter(LossScale::is_exhausted) {
-            return Err(LearnError::Overflow {
-                step,
-                scale: scale.factor(),
-            });
-        }
-        if !evaluates {
-            continue;
-        }
-        let candidate = weights_to_judge(&model, average.as_ref());
-        if recipe.keep_last > 0 {
-            last.truncate(recipe.keep_last - 1);
-            last.push_front(Snapshot {
-                model: candidate.clone(),
-                step,
-                epoch,
-            });
-        }
-        let Some(rows) = material.validation else {
-            continue;
-        };
-        let tokens = (recipe.batch.evaluation_size as usize).saturating_mul(material.max_length);
-        let answers = predict_as(
-            &Mode::EVALUATE.in_precision(recipe.precision),
-            &candidate,
-            rows,
-            material.pad_id,
-            tokens,
-            device,
-            &mut |rows| on(Event::Rows(rows)),
-        )?;
-        let judgement = (material.judge)(&candidate, &answers)?;
-        let record = ValidationRecord {
-            step,
-            epoch,
-            validation: judgement.scores,
-        };
-        tell(on, Event::Validation(&record))?;
-
-        let score = score(&record.validation, metric);
-        schedule.observe(score, metric);
-        let better = best.is_none_or(|best| metric.improves(score, best));
-        if let Some(stopping) = &recipe.early_stopping {
-            let gained =
-                better && best.is_none_or(|best| (score - best).abs() > stopping.minimum_gain);
-            without_gain = if gained { 0 } else { without_gain + 1 };
-            stopped_early = without_gain >= stopping.patience && step < total;
-        }
-        if better {
-            best = Some(score);
-        }
-        if better || recipe.keep == Keep::Last {
-            let scores = Some(record.validation);
-            kept = Some(Fitted {
-                model: candidate,
-                best_epoch: epoch,
-                best_step: step,
-                scores,
-                thresholds: judgement.thresholds,
-                steps: step,
-                skipped: skipped_steps,
-                stopped_early,
-                last: Vec::new(),
-            });
-        }
-    }
-
-    let last = last.into_iter().rev().collect();
-    Ok(match kept {
-        Some(kept) => Fitted {
-            steps: step,
-            skipped: skipped_steps,
-            stopped_early,
-            last,
-            ..kept
-        },
-        None => Fitted {
-            model: weights_to_judge(&model, average.as_ref()),
-            best_epoch: epoch,
-            best_step: step,
-            scores: None,
-            thresholds: None,
-            steps: step,
-            skipped: skipped_steps,
-            stopped_early,
-            last,
-        },
-    })
-}
-
-/// The model without autodiff, with the average of its weights where there is one.
-fn weights_to_judge(model: &Classifier, average: Option<&Average>) -> Classifier {
-    let plain = model.valid();
-    match average {
-        Some(average) => average.put_into(plain),
-        None => plain,
-    }
 }
 
 /// Whether the material can be learned from by this model, before anything is computed.
@@ -445,78 +272,6 @@ fn check(model: &Classifier, material: &Material) -> Result<(), LearnError> {
         });
     }
     Ok(())
-}
-
-/// A step whose loss is still on the device.
-struct Unread {
-    step: u64,
-    epoch: u64,
-    learning_rate: f64,
-    /// `[1]`.
-    loss: Tensor<1>,
-    clip: Option<Clip>,
-    loss_scale: Option<f64>,
-    skipped: bool,
-}
-
-/// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device. The
-/// records end before the first step with a number that is not finite, and that is the error beside them.
-fn read_all(
-    unread: &mut Vec<Unread>,
-) -> Result<(Vec<StepRecord>, Result<(), LearnError>), LearnError> {
-    let both = |step: &Unread| {
-        let norm = step.clip.as_ref().map(|clip| clip.norm.clone());
-        [step.loss.clone(), norm.unwrap_or(step.loss.zeros_like())]
-    };
-    let numbers = Tensor::cat(unread.iter().flat_map(both).collect(), 0); // [2 * steps]
-    let numbers = read(numbers, "training")?;
-    let (pairs, _) = numbers.as_chunks::<2>();
-    let mut records = Vec::with_capacity(unread.len());
-    for (unread, &[loss, gradient_norm]) in unread.drain(..).zip(pairs) {
-        let Unread {
-            step,
-            epoch,
-            learning_rate,
-            loss_scale,
-            skipped,
-            ..
-        } = unread;
-        for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
-            if !value.is_finite() && !skipped {
-                let diverged = LearnError::Diverged {
-                    step,
-                    what,
-                    value,
-                    learning_rate,
-                };
-                return Ok((records, Err(diverged)));
-            }
-        }
-        records.push(StepRecord {
-            step,
-            epoch,
-            loss,
-            learning_rate,
-            gradient_norm,
-            loss_scale,
-            skipped,
-        });
-    }
-    Ok((records, Ok(())))
-}
-
-fn score(scores: &Map<String, Value>, metric: Metric) -> f64 {
-    scores
-        .get(metric.name())
-        .and_then(Value::as_f64)
-        .unwrap_or(f64::NAN)
-}
-
-fn tell(on: &mut dyn FnMut(Event) -> ControlFlow<()>, event: Event) -> Result<(), LearnError> {
-    match on(event) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(LearnError::Interrupted),
-    }
 }
 
 #[cfg(test)]

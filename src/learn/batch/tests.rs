@@ -182,7 +182,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
     };
     let lay_out = |chosen: &[usize]| cut.parts(&rows, chosen, 3);
     std::thread::scope(|scope| {
-        let batches = ahead(scope, &rows, &settings, 13, lay_out).unwrap();
+        let batches = ahead(scope, &rows, &settings, 13, 0, lay_out).unwrap();
         for number in 1..=3 {
             let wanted = epoch(&rows, &settings, 13, number);
             for (index, chosen) in wanted.iter().enumerate() {
@@ -192,5 +192,10 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
                 assert_eq!(found.ends_epoch, index + 1 == wanted.len());
             }
         }
+        // Three batches an epoch.
+        let later = ahead(scope, &rows, &settings, 13, 4, lay_out).unwrap();
+        let found = later.recv().unwrap();
+        assert_eq!(found.epoch, 2);
+        assert_eq!(found.rows, epoch(&rows, &settings, 13, 2)[1]);
     });
 }

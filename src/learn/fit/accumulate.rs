@@ -13,7 +13,8 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Event, Material, Pace, Recipe, checkpointing, tell};
+use super::training::tell;
+use super::{Event, Material, Pace, Recipe, checkpointing};
 use crate::device;
 use crate::kernels::Precision;
 use crate::learn::batch::{Cut, MicroSize, Part, Prepared};
@@ -30,7 +31,7 @@ pub(super) struct Accumulation<'a> {
     seed: u64,
     precision: Precision,
     /// Rows in a part.
-    at_once: usize,
+    pub(super) at_once: usize,
     /// Whether a lack of memory makes parts smaller.
     halves: bool,
     /// Whether layers run a second time in place of being remembered.

@@ -17,7 +17,7 @@ use crate::model::{self, Classifier, MapParameters, VisitParameters};
 #[derive(Debug, Clone)]
 pub(super) struct Average {
     decay: f64,
-    weights: BTreeMap<String, Tensor<1>>,
+    pub(super) weights: BTreeMap<String, Tensor<1>>,
 }
 
 impl Average {

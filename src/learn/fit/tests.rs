@@ -123,7 +123,7 @@ fn run(train: &Listed, validation: Option<&Listed>, recipe: &Recipe) -> Result<F
         model,
         &material(train, validation, &judge(validation), &names),
         recipe,
-        &Device::flex(),
+        &Device::flex(), Course::default(),
         &mut |_| ControlFlow::Continue(()),
     )
 }
@@ -289,7 +289,7 @@ fn any_number_of_threads_gives_equal_weights() {
             };
             let go_on = &mut |_: Event| ControlFlow::Continue(());
             weights(
-                &fit(model, &material, &recipe, &Device::flex(), go_on)
+                &fit(model, &material, &recipe, &Device::flex(), Course::default(), go_on)
                     .unwrap()
                     .model,
             )
@@ -312,7 +312,7 @@ fn an_interruption_ends_the_loop_between_steps() {
         classifier(1, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe(),
-        &Device::flex(),
+        &Device::flex(), Course::default(),
         &mut |_| {
             steps += 1;
             if steps == 3 {
@@ -338,7 +338,7 @@ fn every_step_is_told_with_the_schedules_rate() {
         classifier(1, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe,
-        &Device::flex(),
+        &Device::flex(), Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 told.push(record.clone());
@@ -367,7 +367,7 @@ fn told(pace: Pace, dropout: f64, recipe: &Recipe) -> (Vec<StepRecord>, Result<(
         classifier(1, dropout),
         &material(&train, None, &judge(None), &names),
         recipe,
-        &Device::flex(),
+        &Device::flex(), Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 records.push(record.clone());
@@ -488,3 +488,4 @@ mod lora;
 mod parts;
 mod precision;
 mod recipe;
+mod resumed;

@@ -342,7 +342,7 @@ fn every_objective_is_learned() {
         let untrained = model(&head, &device);
         let before = judge(&untrained, &answers(&untrained, &validation, &device)).unwrap();
         let go_on = &mut |_: crate::learn::Event| ControlFlow::Continue(());
-        let fitted = fit(untrained, &material, &recipe, &device, go_on).unwrap();
+        let fitted = fit(untrained, &material, &recipe, &device, Course::default(), go_on).unwrap();
         let scores = fitted.scores.unwrap();
         let (before, after) = (&before.scores["loss"], &scores["loss"]);
         let (before, after) = (before.as_f64().unwrap(), after.as_f64().unwrap());

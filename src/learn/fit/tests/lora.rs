@@ -204,7 +204,7 @@ fn fitted(model: &Classifier) -> Classifier {
         ..material(&train, None, &nothing, &names)
     };
     let go_on = &mut |_: Event| ControlFlow::Continue(());
-    fit(model.clone(), &material, &recipe(), &Device::flex(), go_on)
+    fit(model.clone(), &material, &recipe(), &Device::flex(), Course::default(), go_on)
         .unwrap()
         .model
 }

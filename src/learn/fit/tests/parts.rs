@@ -31,7 +31,7 @@ fn in_parts(
         classifier(3, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe,
-        &Device::flex(),
+        &Device::flex(), Course::default(),
         &mut |event| {
             match event {
                 Event::Step(record) => records.push(record.clone()),
