@@ -31,6 +31,7 @@ use crate::fingerprint::Key;
 use crate::hub::{self, HubError};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
+use crate::spec::schema::CheckpointSettings;
 use crate::stage::{Progress, StageError};
 use crate::store::{ObjectState, RunRecord, StepRecord, Store, StoreError};
 
@@ -52,6 +53,7 @@ pub struct Options<'a> {
     pub recorded: bool,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
+    pub checkpoint: CheckpointSettings,
     pub provenance: Provenance,
 }
 
@@ -229,6 +231,7 @@ pub fn known(plan: &Plan, assessments: &[judge::Assessment]) -> Vec<StepRecord> 
         key: one.key,
         digest: one.digest,
         seconds: 0.0,
+        resumed_from_step: None,
         fingerprint: one.fingerprint.clone(),
     };
     assessments.iter().map(record).collect()

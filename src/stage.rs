@@ -22,7 +22,7 @@ use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -355,11 +355,35 @@ pub struct Context<'a> {
     /// A folder of the store for what was costly to ask of others and stays true whatever becomes of this run. Need not
     /// exist.
     pub kept: PathBuf,
+    /// Where long work writes down how far it came.
+    pub checkpoints: &'a Checkpoints,
     /// The device as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`.
     pub device: &'a str,
     pub progress: &'a dyn Progress,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
+}
+
+/// Where long work writes down how far it came, and how often.
+#[derive(Debug, Default)]
+pub struct Checkpoints {
+    /// A folder for this key alone, which only one process works on at a time, and which is gone once there is a result. Need
+    /// not exist.
+    pub folder: PathBuf,
+    /// After so many steps; never without.
+    pub every: Option<u64>,
+    /// How many stay.
+    pub keep: usize,
+    /// The step from which the work went on; 0 where it began at the beginning.
+    pub resumed_from: AtomicU64,
+}
+
+impl Checkpoints {
+    /// The step from which the work went on, where it did.
+    pub fn resumed(&self) -> Option<u64> {
+        let step = self.resumed_from.load(Ordering::Relaxed);
+        (step > 0).then_some(step)
+    }
 }
 
 impl Context<'_> {

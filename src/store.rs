@@ -147,6 +147,21 @@ impl Store {
         self.layout.root.join("kept")
     }
 
+    /// The folder in which the work on a key writes down how far it came. It need not exist.
+    pub fn checkpoints(&self, key: &Key) -> PathBuf {
+        self.layout.checkpoints().join(key.to_string())
+    }
+
+    /// Deletes what the work on a key wrote down. What cannot be deleted is in nobody's way: `gc` tries again.
+    pub fn forget_checkpoints(&self, key: &Key) {
+        let folder = self.checkpoints(key);
+        if folder.exists()
+            && let Err(error) = self.layout.discard(&folder)
+        {
+            tracing::warn!(%error, "checkpoints stay");
+        }
+    }
+
     /// What is recorded under a key. A record that does not lead back to its key is none.
     pub fn record(&self, key: &Key) -> Option<Record> {
         let path = self.layout.record(key);

@@ -89,6 +89,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         jobs,
         keep_going: arguments.keep_going,
         interrupted: &INTERRUPTED,
+        checkpoint: pipeline.run.checkpoint.clone(),
         provenance: provenance(&pipeline, &device, jobs),
         device,
         allow_commands: arguments.allow_commands,
@@ -207,6 +208,7 @@ pub(super) fn bring_up_to_date(
         allow_commands: leave.allow_commands,
         recorded: leave.recorded,
         interrupted: &INTERRUPTED,
+        checkpoint: pipeline.run.checkpoint.clone(),
         provenance: provenance(&pipeline, &pipeline.run.device, pipeline.run.jobs),
     };
     loop {
@@ -284,7 +286,7 @@ fn as_json(record: &RunRecord) -> Value {
                 "key": step.key,
                 "digest": step.digest,
                 "seconds": step.seconds,
-                "resumed_from_step": null,
+                "resumed_from_step": step.resumed_from_step,
             })
         })
         .collect();

@@ -404,6 +404,7 @@ fn bring_up_to_date(
         allow_commands: options.allow_commands,
         recorded: true,
         interrupted: options.interrupted,
+        checkpoint: sweep.pipeline.run.checkpoint.clone(),
         provenance: options.provenance.clone(),
     };
     let record = run::run(&plan, sweep.store, &options, terminal).map_err(Failure::failed)?;

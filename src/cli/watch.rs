@@ -153,6 +153,7 @@ impl Watch<'_> {
             jobs,
             keep_going: false,
             interrupted: &stop,
+            checkpoint: pipeline.run.checkpoint.clone(),
             provenance: provenance(&pipeline, &device, jobs),
             device,
             allow_commands: arguments.allow_commands,

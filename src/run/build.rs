@@ -7,13 +7,14 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::{Observer, Options, RunError, wait_politely};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::outcome::Reason;
 use crate::plan::Plan;
-use crate::stage::{Context, Files, Input, StageError};
+use crate::stage::{Checkpoints, Context, Files, Input, StageError};
 use crate::store::{Begun, Need, Record, Store};
 
 /// A step to build.
@@ -29,6 +30,8 @@ pub(super) struct Job {
 pub(super) struct Finished {
     pub(super) index: usize,
     pub(super) seconds: f64,
+    /// See [`Checkpoints::resumed_from`].
+    pub(super) resumed_from_step: Option<u64>,
     pub(super) key: Key,
     pub(super) fingerprint: Box<Fingerprint>,
     pub(super) reason: Reason,
@@ -45,12 +48,20 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Finished {
     let clock = Instant::now();
-    let attempt = || attempt(&job, plan, store, options, observer);
+    let every = u64::from(options.checkpoint.every_steps);
+    let checkpoints = Checkpoints {
+        folder: store.checkpoints(&job.fingerprint.key()),
+        every: (every > 0).then_some(every),
+        keep: options.checkpoint.keep as usize,
+        resumed_from: AtomicU64::new(0),
+    };
+    let attempt = || attempt(&job, plan, store, options, &checkpoints, observer);
     let result = catch_unwind(AssertUnwindSafe(attempt))
         .unwrap_or_else(|panic| Err(RunError::Internal(told(panic.as_ref()))));
     Finished {
         index: job.index,
         seconds: clock.elapsed().as_secs_f64(),
+        resumed_from_step: checkpoints.resumed(),
         key: job.fingerprint.key(),
         fingerprint: job.fingerprint,
         reason: job.reason,
@@ -64,6 +75,7 @@ fn attempt(
     plan: &Plan,
     store: &Store,
     options: &Options<'_>,
+    checkpoints: &Checkpoints,
     observer: &dyn Observer,
 ) -> Result<(Record, bool), RunError> {
     let step = &plan.steps[job.index];
@@ -89,6 +101,7 @@ fn attempt(
         folder: plan.folder(),
         draft: draft.path(),
         kept: store.kept(),
+        checkpoints,
         device: &options.device,
         progress: progress.as_ref(),
         interrupted: options.interrupted,
@@ -96,6 +109,7 @@ fn attempt(
     drop(progress);
     still_as_judged(&step.files, &job.fingerprint, store)?;
     let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
+    store.forget_checkpoints(&record.key);
     tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
     Ok((record, true))
 }

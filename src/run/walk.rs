@@ -238,6 +238,7 @@ impl<'a> Walk<'a> {
         let Finished {
             index,
             seconds,
+            resumed_from_step,
             key,
             fingerprint,
             reason,
@@ -263,6 +264,7 @@ impl<'a> Walk<'a> {
                 };
                 let entry = StepRecord {
                     seconds,
+                    resumed_from_step,
                     ..known(&self.plan.steps[index], &record, outcome, reason)
                 };
                 self.know(index, Box::new(record), true, entry);
@@ -278,6 +280,7 @@ impl<'a> Walk<'a> {
                     StepRecord {
                         key: Some(key),
                         seconds,
+                        resumed_from_step,
                         fingerprint: Some(*fingerprint),
                         ..entry
                     },
@@ -518,6 +521,7 @@ fn unknown(step: &Step, outcome: Outcome, reason: Reason) -> StepRecord {
         key: None,
         digest: None,
         seconds: 0.0,
+        resumed_from_step: None,
         fingerprint: None,
     }
 }

@@ -66,6 +66,31 @@ pub struct RunSettings {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 256))]
     pub jobs: usize,
+    /// How often a training writes down all that it is, so that it goes on from there when the process is killed.
+    #[serde(default)]
+    pub checkpoint: CheckpointSettings,
+}
+
+/// How often a training writes down all that it is. One that goes on from there ends in the same bits as one that was never
+/// stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointSettings {
+    /// After every so many optimizer steps; 0 never does. One checkpoint is about four times as large as the model (its weights,
+    /// the best ones so far, and two numbers a weight that the optimizer remembers), and is written while the training goes on.
+    pub every_steps: u32,
+    /// How many of the last ones stay until the training is done. With more than one a damaged one has another behind it.
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: u32,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        CheckpointSettings {
+            every_steps: 500,
+            keep: 1,
+        }
+    }
 }
 
 /// Whether `text` can name a device, by the same rule as the schema's pattern.
@@ -89,6 +114,7 @@ impl Default for RunSettings {
         RunSettings {
             device: auto(),
             jobs: one(),
+            checkpoint: CheckpointSettings::default(),
         }
     }
 }

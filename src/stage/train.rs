@@ -13,6 +13,7 @@ mod activations;
 mod encoder;
 mod log;
 mod outlook;
+mod resume;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 pub use settings::Train;
 
 use self::log::Log;
+use self::resume::{Resumed, Writer};
 use self::settings::EPOCHS;
 use super::{
     ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Scoring, Stage, StageError,
@@ -35,7 +37,7 @@ use crate::artifact::{Kind, Unreadable, files_under};
 use crate::device;
 use crate::hub::{Fetched, Remote};
 use crate::learn::{
-    self, Balanced, Fitted, Frozen, Judgement, LearnError, Length, Material, Objective,
+    self, Balanced, Course, Fitted, Frozen, Judgement, LearnError, Length, Material, Objective,
     Predictions, Recipe, Rows, ScheduleName,
 };
 use crate::metrics::Metric;
@@ -209,20 +211,38 @@ impl Stage for Train {
             max_length: tokens.max_length(),
         };
         let recipe = self.recipe(context.seed, frozen);
+        let kind = chosen.name.split(':').next().unwrap_or_default();
+        let checkpoints = context.checkpoints;
+        let resumed = checkpoints.every.and_then(|_| resume::newest(context, kind));
+        let writer = checkpoints.every;
+        let writer = writer.map(|_| Writer::start(checkpoints, kind, chosen.cpu));
         let mut log = Log::new(
             context,
             recipe.length.steps(train_rows.rows(), recipe.batch.size),
             self.metric(),
             recipe.evaluate_every,
+            writer,
         );
+        let from = match resumed {
+            Some(Resumed { state, log: before }) => {
+                log.take_up(state.numbers.step, before)?;
+                Some(state)
+            }
+            None => None,
+        };
         context.checkpoint()?;
-        let fitted = learn::fit(
-            classifier,
-            &material,
-            &recipe,
-            &chosen.device,
-            &mut |event| log.hear(&event),
-        );
+        let course = Course {
+            from,
+            every: checkpoints.every,
+        };
+        let device = &chosen.device;
+        let fitted = learn::fit(classifier, &material, &recipe, device, course, &mut |event| {
+            log.hear(event)
+        });
+        log.finish();
+        if let Some(error) = log.failed {
+            return Err(error.into());
+        }
         let fitted = match fitted {
             Err(LearnError::Interrupted) => return Err(StageError::Interrupted),
             other => other?,

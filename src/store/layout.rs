@@ -10,6 +10,7 @@
 //! ├── objects/DIGEST/      an artifact's files, and `manifest.json`, written last
 //! ├── runs/TIME-….json     what each run did
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
+//! ├── checkpoints/KEY/     how far the training for a key has come
 //! ├── kept/…               what stages asked of programs and services, by stage
 //! ├── drafts/KEY/          an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
@@ -37,7 +38,7 @@ pub(super) const FORMAT: &str = "1";
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "format",
     ".gitignore",
     "lock",
@@ -46,6 +47,7 @@ const OURS: [&str; 11] = [
     "objects",
     "runs",
     "sweeps",
+    "checkpoints",
     "kept",
     "drafts",
     // Fetching comes before anything is built: where it fails, this is all that there is.
@@ -73,6 +75,10 @@ impl Layout {
 
     pub(super) fn object(&self, digest: &Digest) -> PathBuf {
         self.objects().join(digest.to_string())
+    }
+
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
     }
 
     pub(super) fn drafts(&self) -> PathBuf {

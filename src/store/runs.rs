@@ -64,6 +64,9 @@ pub struct StepRecord {
     pub digest: Option<Digest>,
     /// How long it took; zero when fresh.
     pub seconds: f64,
+    /// The step from which a training went on that had been stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from_step: Option<u64>,
     pub fingerprint: Option<Fingerprint>,
 }
 

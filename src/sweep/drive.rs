@@ -466,6 +466,7 @@ impl Drive<'_> {
                 allow_commands: self.options.allow_commands,
                 recorded: true,
                 interrupted: &stop.now,
+                checkpoint: self.sweep.pipeline.run.checkpoint.clone(),
                 provenance: self.options.provenance.clone(),
             };
             let record = run::run(&plan, self.sweep.store, &options, &listener)?;
@@ -482,6 +483,9 @@ impl Drive<'_> {
                         .iter()
                         .find(|step| step.stage == self.sweep.goal.stage);
                     let key = of_goal.and_then(|step| step.key);
+                    if let Some(key) = &key {
+                        self.sweep.store.forget_checkpoints(key);
+                    }
                     self.record(Event::Pruned {
                         trial,
                         run: replicate,

@@ -71,6 +71,22 @@ pub struct State {
 }
 
 impl Held {
+    /// Brings it to the host, and leaves it there as tensors of the CPU: for a device that hands its numbers only to the thread that
+    /// computes.
+    ///
+    /// # Errors
+    /// [`LearnError::Device`] when the device fails.
+    pub fn settled(self) -> Result<Held, LearnError> {
+        let State { numbers, tensors } = self.read()?;
+        let host = Device::flex();
+        let tensors = tensors.into_iter();
+        let tensors = tensors.map(|(name, values)| (name, Tensor::from_data(values.as_slice(), &host)));
+        Ok(Held {
+            numbers,
+            tensors: tensors.collect(),
+        })
+    }
+
     /// Brings it to the host.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::*;
 use crate::artifact::Digest;
 use crate::hub::Fetched;
 use crate::metrics::Scheme;
-use crate::stage::{Files, Input, Progress};
+use crate::stage::{Checkpoints, Files, Input, Progress};
 use crate::table::{Answer, TableError};
 
 struct Quiet;
@@ -87,6 +87,7 @@ fn in_context<T>(
         fetched: &Fetched::default(),
         draft,
         kept: PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "flex",
         progress: &Quiet,

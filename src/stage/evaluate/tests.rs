@@ -14,7 +14,7 @@ use crate::artifact::{Digest, Manifest};
 use crate::hub::Fetched;
 use crate::metrics;
 use crate::model::{Classifier, HeadSettings, Vocabulary};
-use crate::stage::{Files, Input, Progress};
+use crate::stage::{Checkpoints, Files, Input, Progress};
 use crate::text::Tokenizer;
 use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
@@ -131,6 +131,7 @@ fn run(
         fetched: &Fetched::default(),
         draft: draft.path(),
         kept: PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "flex",
         progress: &counted,

@@ -15,7 +15,7 @@ use super::*;
 use crate::artifact::{Digest, Manifest};
 use crate::hub::Fetched;
 use crate::model::{Classifier, EncoderConfig, EncoderFiles};
-use crate::stage::{Input, Progress};
+use crate::stage::{Checkpoints, Input, Progress};
 
 struct Silent;
 
@@ -95,6 +95,7 @@ fn run_stage(stage: &Export, from: &Path, draft: &Path) -> Result<(), StageError
         fetched: &Fetched::default(),
         draft,
         kept: std::path::PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "auto",
         progress: &Silent,

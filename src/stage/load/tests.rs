@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hub::Fetched;
-use crate::stage::Progress;
+use crate::stage::{Checkpoints, Progress};
 use crate::table::{self, Texts};
 
 #[derive(Default)]
@@ -91,6 +91,7 @@ fn load_with(base: &Path, settings: Value, seed: u64) -> Result<Loaded, StageErr
         fetched: &fetched,
         draft: draft.path(),
         kept: PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "flex",
         progress: &heard,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::artifact::{Digest, Manifest};
 use crate::hub::Fetched;
-use crate::stage::{Input, Progress};
+use crate::stage::{Checkpoints, Input, Progress};
 use crate::text::{NONE, Tokens};
 
 /// Keeps what is said to it.
@@ -86,6 +86,7 @@ fn run(
         fetched: &Fetched::default(),
         draft: draft.path(),
         kept: std::path::PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "auto",
         progress: &heard,

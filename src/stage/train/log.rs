@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::artifact::Unreadable;
-use crate::learn::{EvaluateEvery, Event, StepRecord, ValidationRecord};
+use super::resume::Writer;
+use crate::learn::{EvaluateEvery, Event, LearnError, StepRecord, ValidationRecord};
 use crate::metrics::Metric;
 use crate::stage::{Context, StageError, Validation};
 
@@ -18,6 +19,10 @@ pub(super) struct Log<'a> {
     evaluate_every: EvaluateEvery,
     skipped: u64,
     pub(super) lines: Vec<u8>,
+    /// Where states go.
+    writer: Option<Writer>,
+    /// Why a state could not be handed over.
+    pub(super) failed: Option<LearnError>,
 }
 
 impl<'a> Log<'a> {
@@ -26,6 +31,7 @@ impl<'a> Log<'a> {
         steps: u64,
         metric: Metric,
         evaluate_every: EvaluateEvery,
+        writer: Option<Writer>,
     ) -> Self {
         context.progress.start("training", steps, "steps");
         Log {
@@ -34,14 +40,53 @@ impl<'a> Log<'a> {
             evaluate_every,
             skipped: 0,
             lines: Vec::new(),
+            writer,
+            failed: None,
         }
     }
 
-    pub(super) fn hear(&mut self, event: &Event) -> ControlFlow<()> {
+    /// Takes up the log of a training that goes on after so many steps. Whoever follows its scores hears them again.
+    ///
+    /// # Errors
+    /// It has a line that the loop would not write.
+    pub(super) fn take_up(&mut self, step: u64, log: String) -> Result<(), StageError> {
+        let told = validations_in(&log).map_err(|e| Unreadable::new(&self.context.checkpoints.folder, e))?;
+        self.context.progress.advance(step);
+        for validation in told {
+            self.context.progress.validated(&validation);
+        }
+        self.lines = log.into_bytes();
+        Ok(())
+    }
+
+    /// Waits until all states are written.
+    pub(super) fn finish(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.finish();
+        }
+        self.warn_of_the_writer();
+    }
+
+    fn warn_of_the_writer(&self) {
+        if let Some(fault) = self.writer.as_ref().and_then(Writer::fault) {
+            self.context.progress.warn(&fault);
+        }
+    }
+
+    pub(super) fn hear(&mut self, event: Event) -> ControlFlow<()> {
         match event {
             Event::Step(record) => self.step(record),
             Event::Rows(_) => {}
             Event::Validation(record) => self.validation(record),
+            Event::State(held) => {
+                if let Some(writer) = &self.writer
+                    && let Err(error) = writer.take(held, &self.lines)
+                {
+                    self.failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+                self.warn_of_the_writer();
+            }
             Event::Halved(rows) => self.context.progress.warn(&format!(
                 "the device ran out of memory: from now on {rows} rows of a batch go through it at once; `batch = {{ micro_size = {rows} }}` spares the tries"
             )),
@@ -109,16 +154,20 @@ impl<'a> Log<'a> {
 /// # Errors
 /// It cannot be read, or has a line that the loop would not write.
 pub(super) fn validations(path: &Path) -> Result<Vec<Validation>, StageError> {
+    let text = std::fs::read_to_string(path);
+    let found = text.and_then(|text| validations_in(&text));
+    Ok(found.map_err(|e| Unreadable::new(path, e))?)
+}
+
+fn validations_in(text: &str) -> std::io::Result<Vec<Validation>> {
     #[derive(Deserialize)]
     struct Line {
         step: u64,
         validation: Option<Map<String, Value>>,
     }
-    let unreadable = |e: std::io::Error| Unreadable::new(path, e);
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let mut found = Vec::new();
     for line in text.lines() {
-        let line: Line = serde_json::from_str(line).map_err(|e| unreadable(e.into()))?;
+        let line: Line = serde_json::from_str(line)?;
         found.extend(line.validation.map(|scores| Validation {
             step: line.step,
             scores,

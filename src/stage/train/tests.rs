@@ -11,7 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::artifact::{Digest, Manifest};
 use crate::hub::{Fetched, Remote};
-use crate::stage::{Input, Progress};
+use crate::stage::{Checkpoints, Input, Progress};
 use crate::text::Tokenizer;
 use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
@@ -105,6 +105,7 @@ fn run(
         fetched: &Fetched::default(),
         draft: draft.path(),
         kept: PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "flex",
         progress: &heard,

@@ -105,6 +105,7 @@ fn a_translation_is_another_text_and_an_unchanged_one_no_copy() {
         folder: Path::new("."),
         draft: draft.path(),
         kept: kept.path().to_owned(),
+        checkpoints: &Checkpoints::default(),
         device: "flex",
         progress: &Quiet,
         interrupted: &interrupted,
