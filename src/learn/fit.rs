@@ -231,7 +231,10 @@ fn fit_at(
         let training =
             Training::begin(model, from, (accumulation, scale), material, recipe, device)?;
         let (training, outcome) = training.go(&batches, every, on);
-        if matches!(outcome, Err(LearnError::Interrupted)) && every.is_some() {
+        if matches!(outcome, Err(LearnError::Interrupted))
+            && every.is_some()
+            && training.step > taken
+        {
             // Its answer cannot be another one.
             let _ = on(Event::State(training.held()));
         }

@@ -21,6 +21,7 @@ mod objects;
 mod page;
 mod project;
 mod real;
+mod resume;
 mod schema;
 mod stages;
 mod sweep;

@@ -34,7 +34,7 @@ pub(super) struct Training<'a> {
     scale: Option<LossScale>,
     average: Option<Average>,
     /// Steps taken, and how many of them were left out.
-    step: u64,
+    pub(super) step: u64,
     skipped: u64,
     epoch: u64,
     /// Whether the last step was the last of its epoch.

@@ -1,0 +1,197 @@
+//! A training that is stopped at any moment goes on where it was, and ends in the digest of one that never was.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::project::{Project, digests};
+
+const SPEC: &str = "pipeline.toml";
+const EVERY: u64 = 5;
+
+/// The tiny pipeline with a training long enough to be stopped, and checkpoints every few steps.
+fn project(settings: &str) -> Project {
+    let project = Project::tiny();
+    project.replace(SPEC, "epochs = 2", &format!("epochs = 60\n{settings}"));
+    project.replace(
+        SPEC,
+        "[load.data]",
+        &format!("[run]\ncheckpoint = {{ every_steps = {EVERY}, keep = 2 }}\n\n[load.data]"),
+    );
+    project
+}
+
+/// The checkpoints that there are, the oldest first.
+fn checkpoints(project: &Project) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(project.path(".refit/checkpoints"));
+    let folders = folders.into_iter().flatten().flatten();
+    let inside = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    let mut found: Vec<PathBuf> = inside.map(|entry| entry.path()).collect();
+    found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("step-"));
+    found.sort();
+    found
+}
+
+fn step_of(checkpoint: &std::path::Path) -> u64 {
+    let name = checkpoint.file_name().unwrap().to_str().unwrap();
+    name.trim_start_matches("step-").parse().unwrap()
+}
+
+/// Runs until `ripe` says so, and stops it by this signal. False when it ended before.
+fn stopped(project: &Project, signal: i32, ripe: &mut dyn FnMut() -> bool) -> bool {
+    let mut child = project
+        .command(&["run", SPEC, "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "it neither ripens nor ends");
+        if ripe() {
+            let pid = i32::try_from(child.id()).unwrap();
+            // SAFETY: it is a child of ours that nobody has waited for.
+            unsafe { libc::kill(pid, signal) };
+            let status = child.wait().unwrap();
+            match signal {
+                libc::SIGINT => assert!(matches!(status.code(), Some(0 | 130)), "{status}"),
+                _ => {}
+            }
+            return status.code() != Some(0);
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    false
+}
+
+fn resumed_from(run: &Value) -> Option<u64> {
+    let steps = run["steps"].as_array().unwrap();
+    let of = steps.iter().find(|step| step["stage"] == "classifier").unwrap();
+    of["resumed_from_step"].as_u64()
+}
+
+fn undisturbed(settings: &str) -> std::collections::BTreeMap<String, String> {
+    let project = project(settings);
+    let run = project.run(&[SPEC]);
+    assert_eq!(resumed_from(&run), None);
+    assert!(checkpoints(&project).is_empty(), "they stay behind");
+    digests(&run)
+}
+
+#[test]
+fn a_training_killed_ten_times_ends_as_one_that_was_not() {
+    let wanted = undisturbed("");
+    let project = project("");
+    let mut kills = 0;
+    let mut last = 0;
+    for round in 0..10_u64 {
+        let mut more = 0;
+        let ripe = &mut || {
+            let newest = checkpoints(&project).last().map(|path| step_of(path));
+            if newest.is_some_and(|step| step > last) {
+                more += 1;
+            }
+            more > round
+        };
+        if !stopped(&project, libc::SIGKILL, ripe) {
+            break;
+        }
+        kills += 1;
+        let newest = step_of(checkpoints(&project).last().unwrap());
+        assert!(newest > last && newest.is_multiple_of(EVERY));
+        last = newest;
+    }
+    assert!(kills >= 3, "{kills} kills");
+    let run = project.run(&[SPEC]);
+    assert!(resumed_from(&run) >= Some(last), "{run}");
+    assert_eq!(digests(&run), wanted);
+    assert!(checkpoints(&project).is_empty(), "they stay behind");
+    project.refit(&["cache", "verify"]).success();
+}
+
+#[test]
+fn ctrl_c_finishes_the_step_and_writes_it_down() {
+    for settings in [
+        "",
+        "precision = \"fp16\"",
+        "freeze = { embeddings = true }",
+        "ema = { decay = 0.9 }",
+        "schedule = { name = \"cosine\" }",
+    ] {
+        let wanted = undisturbed(settings);
+        let project = project(settings);
+        let ripe = &mut || !checkpoints(&project).is_empty();
+        assert!(stopped(&project, libc::SIGINT, ripe), "{settings}: it was too quick");
+        let newest = step_of(checkpoints(&project).last().unwrap());
+        let run = project.run(&[SPEC]);
+        assert_eq!(resumed_from(&run), Some(newest), "{settings}");
+        assert_eq!(digests(&run), wanted, "{settings}");
+    }
+}
+
+#[test]
+fn batches_in_parts_and_every_optimizer_go_on() {
+    for settings in [
+        "batch = { size = 8, micro_size = 3 }",
+        "optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }",
+        "optimizer = { name = \"lamb\", learning_rate = 1e-3 }",
+        "optimizer = { name = \"adam\", learning_rate = 1e-3 }",
+    ] {
+        let strip = |project: &Project| {
+            for line in ["batch = { size = 8 }\n", "optimizer = { learning_rate = 1e-3 }\n"] {
+                if settings.starts_with(line.split(' ').next().unwrap()) {
+                    project.replace(SPEC, line, "");
+                }
+            }
+        };
+        let whole = project(settings);
+        strip(&whole);
+        let wanted = digests(&whole.run(&[SPEC]));
+        let project = project(settings);
+        strip(&project);
+        let ripe = &mut || !checkpoints(&project).is_empty();
+        assert!(stopped(&project, libc::SIGKILL, ripe), "{settings}: it was too quick");
+        let run = project.run(&[SPEC]);
+        assert!(resumed_from(&run) > Some(0), "{settings}: {run}");
+        assert_eq!(digests(&run), wanted, "{settings}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let wanted = undisturbed("");
+    let project = project("");
+    let ripe = &mut || checkpoints(&project).len() >= 2;
+    assert!(stopped(&project, libc::SIGKILL, ripe), "it was too quick");
+    let all = checkpoints(&project);
+    let newest = all.last().unwrap().join("state.safetensors");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let said = project.refit(&["run", SPEC, "--json"]).success();
+    assert!(said.stderr.contains("is not what was written"), "{}", said.stderr);
+    let run = said.json();
+    assert_eq!(resumed_from(&run), Some(step_of(&all[all.len() - 2])));
+    assert_eq!(digests(&run), wanted);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_ends_no_training() {
+    let wanted = undisturbed("");
+    let project = project("");
+    project.write(".refit/checkpoints", "no folder");
+    let said = project.refit(&["run", SPEC, "--json"]).success();
+    assert!(said.stderr.contains("has no checkpoint in"), "{}", said.stderr);
+    assert_eq!(digests(&said.json()), wanted);
+}
+
+#[test]
+fn how_often_a_training_is_written_down_reruns_nothing() {
+    let project = project("");
+    project.run(&[SPEC]);
+    project.replace(SPEC, "every_steps = 5", "every_steps = 0");
+    assert!(project.built(&[SPEC]).is_empty());
+}
