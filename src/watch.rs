@@ -109,7 +109,10 @@ impl Watcher {
             }
         }
         self.folders = folders;
-        self.seen = files.iter().map(|file| (file.clone(), stamp(file))).collect();
+        self.seen = files
+            .iter()
+            .map(|file| (file.clone(), stamp(file)))
+            .collect();
         self.looked = Instant::now();
     }
 

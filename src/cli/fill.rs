@@ -20,8 +20,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
-    let (pipeline, problems) =
-        Pipeline::read(&arguments.spec, &[]).map_err(Failure::unusable)?;
+    let (pipeline, problems) = Pipeline::read(&arguments.spec, &[]).map_err(Failure::unusable)?;
     if !problems.is_empty() {
         return Err(unusable(&pipeline, problems, false));
     }

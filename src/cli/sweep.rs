@@ -16,8 +16,8 @@ use self::voice::Voice;
 use super::progress::Terminal;
 use super::run::{INTERRUPTED, device, listen_for_interrupts, provenance};
 use super::{
-    Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print, print_json,
-    remotes, seconds as seconds_of, store_of_spec, table, unusable,
+    Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print,
+    print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::artifact::Digest;
 use crate::hub;

@@ -73,7 +73,12 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         };
         if !again {
             tell("watching for changes; Ctrl-C ends it\n");
-            while !INTERRUPTED.load(Ordering::Relaxed) && watch.watcher.wait(TICK) != Wake::Changed {}
+            loop {
+                let wake = watch.watcher.wait(TICK);
+                if wake == Wake::Changed || INTERRUPTED.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
             watch.follow();
         }
     }
@@ -129,7 +134,10 @@ impl Watch<'_> {
             .and_then(|selected| {
                 let all = fetch::everything(resolved, &selected, false, &INTERRUPTED, false)?;
                 // What was fetched may have brought steps along.
-                let selected = all.plan.select(&arguments.stages).map_err(Failure::unusable)?;
+                let selected = all
+                    .plan
+                    .select(&arguments.stages)
+                    .map_err(Failure::unusable)?;
                 Ok((all, selected))
             });
         let (Resolved { pipeline, plan, .. }, selected) = match fetched {
@@ -166,8 +174,10 @@ impl Watch<'_> {
         let mut again = false;
         let record = std::thread::scope(|scope| {
             let ended = self.watcher.waker();
-            let worker = scope.spawn(|| {
-                let record = run(&plan, &store, &options, &following);
+            let (plan, store, options) = (&plan, &store, &options);
+            let following = &following;
+            let worker = scope.spawn(move || {
+                let record = run(plan, store, options, following);
                 ended();
                 record
             });
@@ -178,9 +188,13 @@ impl Watch<'_> {
                 if self.watcher.wait(TICK) == Wake::Changed {
                     again = true;
                     self.follow();
-                    let stale = self.look().and_then(|now| following.stale(&now.plan, &store));
+                    let stale = self
+                        .look()
+                        .and_then(|now| following.stale(&now.plan, store));
                     if let Some(stage) = stale.filter(|_| !stop.load(Ordering::Relaxed)) {
-                        following.inner.line(&format!("{stage} is out of date: stopping it"));
+                        following
+                            .inner
+                            .line(&format!("{stage} is out of date: stopping it"));
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
@@ -201,7 +215,10 @@ impl Watch<'_> {
 fn announce(plan: &Plan, selected: &BTreeSet<usize>, store: &Store) -> Result<bool, Failure> {
     let assessed = assess(plan, selected, &BTreeSet::new(), store).map_err(Failure::failed)?;
     store.save_memo();
-    let due: Vec<_> = assessed.iter().filter(|one| one.state != Foreseen::Fresh).collect();
+    let due: Vec<_> = assessed
+        .iter()
+        .filter(|one| one.state != Foreseen::Fresh)
+        .collect();
     if due.is_empty() {
         tell(&format!("{}: up to date\n", plan.pipeline));
         return Ok(false);
@@ -218,7 +235,11 @@ fn announce(plan: &Plan, selected: &BTreeSet<usize>, store: &Store) -> Result<bo
 /// All files that a pipeline reads: the spec, those that it extends, what its stages name, and the lock of what lies elsewhere.
 fn files_of(resolved: &Resolved) -> BTreeSet<PathBuf> {
     let pipeline = &resolved.pipeline;
-    let of_stages = resolved.plan.steps.iter().flat_map(|step| step.files.values());
+    let of_stages = resolved
+        .plan
+        .steps
+        .iter()
+        .flat_map(|step| step.files.values());
     let mut files: BTreeSet<PathBuf> = of_stages.cloned().collect();
     files.insert(pipeline.path.clone());
     files.insert(pipeline.folder().join(hub::LOCK));
@@ -246,10 +267,14 @@ impl Following<'_> {
         // A file that is being written again will be looked at again.
         let assessed = assess(plan, &all, &BTreeSet::new(), store).ok()?;
         let key = |stage: &str| {
-            let found = assessed.iter().find(|one| plan.steps[one.step].name == stage);
+            let found = assessed
+                .iter()
+                .find(|one| plan.steps[one.step].name == stage);
             found.and_then(|one| one.key)
         };
-        running.into_iter().find_map(|(stage, begun)| (key(&stage) != Some(begun)).then_some(stage))
+        running
+            .into_iter()
+            .find_map(|(stage, begun)| (key(&stage) != Some(begun)).then_some(stage))
     }
 }
 

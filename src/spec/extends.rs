@@ -107,11 +107,7 @@ fn extended(
 }
 
 /// An entry's value, taken out of the table, where it is as it must be.
-fn taken_out<T>(
-    document: &mut Node,
-    key: &str,
-    read: &dyn Fn(&Node) -> Option<T>,
-) -> Option<T> {
+fn taken_out<T>(document: &mut Node, key: &str, read: &dyn Fn(&Node) -> Option<T>) -> Option<T> {
     let value = read(&document.get(key)?.node)?;
     if let Value::Table(entries) = &mut document.value {
         entries.retain(|entry| entry.key != key);
@@ -265,7 +261,10 @@ mod tests {
     fn a_base_may_extend_another_and_paths_lead_from_each_file() {
         let (document, problems) = merged(&[
             ("leaf.toml", "extends = \"more/middle.toml\"\nc = 3"),
-            ("more/middle.toml", "extends = \"../base.toml\"\nb = 2\nc = 2"),
+            (
+                "more/middle.toml",
+                "extends = \"../base.toml\"\nb = 2\nc = 2",
+            ),
             ("base.toml", "a = 1\nb = 1\nc = 1"),
         ]);
         assert_eq!(problems, [""; 0]);
@@ -276,32 +275,53 @@ mod tests {
     fn what_is_left_out_is_not_taken_over() {
         let files = |without: &str| {
             merged(&[
-                ("leaf.toml", &format!("extends = \"base.toml\"\nwithout = {without}")),
-                ("base.toml", "[augment.richer]\ncopies = 1\n[train.a]\nepochs = 1\nseed = 2"),
+                (
+                    "leaf.toml",
+                    &format!("extends = \"base.toml\"\nwithout = {without}"),
+                ),
+                (
+                    "base.toml",
+                    "[augment.richer]\ncopies = 1\n[train.a]\nepochs = 1\nseed = 2",
+                ),
             ])
         };
         let (document, problems) = files("[\"augment\", \"train.a.epochs\"]");
         assert_eq!(problems, [""; 0]);
-        assert_eq!(document, serde_json::json!({ "train": { "a": { "seed": 2 } } }));
+        assert_eq!(
+            document,
+            serde_json::json!({ "train": { "a": { "seed": 2 } } })
+        );
         let (_, problems) = files("[\"train.a.epoch\"]");
         assert_eq!(
             problems,
             ["\"train.a.epoch\": base.toml has no `train.a.epoch` to leave out"]
         );
         let (_, problems) = merged(&[("leaf.toml", "without = [\"a\"]")]);
-        assert!(problems[0].ends_with("there is no `extends`"), "{problems:?}");
+        assert!(
+            problems[0].ends_with("there is no `extends`"),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn what_cannot_be_extended_is_a_problem_at_its_place() {
         let of = |file: &str, text: &str| {
-            let (_, problems) = merged(&[("leaf.toml", &format!("extends = \"{file}\"")), ("b.toml", text)]);
+            let (_, problems) = merged(&[
+                ("leaf.toml", &format!("extends = \"{file}\"")),
+                ("b.toml", text),
+            ]);
             problems
         };
         assert!(of("no.toml", "")[0].starts_with("\"no.toml\": cannot read the spec no.toml: "));
-        assert_eq!(of("leaf.toml", ""), ["\"leaf.toml\": leaf.toml extends itself by way of leaf.toml"]);
+        assert_eq!(
+            of("leaf.toml", ""),
+            ["\"leaf.toml\": leaf.toml extends itself by way of leaf.toml"]
+        );
         let around = of("b.toml", "extends = \"leaf.toml\"");
-        assert_eq!(around, ["\"leaf.toml\": leaf.toml extends itself by way of leaf.toml"]);
+        assert_eq!(
+            around,
+            ["\"leaf.toml\": leaf.toml extends itself by way of leaf.toml"]
+        );
         assert!(of("b.toml", "a = ")[0].contains("not valid TOML"));
     }
 }

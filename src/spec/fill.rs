@@ -47,7 +47,13 @@ fn of_stage(kind: &KindOfStage, settings: &Value) -> Vec<(String, Value)> {
     let schema = schema::of_kind(kind.name);
     let mut candidates = Vec::new();
     for (field, property) in properties(&schema, &schema) {
-        missing(&schema, property, settings.get(field), field, &mut candidates);
+        missing(
+            &schema,
+            property,
+            settings.get(field),
+            field,
+            &mut candidates,
+        );
     }
     let Ok(before) = (kind.read)(settings.clone()) else {
         return Vec::new();
@@ -60,7 +66,8 @@ fn of_stage(kind: &KindOfStage, settings: &Value) -> Vec<(String, Value)> {
         (kind.read)(settings).ok()
     };
     let same = |candidate: &(String, Value)| {
-        with(std::slice::from_ref(candidate)).is_some_and(|stage| stage.settings() == before.settings())
+        with(std::slice::from_ref(candidate))
+            .is_some_and(|stage| stage.settings() == before.settings())
     };
     candidates.retain(same);
     loop {
@@ -205,14 +212,23 @@ mod tests {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let parse = |text: &str| {
                     let (pipeline, problems) = Pipeline::parse(&path, text, &[], &|_| None);
-                    assert!(problems.is_empty(), "{}: {problems:#?}\n{text}", path.display());
+                    assert!(
+                        problems.is_empty(),
+                        "{}: {problems:#?}\n{text}",
+                        path.display()
+                    );
                     pipeline
                 };
                 let before = parse(&text);
                 let after = parse(&filled(&before));
                 assert_eq!(before.stages.len(), after.stages.len());
                 for (before, after) in before.stages.iter().zip(&after.stages) {
-                    assert_eq!(before.stage.settings(), after.stage.settings(), "{}", path.display());
+                    assert_eq!(
+                        before.stage.settings(),
+                        after.stage.settings(),
+                        "{}",
+                        path.display()
+                    );
                 }
                 read += 1;
             }

@@ -22,7 +22,8 @@ pub fn page() -> String {
     let fields = fields.filter(|(field, _)| !is_kind(field));
     table(&mut page, root, root, fields);
     for kind in &KINDS {
-        let Some(settings) = root.pointer(&format!("/properties/{}/additionalProperties", kind.name))
+        let Some(settings) =
+            root.pointer(&format!("/properties/{}/additionalProperties", kind.name))
         else {
             continue;
         };
@@ -50,14 +51,14 @@ fn table<'s>(
 }
 
 /// A field's row, and those of the fields in it. `within` has the definitions that it is in.
-fn rows<'s>(
+fn rows(
     page: &mut String,
-    root: &'s Value,
+    root: &Value,
     owner: &Value,
     field: &str,
     path: &str,
-    property: &'s Value,
-    within: &mut Vec<&'s str>,
+    property: &Value,
+    within: &mut Vec<String>,
 ) {
     let described = resolved(root, property);
     let required = owner.get("required").and_then(Value::as_array);
@@ -70,7 +71,9 @@ fn rows<'s>(
     let default = property.get("default").or_else(|| described.get("default"));
     let default = default.filter(|default| !default.is_object() || inner.is_empty());
     let default = default.map_or(String::new(), |default| format!("`{}`", toml(default)));
-    let text = property.get("description").or_else(|| described.get("description"));
+    let text = property
+        .get("description")
+        .or_else(|| described.get("description"));
     let text = text.and_then(Value::as_str).unwrap_or_default();
     let _ = writeln!(
         page,
@@ -79,7 +82,7 @@ fn rows<'s>(
         cell(&default),
         cell(text)
     );
-    let definition = reference(property).unwrap_or(path);
+    let definition = reference(property).unwrap_or(path).to_owned();
     if within.contains(&definition) {
         return;
     }
@@ -99,7 +102,10 @@ fn type_of(root: &Value, property: &Value) -> String {
         return forms.join(" or ");
     }
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        let values: Vec<String> = values.iter().map(|value| format!("`{}`", toml(value))).collect();
+        let values: Vec<String> = values
+            .iter()
+            .map(|value| format!("`{}`", toml(value)))
+            .collect();
         return values.join(", ");
     }
     let one = |name: &str| match name {
@@ -143,7 +149,9 @@ fn toml(value: &Value) -> String {
     match value {
         Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(key, value)| format!("{key} = {}", toml(value)));
+            let fields = fields
+                .iter()
+                .map(|(key, value)| format!("{key} = {}", toml(value)));
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         Value::Array(items) => {
@@ -193,7 +201,10 @@ mod tests {
 
     #[test]
     fn no_row_is_without_a_text() {
-        for line in page().lines().filter(|line| line.starts_with("| `") || line.starts_with("| **")) {
+        for line in page()
+            .lines()
+            .filter(|line| line.starts_with("| `") || line.starts_with("| **"))
+        {
             assert!(!line.ends_with("|  |"), "{line}");
         }
     }

@@ -163,7 +163,9 @@ pub(super) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
 pub(super) fn properties<'s>(root: &'s Value, schema: &'s Value) -> Vec<(&'s str, &'s Value)> {
     let properties = resolved(root, schema).get("properties");
     let properties = properties.and_then(Value::as_object).into_iter().flatten();
-    properties.map(|(name, property)| (name.as_str(), property)).collect()
+    properties
+        .map(|(name, property)| (name.as_str(), property))
+        .collect()
 }
 
 fn build() -> Value {

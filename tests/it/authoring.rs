@@ -15,7 +15,9 @@ fn a_spec_says_only_what_is_different_from_its_base() {
     let run = project.run(&["seeded.toml"]);
     assert_eq!(run["pipeline"], "seeded");
     assert_eq!(crate::project::built(&run), ["classifier", "scores"]);
-    project.refit(&["check", "seeded.toml", "--set", "vars.x=1"]).success();
+    project
+        .refit(&["check", "seeded.toml", "--set", "vars.x=1"])
+        .success();
     // What a base says is shown in the base.
     project.replace(SPEC, "batch = { size = 8 }", "batch = { size = 0 }");
     let said = project.refit(&["check", "seeded.toml"]).exits(2);
@@ -53,14 +55,19 @@ fn a_filled_spec_reruns_nothing() {
 fn problems_annotate_a_change_on_github() {
     let project = Project::tiny();
     project.replace(SPEC, "epochs = 2", "epoch = 2");
-    let said = project.refit(&["check", SPEC, "--format", "github"]).exits(2);
+    let said = project
+        .refit(&["check", SPEC, "--format", "github"])
+        .exits(2);
     assert_eq!(
         said.stdout,
         "::error file=pipeline.toml,line=27,col=1,title=refit::`train.classifier` has no setting `epoch`%0Ahelp: did you mean `epochs`?\n"
     );
     assert!(said.stderr.contains("1 problem"), "{}", said.stderr);
     let json = project.refit(&["check", SPEC, "--format", "json"]).exits(2);
-    assert_eq!(json.json(), project.refit(&["check", SPEC, "--json"]).exits(2).json());
+    assert_eq!(
+        json.json(),
+        project.refit(&["check", SPEC, "--json"]).exits(2).json()
+    );
 }
 
 #[test]

@@ -109,7 +109,10 @@ fn a_save_reruns_what_it_changes_after_the_plan_was_shown() {
     let mut watching = Watching::start(&project, &[]);
     watching.idle();
     assert!(is_up_to_date(&project));
-    project.write("data/test.csv", "text,label\nnew words,good\nother words,bad\n");
+    project.write(
+        "data/test.csv",
+        "text,label\nnew words,good\nother words,bad\n",
+    );
     watching.hears("because");
     watching.idle();
     assert!(is_up_to_date(&project));
@@ -139,7 +142,11 @@ fn a_stage_whose_key_went_stale_is_stopped_and_another_change_is_not_heeded() {
     replace(&project, SPEC, &format!("{long}\n# a remark\n"));
     replace(&project, SPEC, "version = ");
     watching.hears("1 problem");
-    replace(&project, SPEC, &long.replace("epochs = 20000", "epochs = 1"));
+    replace(
+        &project,
+        SPEC,
+        &long.replace("epochs = 20000", "epochs = 1"),
+    );
     watching.hears("classifier is out of date: stopping it");
     watching.idle();
     let said = watching.stop();
@@ -168,7 +175,11 @@ fn a_deleted_folder_is_waited_for() {
 fn a_spec_that_is_not_there_is_an_error_and_ctrl_c_stops_a_run() {
     let project = Project::tiny();
     let said = project.refit(&["watch", "no.toml"]).exits(2);
-    assert!(said.stderr.contains("cannot read the spec no.toml"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("cannot read the spec no.toml"),
+        "{}",
+        said.stderr
+    );
     project.replace(SPEC, "epochs = 2", "epochs = 20000");
     let mut watching = Watching::start(&project, &[]);
     watching.hears("run  classifier");
@@ -212,7 +223,11 @@ fn two_hundred_saves_at_any_moment_end_in_the_right_state() {
             0 => project.write(SPEC, "version = 1\n[train.classifier]\nepochs = \"many\"\n"),
             1 => replace(&project, SPEC, "[[["),
             2 => std::fs::remove_file(project.path(SPEC)).unwrap_or_default(),
-            3 => replace(&project, "data/test.csv", &format!("text,label\nrow {seed},good\nother,bad\n")),
+            3 => replace(
+                &project,
+                "data/test.csv",
+                &format!("text,label\nrow {seed},good\nother,bad\n"),
+            ),
             _ => {
                 seed += 1;
                 let text = text.replacen("seed = 5", &format!("seed = {seed}"), 1);

@@ -107,7 +107,10 @@ fn the_words_are_those_that_transformers_finds_likely() {
             let mut most = 0;
             for answered in &case.answers {
                 let words: Vec<&str> = answered.words.iter().map(String::as_str).collect();
-                let hole = Hole::of(&words, answered.place).unwrap();
+                let Some(hole) = Hole::of(&words, answered.place) else {
+                    assert!(find(answered).is_empty(), "{words:?}");
+                    continue;
+                };
                 let wanted = hole.filled(answered.told.clone(), 10);
                 most = most.max(wanted.len());
                 assert_eq!(find(answered), wanted, "{} {words:?}", case.family);
