@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use refit::device::{self, Chosen};
 use refit::learn::{
-    BatchSettings, CrossEntropy, EvaluateEvery, Event, Judgement, Keep, LearnError, Length,
+    BatchSettings, Course, CrossEntropy, EvaluateEvery, Event, Judgement, Keep, LearnError, Length,
     Material, Objective, OptimizerSettings, Precision, Predictions, Recipe, Rows, ScheduleName,
     ScheduleSettings, fit, predict, shuffled,
 };
@@ -143,6 +143,7 @@ fn step(
         &material,
         &recipe,
         &chosen.device,
+        Course::default(),
         &mut |event| {
             if let Event::Step(_) = event {
                 seconds.push(last.elapsed().as_secs_f64());

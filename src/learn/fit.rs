@@ -87,7 +87,7 @@ pub enum Event<'a> {
     Halved(usize),
     /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, as
     /// the last that is told.
-    State(Held),
+    State(Box<Held>),
 }
 
 /// Where a training begins, and how often it tells all that it is.
@@ -236,7 +236,7 @@ fn fit_at(
             && training.step > taken
         {
             // Its answer cannot be another one.
-            let _ = on(Event::State(training.held()));
+            let _ = on(Event::State(Box::new(training.held())));
         }
         outcome?;
         Ok(training.fitted())

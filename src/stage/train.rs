@@ -213,7 +213,9 @@ impl Stage for Train {
         let recipe = self.recipe(context.seed, frozen);
         let kind = chosen.name.split(':').next().unwrap_or_default();
         let checkpoints = context.checkpoints;
-        let resumed = checkpoints.every.and_then(|_| resume::newest(context, kind));
+        let resumed = checkpoints
+            .every
+            .and_then(|_| resume::newest(context, kind));
         let writer = checkpoints.every;
         let writer = writer.map(|_| Writer::start(checkpoints, kind, chosen.cpu));
         let mut log = Log::new(
@@ -236,9 +238,14 @@ impl Stage for Train {
             every: checkpoints.every,
         };
         let device = &chosen.device;
-        let fitted = learn::fit(classifier, &material, &recipe, device, course, &mut |event| {
-            log.hear(event)
-        });
+        let fitted = learn::fit(
+            classifier,
+            &material,
+            &recipe,
+            device,
+            course,
+            &mut |event| log.hear(event),
+        );
         log.finish();
         if let Some(error) = log.failed {
             return Err(error.into());

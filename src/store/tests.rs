@@ -581,6 +581,7 @@ fn run(pipeline: &str, started: Timestamp, digest: Option<Digest>) -> RunRecord 
         settings: json!({"device": "auto"}),
         text: "version = 1".to_owned(),
         steps: vec![StepRecord {
+            resumed_from_step: None,
             stage: "news".to_owned(),
             kind: "load".to_owned(),
             outcome: Outcome::Built,

@@ -27,9 +27,20 @@ fn project(settings: &str) -> Project {
 fn checkpoints(project: &Project) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(project.path(".refit/checkpoints"));
     let folders = folders.into_iter().flatten().flatten();
-    let inside = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    let inside = folders.flat_map(|folder| {
+        std::fs::read_dir(folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+    });
     let mut found: Vec<PathBuf> = inside.map(|entry| entry.path()).collect();
-    found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("step-"));
+    found.retain(|path| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("step-")
+    });
     found.sort();
     found
 }
@@ -68,7 +79,10 @@ fn stopped(project: &Project, signal: i32, ripe: &mut dyn FnMut() -> bool) -> bo
 
 fn resumed_from(run: &Value) -> Option<u64> {
     let steps = run["steps"].as_array().unwrap();
-    let of = steps.iter().find(|step| step["stage"] == "classifier").unwrap();
+    let of = steps
+        .iter()
+        .find(|step| step["stage"] == "classifier")
+        .unwrap();
     of["resumed_from_step"].as_u64()
 }
 
@@ -123,7 +137,10 @@ fn ctrl_c_finishes_the_step_and_writes_it_down() {
         let wanted = undisturbed(settings);
         let project = project(settings);
         let ripe = &mut || !checkpoints(&project).is_empty();
-        assert!(stopped(&project, libc::SIGINT, ripe), "{settings}: it was too quick");
+        assert!(
+            stopped(&project, libc::SIGINT, ripe),
+            "{settings}: it was too quick"
+        );
         let newest = step_of(checkpoints(&project).last().unwrap());
         let run = project.run(&[SPEC]);
         assert_eq!(resumed_from(&run), Some(newest), "{settings}");
@@ -140,7 +157,10 @@ fn batches_in_parts_and_every_optimizer_go_on() {
         "optimizer = { name = \"adam\", learning_rate = 1e-3 }",
     ] {
         let strip = |project: &Project| {
-            for line in ["batch = { size = 8 }\n", "optimizer = { learning_rate = 1e-3 }\n"] {
+            for line in [
+                "batch = { size = 8 }\n",
+                "optimizer = { learning_rate = 1e-3 }\n",
+            ] {
                 if settings.starts_with(line.split(' ').next().unwrap()) {
                     project.replace(SPEC, line, "");
                 }
@@ -152,7 +172,10 @@ fn batches_in_parts_and_every_optimizer_go_on() {
         let project = project(settings);
         strip(&project);
         let ripe = &mut || !checkpoints(&project).is_empty();
-        assert!(stopped(&project, libc::SIGKILL, ripe), "{settings}: it was too quick");
+        assert!(
+            stopped(&project, libc::SIGKILL, ripe),
+            "{settings}: it was too quick"
+        );
         let run = project.run(&[SPEC]);
         assert!(resumed_from(&run) > Some(0), "{settings}: {run}");
         assert_eq!(digests(&run), wanted, "{settings}");
@@ -172,7 +195,11 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     bytes[middle] ^= 1;
     std::fs::write(&newest, bytes).unwrap();
     let said = project.refit(&["run", SPEC, "--json"]).success();
-    assert!(said.stderr.contains("is not what was written"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("is not what was written"),
+        "{}",
+        said.stderr
+    );
     let run = said.json();
     assert_eq!(resumed_from(&run), Some(step_of(&all[all.len() - 2])));
     assert_eq!(digests(&run), wanted);
@@ -184,7 +211,11 @@ fn a_checkpoint_that_cannot_be_written_ends_no_training() {
     let project = project("");
     project.write(".refit/checkpoints", "no folder");
     let said = project.refit(&["run", SPEC, "--json"]).success();
-    assert!(said.stderr.contains("has no checkpoint in"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("has no checkpoint in"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(digests(&said.json()), wanted);
 }
 

@@ -80,7 +80,8 @@ impl Held {
         let State { numbers, tensors } = self.read()?;
         let host = Device::flex();
         let tensors = tensors.into_iter();
-        let tensors = tensors.map(|(name, values)| (name, Tensor::from_data(values.as_slice(), &host)));
+        let tensors =
+            tensors.map(|(name, values)| (name, Tensor::from_data(values.as_slice(), &host)));
         Ok(Held {
             numbers,
             tensors: tensors.collect(),
@@ -93,7 +94,8 @@ impl Held {
     /// [`LearnError::Device`] when the device fails.
     pub fn read(self) -> Result<State, LearnError> {
         let tensors = self.tensors.into_iter();
-        let tensors = tensors.map(|(name, tensor)| Ok((name, read(tensor, "reading a checkpoint")?)));
+        let tensors =
+            tensors.map(|(name, tensor)| Ok((name, read(tensor, "reading a checkpoint")?)));
         Ok(State {
             numbers: self.numbers,
             tensors: tensors.collect::<Result<_, LearnError>>()?,

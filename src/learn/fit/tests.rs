@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Param;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 
 use super::*;
 use crate::learn::batch::tests::Listed;
-use crate::learn::{BatchSettings, CrossEntropy, OptimizerSettings, ScheduleSettings, predict};
+use crate::learn::{
+    BatchSettings, CrossEntropy, Optimizer, OptimizerSettings, Schedule, ScheduleSettings, predict,
+};
 use crate::metrics;
 use crate::model::{self, HeadSettings, ScratchSettings, VisitParameters, Vocabulary};
 
@@ -123,7 +126,8 @@ fn run(train: &Listed, validation: Option<&Listed>, recipe: &Recipe) -> Result<F
         model,
         &material(train, validation, &judge(validation), &names),
         recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |_| ControlFlow::Continue(()),
     )
 }
@@ -289,9 +293,16 @@ fn any_number_of_threads_gives_equal_weights() {
             };
             let go_on = &mut |_: Event| ControlFlow::Continue(());
             weights(
-                &fit(model, &material, &recipe, &Device::flex(), Course::default(), go_on)
-                    .unwrap()
-                    .model,
+                &fit(
+                    model,
+                    &material,
+                    &recipe,
+                    &Device::flex(),
+                    Course::default(),
+                    go_on,
+                )
+                .unwrap()
+                .model,
             )
         })
     };
@@ -312,7 +323,8 @@ fn an_interruption_ends_the_loop_between_steps() {
         classifier(1, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe(),
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |_| {
             steps += 1;
             if steps == 3 {
@@ -338,7 +350,8 @@ fn every_step_is_told_with_the_schedules_rate() {
         classifier(1, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 told.push(record.clone());
@@ -367,7 +380,8 @@ fn told(pace: Pace, dropout: f64, recipe: &Recipe) -> (Vec<StepRecord>, Result<(
         classifier(1, dropout),
         &material(&train, None, &judge(None), &names),
         recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 records.push(record.clone());

@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 use super::accumulate::Accumulation;
 use super::average::Average;
 use super::state::{self, Held, Kept, Numbers, State};
-use super::{Event, Fitted, Keep, LossScale, Material, Recipe, Snapshot, StepRecord, ValidationRecord};
+use super::{
+    Event, Fitted, Keep, LossScale, Material, Recipe, Snapshot, StepRecord, ValidationRecord,
+};
 use crate::learn::batch::Prepared;
 use crate::learn::gradients::{Clip, read};
 use crate::learn::predict::predict_as;
@@ -136,7 +138,10 @@ impl<'a> Training<'a> {
         Ok(Training {
             kept: kept.transpose()?,
             last: last.into_iter().rev().collect(),
-            model: learning(state.put(state::MODEL, model, device)?, numbers.epoch.max(1)),
+            model: learning(
+                state.put(state::MODEL, model, device)?,
+                numbers.epoch.max(1),
+            ),
             accumulation,
             optimizer,
             schedule,
@@ -187,7 +192,7 @@ impl<'a> Training<'a> {
             }
             if is_due(self.step)
                 && self.step < self.total
-                && let Err(error) = tell(on, Event::State(self.held()))
+                && let Err(error) = tell(on, Event::State(Box::new(self.held())))
             {
                 return (self, Err(error));
             }

@@ -10,7 +10,7 @@ use super::*;
 use crate::device;
 use crate::kernels::Precision;
 use crate::learn::{
-    BatchSettings, EvaluateEvery, Focal, Gradients, Judgement, Keep, Laid, Layout, Length,
+    BatchSettings, Course, EvaluateEvery, Focal, Gradients, Judgement, Keep, Laid, Layout, Length,
     Material, OptimizerSettings, Recipe, ScheduleSettings, fit, predict,
 };
 use crate::metrics::Metric;
@@ -342,7 +342,15 @@ fn every_objective_is_learned() {
         let untrained = model(&head, &device);
         let before = judge(&untrained, &answers(&untrained, &validation, &device)).unwrap();
         let go_on = &mut |_: crate::learn::Event| ControlFlow::Continue(());
-        let fitted = fit(untrained, &material, &recipe, &device, Course::default(), go_on).unwrap();
+        let fitted = fit(
+            untrained,
+            &material,
+            &recipe,
+            &device,
+            Course::default(),
+            go_on,
+        )
+        .unwrap();
         let scores = fitted.scores.unwrap();
         let (before, after) = (&before.scores["loss"], &scores["loss"]);
         let (before, after) = (before.as_f64().unwrap(), after.as_f64().unwrap());

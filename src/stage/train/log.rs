@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::artifact::Unreadable;
 use super::resume::Writer;
+use crate::artifact::Unreadable;
 use crate::learn::{EvaluateEvery, Event, LearnError, StepRecord, ValidationRecord};
 use crate::metrics::Metric;
 use crate::stage::{Context, StageError, Validation};
@@ -50,7 +50,8 @@ impl<'a> Log<'a> {
     /// # Errors
     /// It has a line that the loop would not write.
     pub(super) fn take_up(&mut self, step: u64, log: String) -> Result<(), StageError> {
-        let told = validations_in(&log).map_err(|e| Unreadable::new(&self.context.checkpoints.folder, e))?;
+        let told = validations_in(&log)
+            .map_err(|e| Unreadable::new(&self.context.checkpoints.folder, e))?;
         self.context.progress.advance(step);
         for validation in told {
             self.context.progress.validated(&validation);
@@ -80,7 +81,7 @@ impl<'a> Log<'a> {
             Event::Validation(record) => self.validation(record),
             Event::State(held) => {
                 if let Some(writer) = &self.writer
-                    && let Err(error) = writer.take(held, &self.lines)
+                    && let Err(error) = writer.take(*held, &self.lines)
                 {
                     self.failed = Some(error);
                     return ControlFlow::Break(());

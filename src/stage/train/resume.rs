@@ -97,7 +97,8 @@ fn open(folder: &Path, device: &str) -> Result<Resumed, String> {
         fs::read(folder.join(name)).map_err(|error| format!("{name} cannot be read: {error}"))
     };
     let card = read(NUMBERS)?;
-    let card: Card = serde_json::from_slice(&card).map_err(|error| format!("{NUMBERS} is damaged: {error}"))?;
+    let card: Card =
+        serde_json::from_slice(&card).map_err(|error| format!("{NUMBERS} is damaged: {error}"))?;
     if card.format != FORMAT || card.program != env!("CARGO_PKG_VERSION") {
         return Err(format!("refit {} wrote it", card.program));
     }
@@ -115,9 +116,14 @@ fn open(folder: &Path, device: &str) -> Result<Resumed, String> {
     let tensors = tensors.map_err(|error| format!("{TENSORS} is damaged: {error}"))?;
     let values = |view: &TensorView| {
         let (numbers, _) = view.data().as_chunks::<4>();
-        numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        numbers
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect()
     };
-    let tensors = tensors.iter().map(|(name, view)| (name.to_owned(), values(&view)));
+    let tensors = tensors
+        .iter()
+        .map(|(name, view)| (name.to_owned(), values(&view)));
     Ok(Resumed {
         state: State {
             numbers: card.numbers,
@@ -220,7 +226,10 @@ fn write_all(
             .and_then(|()| prune(folder, keep));
         if let Err(error) = written {
             let place = folder.display();
-            note(failed, format!("step {step} has no checkpoint in {place}: {error}"));
+            note(
+                failed,
+                format!("step {step} has no checkpoint in {place}: {error}"),
+            );
         }
     }
 }
@@ -267,7 +276,8 @@ fn write_tensors(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) -> io::Resul
         let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
         view.map(|view| (*name, view))
     });
-    let views: BTreeMap<&str, TensorView> = views.collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let views: BTreeMap<&str, TensorView> =
+        views.collect::<Result<_, _>>().map_err(io::Error::other)?;
     safetensors::serialize_to_file(&views, None, path).map_err(io::Error::other)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(fs::File::open(path)?)?;

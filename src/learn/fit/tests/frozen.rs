@@ -43,7 +43,14 @@ fn fitted(model: &Classifier, train: &dyn Rows, settings: Option<&FreezeSettings
         ..material(&none, None, &nothing, &names)
     };
     let go_on = &mut |_: Event| ControlFlow::Continue(());
-    let fitted = fit(model.clone(), &material, &recipe, &Device::flex(), Course::default(), go_on);
+    let fitted = fit(
+        model.clone(),
+        &material,
+        &recipe,
+        &Device::flex(),
+        Course::default(),
+        go_on,
+    );
     fitted.unwrap().model
 }
 

@@ -204,9 +204,16 @@ fn fitted(model: &Classifier) -> Classifier {
         ..material(&train, None, &nothing, &names)
     };
     let go_on = &mut |_: Event| ControlFlow::Continue(());
-    fit(model.clone(), &material, &recipe(), &Device::flex(), Course::default(), go_on)
-        .unwrap()
-        .model
+    fit(
+        model.clone(),
+        &material,
+        &recipe(),
+        &Device::flex(),
+        Course::default(),
+        go_on,
+    )
+    .unwrap()
+    .model
 }
 
 /// A model for two labels, as [`toy`] rows have.

@@ -31,7 +31,8 @@ fn in_parts(
         classifier(3, 0.1),
         &material(&train, None, &judge(None), &names),
         &recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             match event {
                 Event::Step(record) => records.push(record.clone()),

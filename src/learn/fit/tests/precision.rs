@@ -28,7 +28,8 @@ fn scaled(
         model,
         &material(&train, None, &judge(None), &names),
         recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 records.push(record.clone());
@@ -253,7 +254,8 @@ fn a_device_without_half_precision_is_an_error_before_anything_is_computed() {
             classifier(1, 0.1),
             &material(&train, None, &judge(None), &names),
             &in_precision(precision),
-            &chosen.device, Course::default(),
+            &chosen.device,
+            Course::default(),
             &mut |_| ControlFlow::Continue(()),
         );
         assert!(

@@ -11,7 +11,8 @@ fn evaluated(recipe: &Recipe) -> (Vec<u64>, Fitted) {
         classifier(recipe.seed, 0.1),
         &material(&train, Some(&validation), &judge(Some(&validation)), &names),
         recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             if let Event::Validation(record) = event {
                 steps.push(record.step);
@@ -102,7 +103,8 @@ fn a_plateau_of_the_score_lowers_the_rate_of_the_steps_after_it() {
         classifier(1, 0.0),
         &material(&train, Some(&validation), &judge(Some(&validation)), &names),
         &recipe,
-        &Device::flex(), Course::default(),
+        &Device::flex(),
+        Course::default(),
         &mut |event| {
             if let Event::Step(record) = event {
                 rates.push(record.learning_rate);

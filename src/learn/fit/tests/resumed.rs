@@ -16,7 +16,9 @@ fn about(fitted: &Fitted) -> Whole {
     let last = fitted.last.iter().map(|snapshot| weights(&snapshot.model));
     Whole {
         lines: Vec::new(),
-        weights: std::iter::once(weights(&fitted.model)).chain(last).collect(),
+        weights: std::iter::once(weights(&fitted.model))
+            .chain(last)
+            .collect(),
         about: format!(
             "{} {} {:?} {} {} {} {:?}",
             fitted.best_epoch,
@@ -25,7 +27,11 @@ fn about(fitted: &Fitted) -> Whole {
             fitted.steps,
             fitted.skipped,
             fitted.stopped_early,
-            fitted.last.iter().map(|last| (last.step, last.epoch)).collect::<Vec<_>>(),
+            fitted
+                .last
+                .iter()
+                .map(|last| (last.step, last.epoch))
+                .collect::<Vec<_>>(),
         ),
     }
 }
@@ -244,9 +250,12 @@ fn a_state_is_told_after_every_so_many_steps_and_the_last_of_them_will_do() {
     .unwrap();
     assert_eq!(told, [6, 12, 18]);
     // A power cut tells nothing at the end.
-    let (_, state, _) = go(&recipe, None, 6, &|event| {
-        matches!(event, Event::State(held) if held.numbers.step == 12)
-    });
+    let (_, state, _) = go(
+        &recipe,
+        None,
+        6,
+        &|event| matches!(event, Event::State(held) if held.numbers.step == 12),
+    );
     let (lines, _, fitted) = go(&recipe, state, 6, &|_| false);
     let undisturbed = whole(&recipe);
     assert_eq!(about(&fitted.unwrap()).weights, undisturbed.weights);
@@ -259,7 +268,11 @@ fn a_state_of_another_model_is_refused() {
     let (_, state, _) = go(&recipe, None, 4, &at_step(4));
     let mut state = state.unwrap();
     let name = "model/classifier.weight";
-    assert!(state.tensors.contains_key(name), "{:?}", state.tensors.keys());
+    assert!(
+        state.tensors.contains_key(name),
+        "{:?}",
+        state.tensors.keys()
+    );
     state.tensors.get_mut(name).unwrap().pop();
     let (train, names) = (toy(40, false), names());
     let course = Course {
