@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::run::judge::assess;
 use crate::run::{Options, Provenance, run};
 use crate::spec::Pipeline;
-use crate::spec::schema::is_device;
+use crate::spec::schema::{CheckpointSettings, is_device};
 use crate::stage::{KINDS, StageError};
 use crate::store::{ObjectState, RunRecord};
 
@@ -39,6 +39,9 @@ pub(super) struct Arguments {
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
+    /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.
+    #[arg(long, value_name = "STEPS")]
+    checkpoint_every: Option<u32>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
     /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
@@ -89,7 +92,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         jobs,
         keep_going: arguments.keep_going,
         interrupted: &INTERRUPTED,
-        checkpoint: pipeline.run.checkpoint.clone(),
+        checkpoint: checkpoints(&pipeline, arguments.checkpoint_every),
         provenance: provenance(&pipeline, &device, jobs),
         device,
         allow_commands: arguments.allow_commands,
@@ -121,6 +124,15 @@ fn ended(record: &RunRecord) -> Exit {
         Exit::Failed
     } else {
         Exit::Done
+    }
+}
+
+/// How often trainings write down how far they are.
+pub(super) fn checkpoints(pipeline: &Pipeline, every: Option<u32>) -> CheckpointSettings {
+    let stated = pipeline.run.checkpoint.clone();
+    CheckpointSettings {
+        every_steps: every.unwrap_or(stated.every_steps),
+        ..stated
     }
 }
 

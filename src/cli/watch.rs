@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::progress::Terminal;
-use super::run::{INTERRUPTED, device, listen_for_interrupts, provenance, summary};
+use super::run::{INTERRUPTED, checkpoints, device, listen_for_interrupts, provenance, summary};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, resolve, store_of_spec,
     table, tell,
@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
+    /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.
+    #[arg(long, value_name = "STEPS")]
+    checkpoint_every: Option<u32>,
     /// Let stages start the programs, and send rows to the services, that the spec names. It holds for whatever the spec says
     /// later on, too.
     #[arg(long)]
@@ -161,7 +164,7 @@ impl Watch<'_> {
             jobs,
             keep_going: false,
             interrupted: &stop,
-            checkpoint: pipeline.run.checkpoint.clone(),
+            checkpoint: checkpoints(&pipeline, arguments.checkpoint_every),
             provenance: provenance(&pipeline, &device, jobs),
             device,
             allow_commands: arguments.allow_commands,
