@@ -76,7 +76,7 @@ enum Command {
     Path(path::Arguments),
     /// List past runs, newest first.
     Log(log::Arguments),
-    /// Print the JSON Schema of specs, for editors.
+    /// Print the JSON Schema of specs, for editors, or write it beside them (`--write`).
     Schema(schema::Arguments),
     /// Look after the store: list, verify, gc.
     Cache(cache::Arguments),
