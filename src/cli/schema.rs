@@ -62,7 +62,9 @@ fn write(path: &Path, text: &str) -> std::io::Result<&'static str> {
         Ok(before) if before == text.as_bytes() => return Ok("up to date"),
         before => before,
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
     #[cfg(unix)]

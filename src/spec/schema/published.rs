@@ -79,11 +79,17 @@ fn inlined(schema: &Value, definitions: &Map<String, Value>, depth: usize) -> Va
 }
 
 /// What a schema refers to, plainly or as the only part of an `allOf`.
-fn target<'a>(fields: &'a Map<String, Value>, definitions: &'a Map<String, Value>) -> Option<&'a Value> {
+fn target<'a>(
+    fields: &'a Map<String, Value>,
+    definitions: &'a Map<String, Value>,
+) -> Option<&'a Value> {
     if let Some(Value::Array(parts)) = fields.get("allOf") {
         return parts.first().filter(|_| parts.len() == 1);
     }
-    let name = fields.get("$ref")?.as_str()?.strip_prefix("#/definitions/")?;
+    let name = fields
+        .get("$ref")?
+        .as_str()?
+        .strip_prefix("#/definitions/")?;
     definitions.get(name)
 }
 

@@ -66,7 +66,11 @@ fn a_field_keeps_its_own_words_and_gains_the_values_of_its_type() {
     let train = &printed()["properties"]["train"]["additionalProperties"]["properties"];
     let said = |field: &Value| field["description"].as_str().unwrap().to_owned();
     let padding = said(&train["batch"]["properties"]["padding"]);
-    assert!(padding.starts_with("To which length the rows of a training batch are padded.\n\n- `longest`: "));
+    assert!(
+        padding.starts_with(
+            "To which length the rows of a training batch are padded.\n\n- `longest`: "
+        )
+    );
     assert!(padding.contains("\n- `max_length`: "));
     let micro_size = said(&train["batch"]["properties"]["micro_size"]);
     assert!(micro_size.starts_with("How many rows of a batch go through"));
