@@ -5,11 +5,11 @@
 //!
 //! `INSTA_UPDATE=always cargo test --release editors` renews the transcripts; read the difference before committing it.
 
-mod client;
+pub(crate) mod client;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use client::{Client, address, marked};
 use serde_json::{Value, json};
@@ -29,9 +29,12 @@ const BEYOND_THE_SCHEMA: &[&str] = &[
 struct Server {
     name: &'static str,
     arguments: &'static [&'static str],
-    settings: Value,
+    /// What it is told when it asks for settings; tombi does not ask.
+    settings: Option<Value>,
     /// Whether these publications of one file are all that will come.
     complete: fn(&[Vec<Value>]) -> bool,
+    /// What to do where it is missing.
+    install: &'static str,
     /// Faults that it marks at another line than theirs: at the table that has the key.
     marks_the_table: &'static [&'static str],
 }
@@ -41,11 +44,12 @@ fn taplo() -> Server {
     Server {
         name: "taplo",
         arguments: &["lsp", "--no-auto-config", "stdio"],
-        settings: json!({
+        settings: Some(json!({
             "taplo": { "configFile": { "enabled": false } },
             "schema": { "enabled": true, "catalogs": [] },
-        }),
+        })),
         complete: |all| all.len() >= 3 || all.iter().any(|list| !list.is_empty()),
+        install: "cargo install --locked taplo-cli --version 0.9.3 --features lsp",
         marks_the_table: &["unknown_key_in_a_stage"],
     }
 }
@@ -54,8 +58,9 @@ fn tombi() -> Server {
     Server {
         name: "tombi",
         arguments: &["lsp", "--offline"],
-        settings: Value::Null,
+        settings: None,
         complete: |all| !all.is_empty(),
+        install: "pip install tombi==1.9.6",
         marks_the_table: &[],
     }
 }
@@ -70,13 +75,6 @@ struct Running {
 impl Running {
     /// Nothing, loudly, where the server is not installed.
     fn start(server: &Server) -> Option<Running> {
-        if !has_server(server) {
-            return skipped(&format!(
-                "no `{0}` with a language server is on the path ({0} {1})",
-                server.name,
-                server.arguments.join(" ")
-            ));
-        }
         let home = tempfile::tempdir().unwrap();
         let network = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = format!("http://{}", network.local_addr().unwrap());
@@ -95,12 +93,21 @@ impl Running {
                 .env(variable.to_uppercase(), &proxy);
         }
         command.env_remove("no_proxy").env_remove("NO_PROXY");
-        let client = Client::start(server.name, &mut command, server.settings.clone());
-        Some(Running {
-            client,
-            network,
-            _home: home,
-        })
+        let settings = server.settings.clone();
+        match Client::start(server.name, &mut command, settings.unwrap_or_default()) {
+            Ok(mut client) => {
+                if server.settings.is_some() {
+                    client.give_settings();
+                }
+                Some(Running {
+                    client,
+                    network,
+                    _home: home,
+                })
+            }
+            // pip's taplo is built without its language server, and ends at once.
+            Err(error) => skipped(&format!("{}: {error}", server.install)),
+        }
     }
 
     /// Fails where the server asked the network for anything.
@@ -111,19 +118,8 @@ impl Running {
     }
 }
 
-/// pip's taplo is built without its language server, and says so by its exit code.
-fn has_server(server: &Server) -> bool {
-    let ended = Command::new(server.name)
-        .args(server.arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    ended.is_ok_and(|status| status.success())
-}
-
 /// The specs with one fault: their names and paths, in order.
-fn faults() -> Vec<(String, PathBuf)> {
+pub(crate) fn faults() -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(repository().join("tests/editor_faults")).unwrap();
     let mut found: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
@@ -135,7 +131,7 @@ fn faults() -> Vec<(String, PathBuf)> {
 }
 
 /// The line of a spec's fault, from 1.
-fn fault_line(text: &str) -> u64 {
+pub(crate) fn fault_line(text: &str) -> u64 {
     let line = text.lines().position(|line| line.ends_with("# here"));
     line.expect("a line that ends in `# here`") as u64 + 1
 }

@@ -1,7 +1,8 @@
 //! A small client of language servers, over their standard input and output.
 //!
 //! It asks and waits, answers what the server asks, and keeps every publication of diagnostics. A server that does not answer
-//! in time, or ends, fails the test with what it wrote to stderr; it is killed when the client is dropped.
+//! in time, or ends, fails the test with what it wrote to stderr; it is killed when the client is dropped. One that cannot be
+//! greeted is no server: that alone is no failure here.
 //!
 //! Deliberately absent: anything about one server. What they are started with and when they are done, `editors` says.
 
@@ -26,21 +27,26 @@ pub(crate) struct Client {
     messages: Receiver<Value>,
     stderr: Arc<Mutex<Vec<u8>>>,
     requests: i64,
-    /// What every question for settings is answered with.
+    /// What every question for settings is answered with, and whether there was one.
     settings: Value,
+    has_settings: bool,
     /// File's address → the diagnostics of each publication, in their order.
     published: BTreeMap<String, Vec<Vec<Value>>>,
 }
 
 impl Client {
-    /// Starts a server and greets it.
-    pub(crate) fn start(name: &str, command: &mut Command, settings: Value) -> Client {
+    /// Starts a server and greets it; or says why there is none: no such program, or one that ends when it is greeted.
+    pub(crate) fn start(
+        name: &str,
+        command: &mut Command,
+        settings: Value,
+    ) -> Result<Client, String> {
         let mut server = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+            .map_err(|error| format!("{name}: {error}"))?;
         let stdin = server.stdin.take().unwrap();
         let mut stdout = BufReader::new(server.stdout.take().unwrap());
         let (sender, messages) = channel();
@@ -67,10 +73,11 @@ impl Client {
             stderr,
             requests: 0,
             settings,
+            has_settings: false,
             published: BTreeMap::new(),
         };
         let markup = json!(["markdown", "plaintext"]);
-        client.ask(
+        client.answered(
             "initialize",
             json!({
                 "processId": std::process::id(),
@@ -84,41 +91,53 @@ impl Client {
                     },
                 },
             }),
-        );
+        )?;
         client.tell("initialized", json!({}));
-        client
+        Ok(client)
     }
 
     /// Asks, and waits for the answer.
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.answered(method, params);
+        answer.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn answered(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.requests += 1;
         let id = self.requests;
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
         let until = Instant::now() + PATIENCE;
         loop {
-            let message = self.receive(until, method);
+            let message = self.receive(until, method)?;
             if message.get("method").is_none() && message["id"] == id {
-                assert!(
-                    message.get("error").is_none(),
-                    "{} answers {method} with {}\n{}",
-                    self.name,
-                    message["error"],
-                    self.said()
-                );
-                return message["result"].clone();
+                return match message.get("error") {
+                    None => Ok(message["result"].clone()),
+                    Some(error) => Err(self.complaint(&format!("answers {method} with {error}"))),
+                };
             }
-            self.attend(&message);
+            self.attend(&message)?;
         }
     }
 
     pub(crate) fn tell(&mut self, method: &str, params: Value) {
-        self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
+        let told = self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
+        told.unwrap_or_else(|error| panic!("{error}"));
     }
 
     pub(crate) fn open(&mut self, address: &str, text: &str) {
         let document =
             json!({ "uri": address, "languageId": "toml", "version": 1, "text": text });
         self.tell("textDocument/didOpen", json!({ "textDocument": document }));
+    }
+
+    /// Waits until the server has asked for its settings. One that does so reads no file before it has them.
+    pub(crate) fn give_settings(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.has_settings {
+            let message = self.receive(until, "the greeting with a question for settings");
+            let attended = message.and_then(|message| self.attend(&message));
+            attended.unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// The last publication for a file, once `complete` says of them that no more will come.
@@ -133,13 +152,14 @@ impl Client {
             if let Some(last) = all.last().filter(|_| complete(all)) {
                 return last.clone();
             }
-            let message = self.receive(until, &format!("diagnostics of {address}"));
-            self.attend(&message);
+            let message = self.receive(until, &format!("with diagnostics of {address}"));
+            let attended = message.and_then(|message| self.attend(&message));
+            attended.unwrap_or_else(|error| panic!("{error}"));
         }
     }
 
     /// Takes a message that answers nothing that was asked.
-    fn attend(&mut self, message: &Value) {
+    fn attend(&mut self, message: &Value) -> Result<(), String> {
         let params = &message["params"];
         let method = message["method"].as_str().unwrap_or_default();
         if method == "textDocument/publishDiagnostics" {
@@ -151,41 +171,40 @@ impl Client {
         if let (Some(id), false) = (message.get("id"), method.is_empty()) {
             let result = match (method, params["items"].as_array()) {
                 ("workspace/configuration", Some(items)) => {
+                    self.has_settings = true;
                     items.iter().map(|_| self.settings.clone()).collect()
                 }
                 _ => Value::Null,
             };
-            self.send(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+            self.send(&json!({ "jsonrpc": "2.0", "id": id, "result": result }))?;
         }
+        Ok(())
     }
 
-    fn receive(&mut self, until: Instant, what: &str) -> Value {
+    fn receive(&mut self, until: Instant, what: &str) -> Result<Value, String> {
         let left = until.saturating_duration_since(Instant::now());
-        match self.messages.recv_timeout(left) {
-            Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("{} did not answer {what} in time\n{}", self.name, self.said())
+        self.messages.recv_timeout(left).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                let seconds = PATIENCE.as_secs();
+                self.complaint(&format!("does not answer {what} in {seconds} seconds"))
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                let ended = self.server.try_wait();
-                panic!("{} ended ({ended:?}) before {what}\n{}", self.name, self.said())
-            }
-        }
+            RecvTimeoutError::Disconnected => self.complaint(&format!("ended before {what}")),
+        })
     }
 
-    fn send(&mut self, message: &Value) {
+    fn send(&mut self, message: &Value) -> Result<(), String> {
         let body = message.to_string();
         let framed = format!("Content-Length: {}\r\n\r\n{body}", body.len());
         let sent = self.stdin.write_all(framed.as_bytes());
-        if let Err(error) = sent.and_then(|()| self.stdin.flush()) {
-            panic!("{} does not listen: {error}\n{}", self.name, self.said());
-        }
+        let sent = sent.and_then(|()| self.stdin.flush());
+        sent.map_err(|error| self.complaint(&format!("does not listen: {error}")))
     }
 
-    /// What the server wrote to stderr.
-    fn said(&self) -> String {
+    /// What the server does, with what it wrote to stderr.
+    fn complaint(&self, what: &str) -> String {
         let bytes = self.stderr.lock().unwrap();
-        format!("its stderr:\n{}", String::from_utf8_lossy(&bytes))
+        let stderr = String::from_utf8_lossy(&bytes);
+        format!("{} {what}; its stderr:\n{stderr}", self.name)
     }
 }
 
