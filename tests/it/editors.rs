@@ -124,7 +124,12 @@ pub(crate) fn faults() -> Vec<(String, PathBuf)> {
     let mut found: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
-        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path))
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_string_lossy().into_owned(),
+                path,
+            )
+        })
         .collect();
     found.sort();
     found
@@ -307,8 +312,14 @@ fn complete(server: &Server) {
         (
             "task = \"‸\"",
             vec![
-                values("classification", "One label for each text or pair of texts."),
-                values("token_classification", "A label for each word: names, parts of speech."),
+                values(
+                    "classification",
+                    "One label for each text or pair of texts.",
+                ),
+                values(
+                    "token_classification",
+                    "A label for each word: names, parts of speech.",
+                ),
             ],
         ),
         (
@@ -337,7 +348,8 @@ fn complete(server: &Server) {
             .collect();
         for (label, text) in expected {
             let found = items.iter().filter(|item| item["label"] == **label);
-            let documented = found.filter(|item| shown(&item["documentation"]).contains(&words(text)));
+            let documented =
+                found.filter(|item| shown(&item["documentation"]).contains(&words(text)));
             assert!(
                 documented.count() == 1,
                 "{} at {typed:?}: {label} with its description is not once among {offered:?}",

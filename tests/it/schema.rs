@@ -30,8 +30,14 @@ const TYPED: &[(&[&str], &[&str])] = &[
         &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
         &["integer", "number"],
     ),
-    (&["minLength", "maxLength", "pattern", "format"], &["string"]),
-    (&["items", "minItems", "maxItems", "uniqueItems"], &["array"]),
+    (
+        &["minLength", "maxLength", "pattern", "format"],
+        &["string"],
+    ),
+    (
+        &["items", "minItems", "maxItems", "uniqueItems"],
+        &["array"],
+    ),
     (
         &[
             "properties",
@@ -106,12 +112,18 @@ fn the_schema_meets_the_rules_of_the_public_catalogue() {
         }
         let text = fields.get("description").and_then(Value::as_str);
         if let Some(text) = text {
-            assert!(!text.trim().is_empty() && !text.ends_with(':'), "{path}: {text:?}");
+            assert!(
+                !text.trim().is_empty() && !text.ends_with(':'),
+                "{path}: {text:?}"
+            );
         }
         if let Some(properties) = fields.get("properties").and_then(Value::as_object) {
             assert_eq!(fields["additionalProperties"], false, "{path} is open");
             for (name, property) in properties {
-                assert!(property["description"].is_string(), "{path}/{name}: no words");
+                assert!(
+                    property["description"].is_string(),
+                    "{path}/{name}: no words"
+                );
             }
             let required = fields.get("required").and_then(Value::as_array);
             for name in required.into_iter().flatten().filter_map(Value::as_str) {
@@ -144,7 +156,10 @@ fn the_catalogue_entry_meets_the_rules_of_the_public_catalogue() {
     for pattern in entry["fileMatch"].as_array().unwrap() {
         let pattern = pattern.as_str().unwrap();
         // One that would take files of other programs belongs to no one.
-        assert!(pattern.contains("refit") && !pattern.contains('/'), "{pattern}");
+        assert!(
+            pattern.contains("refit") && !pattern.contains('/'),
+            "{pattern}"
+        );
         assert!(readme.contains(&format!("`{pattern}`")), "{pattern}");
     }
 }
@@ -155,15 +170,27 @@ fn schema_write_puts_the_schema_beside_the_specs_once() {
     let printed = project.refit(&["schema"]).success().stdout;
     let said = project.refit(&["schema", "--write"]).success();
     assert_eq!(said.stdout, "");
-    assert!(said.stderr.contains("pipeline.schema.json: written"), "{}", said.stderr);
-    assert!(said.stderr.contains("\n    #:schema pipeline.schema.json\n"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("pipeline.schema.json: written"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr
+            .contains("\n    #:schema pipeline.schema.json\n"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(project.read("pipeline.schema.json"), printed);
 
     let path = project.path("pipeline.schema.json");
     let before = std::fs::metadata(&path).unwrap().modified().unwrap();
     let said = project.refit(&["schema", "--write", "."]).success();
     assert!(said.stderr.contains("up to date"), "{}", said.stderr);
-    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), before);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().modified().unwrap(),
+        before
+    );
 
     project.write("pipeline.schema.json", "{}");
     let said = project.refit(&["schema", "--write"]).success();
@@ -171,14 +198,21 @@ fn schema_write_puts_the_schema_beside_the_specs_once() {
     assert_eq!(project.read("pipeline.schema.json"), printed);
     let files = std::fs::read_dir(project.path("")).unwrap();
     let files: Vec<_> = files.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!files.iter().any(|name| name.to_string_lossy().contains("tmp")), "{files:?}");
+    assert!(
+        !files
+            .iter()
+            .any(|name| name.to_string_lossy().contains("tmp")),
+        "{files:?}"
+    );
 }
 
 #[test]
 fn schema_write_names_the_path_from_here() {
     let project = Project::empty();
     project.write("pipelines/schemas/.keep", "");
-    let said = project.refit(&["schema", "--write", "pipelines/schemas"]).success();
+    let said = project
+        .refit(&["schema", "--write", "pipelines/schemas"])
+        .success();
     let line = "#:schema pipelines/schemas/pipeline.schema.json\n";
     assert!(said.stderr.contains(line), "{}", said.stderr);
     let inside = project
@@ -187,11 +221,18 @@ fn schema_write_names_the_path_from_here() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&inside.stderr).into_owned();
-    assert!(said.contains("#:schema ../pipeline.schema.json\n"), "{said}");
+    assert!(
+        said.contains("#:schema ../pipeline.schema.json\n"),
+        "{said}"
+    );
 
     let said = project.refit(&["schema", "--write", "nowhere"]).exits(2);
     assert!(said.stderr.contains("nowhere"), "{}", said.stderr);
-    assert!(said.stderr.contains("make the folder first"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("make the folder first"),
+        "{}",
+        said.stderr
+    );
 }
 
 /// The line that `schema --write` tells is one that both linters understand: a good spec passes, a bad one does not.

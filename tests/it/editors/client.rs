@@ -125,8 +125,7 @@ impl Client {
     }
 
     pub(crate) fn open(&mut self, address: &str, text: &str) {
-        let document =
-            json!({ "uri": address, "languageId": "toml", "version": 1, "text": text });
+        let document = json!({ "uri": address, "languageId": "toml", "version": 1, "text": text });
         self.tell("textDocument/didOpen", json!({ "textDocument": document }));
     }
 
@@ -183,13 +182,15 @@ impl Client {
 
     fn receive(&mut self, until: Instant, what: &str) -> Result<Value, String> {
         let left = until.saturating_duration_since(Instant::now());
-        self.messages.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => {
-                let seconds = PATIENCE.as_secs();
-                self.complaint(&format!("does not answer {what} in {seconds} seconds"))
-            }
-            RecvTimeoutError::Disconnected => self.complaint(&format!("ended before {what}")),
-        })
+        self.messages
+            .recv_timeout(left)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    let seconds = PATIENCE.as_secs();
+                    self.complaint(&format!("does not answer {what} in {seconds} seconds"))
+                }
+                RecvTimeoutError::Disconnected => self.complaint(&format!("ended before {what}")),
+            })
     }
 
     fn send(&mut self, message: &Value) -> Result<(), String> {
