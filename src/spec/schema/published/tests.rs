@@ -1,3 +1,5 @@
+//! The printed schema: the same rules as the plain one, and what editors show of it.
+
 use std::path::Path;
 
 use jsonschema::Validator;
