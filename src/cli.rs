@@ -81,7 +81,7 @@ enum Command {
     Path(path::Arguments),
     /// List past runs, newest first.
     Log(log::Arguments),
-    /// Print the JSON Schema of specs, for editors.
+    /// Print the JSON Schema of specs, for editors, or write it beside them (`--write`).
     Schema(schema::Arguments),
     /// Write a spec out with every default stated.
     Fill(fill::Arguments),

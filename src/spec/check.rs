@@ -164,6 +164,8 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                 .help("write one, or leave the table out"),
             ]
         }
+        // The settings say it themselves, with the names of those that exclude each other.
+        ValidationErrorKind::MaxProperties { .. } => Vec::new(),
         ValidationErrorKind::UniqueItems => {
             vec![
                 problem(

@@ -3,7 +3,7 @@
 //! Draft-07, because editors' TOML servers misread later drafts. Stage tables are keyed by kind and name, so every field
 //! has one exact schema and no `oneOf` over stages is needed. Three rewrites make schemars' output read well in an
 //! editor: enums of documented values become plain `enum`s, TOML's missing null leaves the schema, and integer formats
-//! that no validator knows go.
+//! that no validator knows go. `published` turns the result into what is printed.
 //!
 //! Deliberately absent: hand-written descriptions of fields; those are the doc comments of the settings.
 
@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::sweep::SweepSettings;
 use crate::stage::KINDS;
+
+mod published;
 
 /// The parts of a spec that are not stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -125,9 +127,9 @@ pub fn schema() -> &'static Value {
     SCHEMA.get_or_init(build)
 }
 
-/// The schema with its definitions as it lies in `schemas/pipeline.schema.json`.
+/// The schema as it lies in `schemas/pipeline.schema.json`: the same rules in the form that editors show best.
 pub fn text() -> String {
-    format!("{:#}\n", schema())
+    format!("{:#}\n", published::published(schema()))
 }
 
 /// The schema of one kind's settings, as a document of its own (references resolve inside it).
@@ -227,6 +229,7 @@ fn enumerate(schema: &mut Schema) {
         return;
     };
     let mut values = Vec::new();
+    let mut texts = Vec::new();
     let mut lines = Vec::new();
     for variant in variants {
         let described = variant.get("description").and_then(Value::as_str);
@@ -236,8 +239,12 @@ fn enumerate(schema: &mut Schema) {
                     lines.push(format!("- `{name}`: {}", text.replace('\n', " ")));
                 }
                 values.push(value.clone());
+                texts.push(described.map(str::to_owned));
             }
-            (None, Some(Value::Array(plain))) => values.extend(plain.iter().cloned()),
+            (None, Some(Value::Array(plain))) => {
+                values.extend(plain.iter().cloned());
+                texts.resize(values.len(), None);
+            }
             _ => return,
         }
     }
@@ -255,6 +262,9 @@ fn enumerate(schema: &mut Schema) {
         schema.insert("type".to_owned(), "string".into());
     }
     schema.insert("enum".to_owned(), values.into());
+    if texts.iter().any(Option::is_some) {
+        schema.insert("x-taplo".to_owned(), published::of_values(texts));
+    }
     if !description.is_empty() {
         schema.insert("description".to_owned(), description.into());
     }

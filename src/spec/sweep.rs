@@ -95,6 +95,7 @@ impl Search {
 /// Which score, and whether more of it is better: one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("maxProperties" = 1))]
 pub struct Goal {
     /// `STAGE.METRIC` of which the largest is best: a train stage's score on the validation split, of the weights that it
     /// kept (`classifier.f1_macro`), or a score of an evaluate stage.

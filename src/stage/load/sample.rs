@@ -16,6 +16,7 @@ use crate::table::Texts;
 /// How many rows of a split to take: one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("maxProperties" = 1))]
 pub struct Sample {
     /// So many rows at most. Each class gives its share, and one row at least, unless `split.stratify` is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]

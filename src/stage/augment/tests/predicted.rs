@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Deserialize;
 
+use super::super::predicted::Predicted;
 use super::*;
-use crate::stage::augment::predicted::Predicted;
 use crate::text::thesaurus::Hole;
 
 #[derive(Deserialize)]
