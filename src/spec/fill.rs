@@ -115,12 +115,14 @@ fn missing(
         Some(_) => {}
         None => {
             let default = property.get("default").or_else(|| described.get("default"));
-            let Some(default) = default.filter(|default| !default.is_null()) else {
-                return;
-            };
-            let Some(stated) = default.as_object() else {
-                found.push((path.to_owned(), default.clone()));
-                return;
+            let empty = Map::new();
+            let stated = match default {
+                Some(Value::Object(stated)) => stated,
+                Some(Value::Null) | None => &empty,
+                Some(default) => {
+                    found.push((path.to_owned(), default.clone()));
+                    return;
+                }
             };
             // A table's own defaults may say less than its fields'.
             let mut whole = Value::Object(stated.clone());

@@ -84,6 +84,10 @@ fn lay(root: &mut Item, path: &str, value: &Value) {
             table.insert(last, toml_edit::value(value));
         }
     }
+    if let Some(inline) = at.as_inline_table_mut() {
+        // The space before the bracket belongs to what was last.
+        inline.fmt();
+    }
 }
 
 fn of_json(value: &Value) -> toml_edit::Value {
@@ -93,11 +97,21 @@ fn of_json(value: &Value) -> toml_edit::Value {
         Value::Bool(value) => (*value).into(),
         Value::Number(number) => match number.as_i64() {
             Some(number) => number.into(),
-            None => number.as_f64().unwrap_or_default().into(),
+            None => float(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(of_json).collect::<Array>().into(),
         Value::Object(fields) => table(fields).into(),
+    }
+}
+
+/// Small and large ones with an exponent, as people write them.
+fn float(number: f64) -> toml_edit::Value {
+    let usual = number == 0.0 || (1e-3..1e9).contains(&number.abs());
+    let written = format!("{number:e}").parse();
+    match written {
+        Ok(written) if !usual => written,
+        _ => number.into(),
     }
 }
 

@@ -42,6 +42,7 @@ fn furnished() -> Project {
     for name in [
         "examples/quickstart/train.csv",
         "examples/quickstart/test.csv",
+        "pipelines/quickstart.toml",
     ] {
         project.write(
             name,
