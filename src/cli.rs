@@ -12,6 +12,7 @@ mod fetch;
 mod graph;
 mod inspect;
 mod log;
+mod lsp;
 mod path;
 mod plan;
 mod preview;
@@ -78,6 +79,8 @@ enum Command {
     Log(log::Arguments),
     /// Print the JSON Schema of specs, for editors.
     Schema(schema::Arguments),
+    /// Serve editors: problems, names, columns and past results while one writes a spec (a language server on stdin and stdout).
+    Lsp(lsp::Arguments),
     /// Look after the store: list, verify, gc.
     Cache(cache::Arguments),
 }
@@ -165,6 +168,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),
         Command::Schema(arguments) => schema::answer(&arguments),
+        Command::Lsp(arguments) => lsp::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {

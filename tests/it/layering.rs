@@ -74,6 +74,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "lsp",
+        &[
+            "sweep",
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "hub",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
+    (
         "compare",
         &[
             "run",
@@ -102,6 +117,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("reqwest", &["hub", "translate"]),
     ("object_store", &["hub"]),
     ("clap", &["cli", "main"]),
+    ("lsp_server", &["lsp"]),
+    ("lsp_types", &["lsp"]),
     ("tracing_subscriber", &["main"]),
 ];
 

@@ -14,6 +14,7 @@ mod golden;
 mod hub;
 mod keys;
 mod layering;
+mod lsp;
 mod memory;
 mod newcomer;
 mod objects;
