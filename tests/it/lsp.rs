@@ -32,7 +32,12 @@ fn offered(client: &mut Client, uri: &str, text: &str) -> Vec<String> {
     let items = client.result("textDocument/completion", at(uri, &position));
     let items = items.as_array().expect("a list").iter();
     items
-        .map(|item| item["textEdit"]["newText"].as_str().expect("a text").to_owned())
+        .map(|item| {
+            item["textEdit"]["newText"]
+                .as_str()
+                .expect("a text")
+                .to_owned()
+        })
         .collect()
 }
 
@@ -44,7 +49,11 @@ fn edited(text: &str, edits: &Value) -> String {
     });
     let offset = |position: &Value| {
         let number = |name: &str| position[name].as_u64().expect("a number") as usize;
-        let before: usize = text.split_inclusive('\n').take(number("line")).map(str::len).sum();
+        let before: usize = text
+            .split_inclusive('\n')
+            .take(number("line"))
+            .map(str::len)
+            .sum();
         before + number("character")
     };
     let mut text = text.to_owned();
@@ -74,7 +83,9 @@ fn an_editor_is_told_exactly_what_check_says() {
             }
             seen += 1;
             let project = Project::empty();
-            let said = project.refit(&["check", path.to_str().unwrap(), "--json"]).json();
+            let said = project
+                .refit(&["check", path.to_str().unwrap(), "--json"])
+                .json();
             let wanted = said["problems"].as_array().unwrap().clone();
             let uri = address(&path);
             client.open(&uri, 1, &text);
@@ -91,8 +102,10 @@ fn an_editor_is_told_exactly_what_check_says() {
                 }
             };
             let messages: Vec<String> = wanted.iter().map(message).collect();
-            let found: Vec<&str> =
-                told.iter().map(|one| one["message"].as_str().unwrap()).collect();
+            let found: Vec<&str> = told
+                .iter()
+                .map(|one| one["message"].as_str().unwrap())
+                .collect();
             assert_eq!(found, messages, "{}", path.display());
             for (told, wanted) in told.iter().zip(&wanted) {
                 let start = &told["range"]["start"];
@@ -123,7 +136,10 @@ fn problems_follow_the_unsaved_text_and_go_when_it_is_closed() {
     let told = client.problems(&uri, 2);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["source"], "refit");
-    assert_eq!(told[0]["message"], "there is no stage `mor`\ndid you mean `more`?");
+    assert_eq!(
+        told[0]["message"],
+        "there is no stage `mor`\ndid you mean `more`?"
+    );
     assert_eq!(project.read("pipeline.toml"), TINY, "nothing was saved");
     client.change(&uri, 3, "version = 1\n[train.\n\u{0}");
     assert!(!client.problems(&uri, 3).is_empty());
@@ -131,7 +147,10 @@ fn problems_follow_the_unsaved_text_and_go_when_it_is_closed() {
     assert!(client.problems(&uri, 4).is_empty());
     client.change(&uri, 5, &broken);
     assert_eq!(client.problems(&uri, 5).len(), 1);
-    client.tell("textDocument/didClose", json!({ "textDocument": { "uri": uri } }));
+    client.tell(
+        "textDocument/didClose",
+        json!({ "textDocument": { "uri": uri } }),
+    );
     let gone = client.wait(|message| {
         message["method"] == "textDocument/publishDiagnostics"
             && message["params"].get("version").is_none()
@@ -155,7 +174,10 @@ fn of_many_changes_the_newest_is_checked() {
 #[test]
 fn columns_are_counted_as_the_client_counts_them() {
     let project = Project::tiny();
-    let text = TINY.replace("epochs = 2", "early_stopping = { metric = \"😀é\", patience = 0 }");
+    let text = TINY.replace(
+        "epochs = 2",
+        "early_stopping = { metric = \"😀é\", patience = 0 }",
+    );
     let column = |encodings: &[&str]| {
         let mut client = Client::greeted(&project, encodings);
         let uri = address(&project.path("pipeline.toml"));
@@ -180,8 +202,16 @@ fn what_is_no_spec_and_what_is_in_no_file_disturbs_nothing() {
     client.open(&other, 1, "[package]\nname = 3\nversion = \"1\"\n[package");
     assert!(client.problems(&other, 1).is_empty());
     let position = json!({ "line": 0, "character": 1 });
-    assert!(client.result("textDocument/hover", at(&other, &position)).is_null());
-    assert!(client.result("textDocument/completion", at(&other, &position)).is_null());
+    assert!(
+        client
+            .result("textDocument/hover", at(&other, &position))
+            .is_null()
+    );
+    assert!(
+        client
+            .result("textDocument/completion", at(&other, &position))
+            .is_null()
+    );
     // Its paths lead from the folder that the server was started in.
     client.open("untitled:Untitled-1", 1, TINY);
     assert!(client.problems("untitled:Untitled-1", 1).is_empty());
@@ -197,8 +227,14 @@ fn a_name_leads_to_its_table_and_back() {
     let (mut client, uri) = opened(&project, TINY);
     let (_, position) = marked(&TINY.replace("scores = \"scores\"", "scores = \"sco|res\""));
     let found = client.result("textDocument/definition", at(&uri, &position));
-    let line = TINY.lines().position(|line| line == "[evaluate.scores]").unwrap();
-    assert_eq!(found["range"]["start"], json!({ "line": line, "character": 10 }));
+    let line = TINY
+        .lines()
+        .position(|line| line == "[evaluate.scores]")
+        .unwrap();
+    assert_eq!(
+        found["range"]["start"],
+        json!({ "line": line, "character": 10 })
+    );
 
     let (_, position) = marked(&TINY.replace("[train.classifier]", "[train.class|ifier]"));
     let mut params = at(&uri, &position);
@@ -210,11 +246,15 @@ fn a_name_leads_to_its_table_and_back() {
         "textDocument/documentSymbol",
         json!({ "textDocument": { "uri": uri } }),
     );
-    let outline = found.as_array().unwrap().iter().fold(String::new(), |mut text, one| {
-        let word = |name: &str| one[name].as_str().unwrap();
-        let _ = write!(text, "{} {}, ", word("detail"), word("name"));
-        text
-    });
+    let outline = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .fold(String::new(), |mut text, one| {
+            let word = |name: &str| one[name].as_str().unwrap();
+            let _ = write!(text, "{} {}, ", word("detail"), word("name"));
+            text
+        });
     assert_eq!(
         outline,
         "load data, augment more, tokenize tokens, train classifier, evaluate scores, export bundle, "
@@ -230,13 +270,25 @@ fn a_renamed_stage_is_the_same_pipeline() {
     );
     let (mut client, uri) = opened(&project, &text);
     let (_, position) = marked(&text.replace("[train.classifier]", "[train.class|ifier]"));
-    assert!(!client.result("textDocument/prepareRename", at(&uri, &position)).is_null());
+    assert!(
+        !client
+            .result("textDocument/prepareRename", at(&uri, &position))
+            .is_null()
+    );
     let mut params = at(&uri, &position);
     params["newName"] = "tokens".into();
     let refused = client.ask("textDocument/rename", params.clone());
-    assert_eq!(refused["error"]["message"], "there is a stage `tokens` already");
+    assert_eq!(
+        refused["error"]["message"],
+        "there is a stage `tokens` already"
+    );
     params["newName"] = "a name".into();
-    assert!(client.ask("textDocument/rename", params.clone()).get("error").is_some());
+    assert!(
+        client
+            .ask("textDocument/rename", params.clone())
+            .get("error")
+            .is_some()
+    );
     params["newName"] = "router".into();
     let edits = client.result("textDocument/rename", params);
     let renamed = edited(&text, &edits["changes"][&uri]);
@@ -260,19 +312,34 @@ fn what_fits_is_offered() {
         offered(&mut client, &uri, &text.replacen(from, to, 1))
     };
     // Edges know what they take, also while the string is open.
-    assert_eq!(offers("input = \"more\"", "input = \"|\""), ["data", "more"]);
+    assert_eq!(
+        offers("input = \"more\"", "input = \"|\""),
+        ["data", "more"]
+    );
     assert_eq!(offers("input = \"more\"", "input = \"m|"), ["data", "more"]);
-    assert_eq!(offers("input = \"more\"", "input = |"), ["\"data\"", "\"more\""]);
+    assert_eq!(
+        offers("input = \"more\"", "input = |"),
+        ["\"data\"", "\"more\""]
+    );
     assert_eq!(offers("input = \"data\"", "inputs = { | }"), ["data"]);
     assert_eq!(offers("scores = \"scores\"", "scores = \"|\""), ["scores"]);
     // Columns are those of the file.
     let load = "split = { validation = 0.2, stratify = true }";
-    assert_eq!(offers(load, "columns = { text = \"|\" }"), ["text", "label"]);
-    assert_eq!(offers(load, "split = { test = 0.1, group = \"|\" }"), ["text", "label"]);
+    assert_eq!(
+        offers(load, "columns = { text = \"|\" }"),
+        ["text", "label"]
+    );
+    assert_eq!(
+        offers(load, "split = { test = 0.1, group = \"|\" }"),
+        ["text", "label"]
+    );
     assert_eq!(offers(load, "where = \"length(te|\""), ["text", "label"]);
     // The hub's cache.
     assert_eq!(offers("scratch = {", "encoder = \"|\" # {"), ["owner/name"]);
-    assert_eq!(offers("test = \"data/test.csv\"", "dataset = \"|\""), ["owner/rows"]);
+    assert_eq!(
+        offers("test = \"data/test.csv\"", "dataset = \"|\""),
+        ["owner/rows"]
+    );
     // Variables, closed where they are not.
     assert_eq!(offers("max_length = 24", "tokenizer = \"${|\""), ["base}"]);
     assert_eq!(offers("max_length = 24", "tokenizer = \"${b|}\""), ["base"]);
@@ -312,14 +379,26 @@ fn a_hover_says_what_became_of_a_stage_and_what_would() {
     let mut hover = |text: &str| {
         client.change(&uri, 2, text);
         let found = client.result("textDocument/hover", at(&uri, &position));
-        found["contents"]["value"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
+        found["contents"]["value"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{found}"))
+            .to_owned()
     };
     let text = hover(TINY);
-    assert!(text.contains("**scores**, a stage of the kind `evaluate`, gives scores"), "{text}");
-    assert!(text.contains("Never run in this store.") && text.contains("Pending: behind"), "{text}");
+    assert!(
+        text.contains("**scores**, a stage of the kind `evaluate`, gives scores"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Never run in this store.") && text.contains("Pending: behind"),
+        "{text}"
+    );
     project.run(&["pipeline.toml"]);
     let text = hover(TINY);
-    assert!(text.contains("built (never built)") && text.contains("accuracy"), "{text}");
+    assert!(
+        text.contains("built (never built)") && text.contains("accuracy"),
+        "{text}"
+    );
     assert!(text.contains("Now fresh: up to date"), "{text}");
     let text = hover(&TINY.replace("epochs = 2", "epochs = 3"));
     assert!(text.contains("Pending: behind classifier"), "{text}");
@@ -399,16 +478,25 @@ fn malformed_messages_are_refused_and_the_rest_is_answered() {
     assert_eq!(early["error"]["code"], -32002);
     client.result("initialize", json!({ "capabilities": {} }));
     client.write(b"Content-Length: 5\r\n\r\n{\"a\":");
-    assert_eq!(client.wait(|one| one["id"].is_null())["error"]["code"], -32700);
+    assert_eq!(
+        client.wait(|one| one["id"].is_null())["error"]["code"],
+        -32700
+    );
     client.write(b"Content-Length: 2\r\n\r\n[]");
-    assert_eq!(client.wait(|one| one["id"].is_null())["error"]["code"], -32600);
+    assert_eq!(
+        client.wait(|one| one["id"].is_null())["error"]["code"],
+        -32600
+    );
     let unknown = client.ask("textDocument/formatting", json!({}));
     assert_eq!(unknown["error"]["code"], -32601);
     let wrong = client.ask("textDocument/hover", json!({ "position": 3 }));
     assert_eq!(wrong["error"]["code"], -32602);
     client.tell("textDocument/didChange", json!([1]));
     client.tell("$/setTrace", json!({ "value": "off" }));
-    let nowhere = at("file:///nowhere.toml", &json!({ "line": 9, "character": 9 }));
+    let nowhere = at(
+        "file:///nowhere.toml",
+        &json!({ "line": 9, "character": 9 }),
+    );
     assert!(client.result("textDocument/hover", nowhere).is_null());
     client.write(b"this is no header\r\n\r\n");
     assert_eq!(client.code(), Some(1));
@@ -455,14 +543,20 @@ fn a_spec_of_two_hundred_stages_is_served() {
     let text = large();
     let (mut client, uri) = opened(&project, &text);
     assert!(client.problems(&uri, 1).is_empty());
-    let mut lines = format!("\n{} lines, 199 stages; mean of {TIMES}:\n", text.lines().count());
+    let mut lines = format!(
+        "\n{} lines, 199 stages; mean of {TIMES}:\n",
+        text.lines().count()
+    );
     let mut version = 1;
     let (_, edge) = marked(&text.replacen("input = \"tokens65\"", "input = \"tok|ens65\"", 1));
     let requests = [
         ("textDocument/completion", at(&uri, &edge)),
         ("textDocument/definition", at(&uri, &edge)),
         ("textDocument/hover", at(&uri, &edge)),
-        ("textDocument/documentSymbol", json!({ "textDocument": { "uri": uri } })),
+        (
+            "textDocument/documentSymbol",
+            json!({ "textDocument": { "uri": uri } }),
+        ),
     ];
     for (method, params) in &requests {
         let mut spent = 0.0;
@@ -473,7 +567,11 @@ fn a_spec_of_two_hundred_stages_is_served() {
             assert!(!client.result(method, params.clone()).is_null());
             spent += before.elapsed().as_secs_f64();
         }
-        let _ = writeln!(lines, "  {method} {:.1} ms", spent * 1000.0 / f64::from(TIMES));
+        let _ = writeln!(
+            lines,
+            "  {method} {:.1} ms",
+            spent * 1000.0 / f64::from(TIMES)
+        );
     }
     let mut spent = 0.0;
     for _ in 0..TIMES {

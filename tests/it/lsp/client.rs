@@ -66,7 +66,9 @@ impl Client {
 
     pub(super) fn write(&mut self, bytes: &[u8]) {
         let to = self.to.as_mut().expect("it is open");
-        to.write_all(bytes).and_then(|()| to.flush()).expect("the server listens");
+        to.write_all(bytes)
+            .and_then(|()| to.flush())
+            .expect("the server listens");
     }
 
     pub(super) fn send(&mut self, message: &Value) {
@@ -133,7 +135,10 @@ impl Client {
                 && message["params"]["uri"] == uri
                 && message["params"]["version"] == version
         });
-        told["params"]["diagnostics"].as_array().expect("a list").clone()
+        told["params"]["diagnostics"]
+            .as_array()
+            .expect("a list")
+            .clone()
     }
 
     /// Says good-bye; the exit code.
@@ -196,5 +201,8 @@ pub(super) fn marked(text: &str) -> (String, Value) {
     let line = before.matches('\n').count();
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let character = before[start..].encode_utf16().count();
-    (text.replacen('|', "", 1), json!({ "line": line, "character": character }))
+    (
+        text.replacen('|', "", 1),
+        json!({ "line": line, "character": character }),
+    )
 }
