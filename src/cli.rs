@@ -14,6 +14,7 @@ mod fill;
 mod graph;
 mod inspect;
 mod log;
+mod lsp;
 mod path;
 mod plan;
 mod preview;
@@ -87,6 +88,8 @@ enum Command {
     Fill(fill::Arguments),
     /// Print a script that completes commands and options in a shell.
     Completions(completions::Arguments),
+    /// Serve editors: problems, names, columns and past results while one writes a spec (a language server on stdin and stdout).
+    Lsp(lsp::Arguments),
     /// Look after the store: list, verify, gc.
     Cache(cache::Arguments),
 }
@@ -177,6 +180,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Schema(arguments) => schema::answer(&arguments),
         Command::Fill(arguments) => fill::answer(&arguments),
         Command::Completions(arguments) => completions::answer(&arguments),
+        Command::Lsp(arguments) => lsp::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {

@@ -235,6 +235,11 @@ impl fmt::Display for Remote {
     }
 }
 
+/// What the cache of this machine has of the hub's models or data sets, by name.
+pub fn cached(environment: &Environment, kind: RepositoryKind) -> Vec<String> {
+    cache::names(&environment.cache, kind)
+}
+
 /// Where what was resolved and fetched is kept, beside the hub's own cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {

@@ -25,6 +25,8 @@
 //!    a file that a pipeline reads changes.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
+//! 6. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
+//!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
 //! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend),
@@ -56,6 +58,7 @@ pub mod hub;
 pub mod inspect;
 pub mod kernels;
 pub mod learn;
+pub mod lsp;
 pub mod metrics;
 pub mod model;
 pub mod outcome;

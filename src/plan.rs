@@ -18,7 +18,7 @@ use crate::artifact::{Digest, Kind};
 use crate::fingerprint::{self, Fingerprint};
 use crate::hub::{Fetched, Remote};
 use crate::spec::{Pipeline, Problem, Written, did_you_mean, folder_of, listed, schema};
-use crate::stage::{Edge, Fault, Files, KINDS, Publication, Stage};
+use crate::stage::{Edge, Fault, Files, KINDS, Meant, Publication, Stage};
 
 /// A pipeline resolved: every name is a step, every path a file.
 #[derive(Debug)]
@@ -333,11 +333,13 @@ fn resolve_edges(
                 .any(|other| other.name == edge.stage) => {}
             None => {
                 let known = pipeline.declared.iter().map(|other| other.name.as_str());
-                let help = match did_you_mean(&edge.stage, known) {
+                let near = did_you_mean(&edge.stage, known);
+                let help = match near {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => suggestions(pipeline, &edge),
                 };
-                problems.push(fault(format!("there is no stage `{}`", edge.stage), help));
+                let problem = fault(format!("there is no stage `{}`", edge.stage), help);
+                problems.push(problem.meant(near.map(|near| Meant::new(&edge.stage, near))));
             }
         }
     }

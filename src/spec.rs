@@ -354,6 +354,11 @@ impl Pipeline {
         folder_of(&self.path)
     }
 
+    /// The file as a tree, before variables were put in.
+    pub fn written(&self) -> &Node {
+        &self.written
+    }
+
     /// A stage's fault as a problem at its field.
     pub fn problem(&self, stage: &Written, fault: &Fault) -> Problem {
         let path = [
@@ -382,7 +387,9 @@ fn fault_at(document: &Node, stage: &[Step], fault: &Fault) -> Problem {
     } else {
         format!("`{}`", fault.field)
     };
-    Problem::new(&document.locate(&path), fault.message.clone(), label).help(fault.help.clone())
+    Problem::new(&document.locate(&path), fault.message.clone(), label)
+        .help(fault.help.clone())
+        .meant(fault.meant.clone())
 }
 
 fn contains(node: &Node, place: &Place) -> bool {

@@ -49,6 +49,28 @@ pub trait Stage: Debug + Send + Sync {
     /// The fields that name another stage.
     fn edges(&self) -> Vec<Edge>;
 
+    /// The fields of such a stage that may name another, whatever is in them, each with the kind of artifact that it accepts.
+    /// A last part `*` is any key. Editors ask for it where a stage is half written.
+    fn edge_fields() -> &'static [(&'static str, Kind)]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
+
+    /// The columns that its files have, from their beginnings alone; none where that cannot be told so.
+    fn columns(&self, _files: &Files) -> Option<Vec<String>> {
+        None
+    }
+
+    /// What labels are called in such an artifact, where it says so without being read whole.
+    fn labels_of(_artifact: &Path) -> Option<Vec<String>>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// The settings as JSON, just as serde writes them (defaults included).
     fn settings(&self) -> Value;
 
@@ -320,6 +342,24 @@ pub struct Fault {
     pub message: String,
     /// What to do.
     pub help: String,
+    /// What was meant, where a slip of the fingers is likely.
+    pub meant: Option<Meant>,
+}
+
+/// A word of a spec, and the one that was probably meant by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    pub found: String,
+    pub meant: String,
+}
+
+impl Meant {
+    pub fn new(found: impl Into<String>, meant: impl Into<String>) -> Self {
+        Meant {
+            found: found.into(),
+            meant: meant.into(),
+        }
+    }
 }
 
 impl Fault {
@@ -332,7 +372,14 @@ impl Fault {
             field: field.into(),
             message: message.into(),
             help: help.into(),
+            meant: None,
         }
+    }
+
+    #[must_use]
+    pub fn meant(mut self, meant: Option<Meant>) -> Self {
+        self.meant = meant;
+        self
     }
 }
 
@@ -647,10 +694,16 @@ fn model_elsewhere(named: Option<&String>, base: &Path) -> Option<Repository> {
 /// One kind of stage, as the spec's reader needs it.
 pub struct KindOfStage {
     pub name: &'static str,
+    /// What every stage of the kind gives.
+    pub produces: Kind,
     /// The JSON Schema of its settings.
     pub schema: fn(&mut schemars::SchemaGenerator) -> Schema,
     /// Settings, already checked against the schema → stage.
     pub read: fn(Value) -> Result<Box<dyn Stage>, Misread>,
+    /// [`Stage::edge_fields`].
+    pub edge_fields: fn() -> &'static [(&'static str, Kind)],
+    /// [`Stage::labels_of`].
+    pub labels_of: fn(&Path) -> Option<Vec<String>>,
     /// [`Stage::rows_of`].
     pub rows_of: fn(&Path) -> Result<BTreeMap<String, usize>, StageError>,
     /// [`Stage::compare`].
@@ -667,9 +720,11 @@ pub struct Misread {
 
 const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
     name: &'static str,
+    produces: Kind,
 ) -> KindOfStage {
     KindOfStage {
         name,
+        produces,
         schema: |generator| generator.subschema_for::<S>(),
         read: |settings| match serde_path_to_error::deserialize::<_, S>(settings) {
             Ok(stage) => Ok(Box::new(stage)),
@@ -678,6 +733,8 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
                 message: error.inner().to_string(),
             }),
         },
+        edge_fields: S::edge_fields,
+        labels_of: S::labels_of,
         rows_of: S::rows_of,
         compare: S::compare,
     }
@@ -685,11 +742,11 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
 
 /// Every kind of stage, in the order in which they follow each other.
 pub const KINDS: [KindOfStage; 7] = [
-    kind::<load::Load>("load"),
-    kind::<augment::Augment>("augment"),
-    kind::<tokenize::Tokenize>("tokenize"),
-    kind::<train::Train>("train"),
-    kind::<evaluate::Evaluate>("evaluate"),
-    kind::<predict::Predict>("predict"),
-    kind::<export::Export>("export"),
+    kind::<load::Load>("load", Kind::Table),
+    kind::<augment::Augment>("augment", Kind::Table),
+    kind::<tokenize::Tokenize>("tokenize", Kind::Tokens),
+    kind::<train::Train>("train", Kind::Model),
+    kind::<evaluate::Evaluate>("evaluate", Kind::Scores),
+    kind::<predict::Predict>("predict", Kind::Predictions),
+    kind::<export::Export>("export", Kind::Bundle),
 ];

@@ -304,6 +304,15 @@ impl Store {
         Ok(digest)
     }
 
+    /// Whether [`digest_file`](Self::digest_file) knows a file without reading it.
+    pub fn knows_file(&self, path: &Path) -> bool {
+        let stamp = fs::metadata(path).ok().and_then(|found| Stamp::of(&found));
+        let absolute = std::path::absolute(path).ok();
+        let name = absolute.as_deref().and_then(Path::to_str);
+        let known = name.zip(stamp);
+        known.is_some_and(|(name, stamp)| self.memo.recall(name, &stamp).is_some())
+    }
+
     /// Keeps what was learned about files for the next command. Where that cannot be, files are just hashed again.
     pub fn save_memo(&self) {
         if self.root().is_dir()

@@ -17,6 +17,7 @@ pub mod condition;
 mod conll;
 pub mod error;
 mod frame;
+pub mod header;
 mod json;
 pub mod labels;
 pub mod moment;
@@ -158,6 +159,11 @@ impl Table {
 /// A `table.json` that is missing, or is not as [`Table::save`] leaves it.
 pub fn rows_of(folder: &Path) -> Result<BTreeMap<String, usize>, TableError> {
     Contents::read(folder).map(|contents| contents.splits)
+}
+
+/// What the labels of the table in `folder` are called, where it says so.
+pub fn label_names_of(folder: &Path) -> Option<Vec<String>> {
+    Contents::read(folder).ok()?.label_names
 }
 
 /// The rows of one split as plain vectors of equal length, with texts of their own or (`&str`) borrowed ones.

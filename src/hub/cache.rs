@@ -32,12 +32,32 @@ pub(super) struct Cached {
 /// How often a lock that another process holds is tried again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// The repositories of a kind that the cache has something of, in order.
+pub(super) fn names(cache: &Path, kind: RepositoryKind) -> Vec<String> {
+    let beginning = format!("{}--", kind_name(kind));
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().join("snapshots").is_dir());
+    let mut names: Vec<String> = folders
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            // A name has one slash at most; two dashes further on are its own.
+            Some(name.strip_prefix(&beginning)?.replacen("--", "/", 1))
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn kind_name(kind: RepositoryKind) -> &'static str {
+    match kind {
+        RepositoryKind::Model => "models",
+        RepositoryKind::Dataset => "datasets",
+    }
+}
+
 impl Cached {
     pub(super) fn of(cache: &Path, repository: &Repository) -> Cached {
-        let kind = match repository.kind {
-            RepositoryKind::Model => "models",
-            RepositoryKind::Dataset => "datasets",
-        };
+        let kind = kind_name(repository.kind);
         let name = format!("{kind}--{}", repository.id.replace('/', "--"));
         Cached {
             folder: cache.join(&name),

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::document::{Node, Step};
 use super::problem::{Place, Problem, did_you_mean, listed};
 use super::schema::schema;
+use crate::stage::Meant;
 
 /// Every violation of the schema, in the order of the text.
 pub fn against_schema(root: &Node) -> Vec<Problem> {
@@ -244,11 +245,14 @@ fn unknown_key(name: &str, table: Option<&Node>, path: &[Step], known: &[String]
         [] => format!("`{name}` is neither a setting nor a kind of stage"),
         _ => format!("`{owner}` has no setting `{name}`"),
     };
-    let help = match did_you_mean(name, known()) {
+    let near = did_you_mean(name, known());
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", listed(known(), "and")),
     };
-    Problem::new(&place, message, "unknown key").help(help)
+    Problem::new(&place, message, "unknown key")
+        .help(help)
+        .meant(near.map(|near| Meant::new(name, near)))
 }
 
 fn one_of(field: &str, found: &Value, options: &Value, place: &Place) -> Problem {
@@ -274,6 +278,7 @@ fn one_of(field: &str, found: &Value, options: &Value, place: &Place) -> Problem
         "unknown value",
     )
     .help(help)
+    .meant(near.map(|near| Meant::new(found.as_str().unwrap_or_default(), near)))
 }
 
 fn version(place: &Place, found: &Value, known: &Value) -> Problem {

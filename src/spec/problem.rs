@@ -12,6 +12,8 @@ use std::sync::Arc;
 use miette::{LabeledSpan, NamedSource, SourceCode};
 use serde::Serialize;
 
+use crate::stage::Meant;
+
 /// A place in one of the texts a pipeline was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -52,6 +54,8 @@ pub struct Problem {
     /// A few words beside the caret: what was expected here.
     pub label: String,
     pub help: Option<String>,
+    /// What was meant, where a slip of the fingers is likely.
+    pub meant: Option<Meant>,
 }
 
 impl Problem {
@@ -61,7 +65,37 @@ impl Problem {
             message: message.into(),
             label: label.into(),
             help: None,
+            meant: None,
         }
+    }
+
+    #[must_use]
+    pub fn meant(mut self, meant: Option<Meant>) -> Self {
+        self.meant = meant;
+        self
+    }
+
+    /// Where the misspelt word stands, and the word to write there. It is looked for in the problem's place, and before it on
+    /// the same line: the place of a field is that of its value.
+    pub fn replacement(&self, sources: &Sources) -> Option<(Place, String)> {
+        let Meant { found, meant } = self.meant.as_ref()?;
+        let text = sources.text(self.place.source);
+        let Range { start, end } = self.place.span;
+        let place = |start: usize| Place {
+            source: self.place.source,
+            span: start..start + found.len(),
+        };
+        let inside = text.get(start..end)?;
+        let line = text
+            .get(..start)?
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
+        let before = text.get(line..start)?;
+        let at = whole_word(inside, found)
+            .next()
+            .map(|at| start + at)
+            .or_else(|| whole_word(before, found).last().map(|at| line + at))?;
+        Some((place(at), meant.clone()))
     }
 
     #[must_use]
@@ -74,6 +108,16 @@ impl Problem {
     /// The problem as a diagnostic that miette can draw.
     pub fn draw(&self, sources: &Sources) -> Drawn {
         let text = sources.text(self.place.source);
+        Drawn {
+            problem: self.clone(),
+            span: self.shown(sources),
+            text: NamedSource::new(masked(sources.name(self.place.source)), masked(text)),
+        }
+    }
+
+    /// What is underlined: bytes of the problem's text.
+    pub fn shown(&self, sources: &Sources) -> Range<usize> {
+        let text = sources.text(self.place.source);
         // At the end of the text there is nothing to point at, so the caret steps back to the last thing written.
         let last = text
             .trim_end()
@@ -84,11 +128,7 @@ impl Problem {
         let end = self.place.span.end.min(text.len()).max(start);
         // A caret over several lines hides the text it points at, so it stops at the end of the first.
         let end = text[start..end].find('\n').map_or(end, |line| start + line);
-        Drawn {
-            problem: self.clone(),
-            span: start..end,
-            text: NamedSource::new(masked(sources.name(self.place.source)), masked(text)),
-        }
+        start..end
     }
 
     /// Line and column, both from 1, columns in characters.
@@ -189,8 +229,20 @@ impl miette::Diagnostic for Drawn {
     }
 }
 
+/// Where `word` stands in `text`, and is no part of a longer word.
+fn whole_word<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 't {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let alone = move |at: usize| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    };
+    let all = text.match_indices(word).map(|(at, _)| at);
+    all.filter(move |&at| !word.is_empty() && alone(at))
+}
+
 /// The text with the credentials of every URL in it blotted out, byte for byte, so that spans stay where they were.
-fn masked(text: &str) -> String {
+pub fn masked(text: &str) -> String {
     let mut masked = text.to_owned();
     let mut from = 0;
     while let Some(found) = masked[from..].find("://") {
@@ -242,6 +294,34 @@ mod tests {
         assert_eq!(did_you_mean("learnig_rate", known), Some("learning_rate"));
         assert_eq!(did_you_mean("epoch", known), Some("epochs"));
         assert_eq!(did_you_mean("dropout", known), None);
+    }
+
+    #[test]
+    fn what_was_meant_replaces_the_whole_word_and_nothing_else() {
+        let text = "inputs = { data = 1.0, dat = 0.5 }\ninput = \"dat\"\n";
+        let mut sources = Sources::default();
+        sources.add("a.toml", text);
+        let replaced = |value: &str| {
+            let start = text.rfind(value).unwrap();
+            let place = Place {
+                source: 0,
+                span: start..start + value.len(),
+            };
+            let problem = Problem::new(&place, "m", "l").meant(Some(Meant::new("dat", "data")));
+            let (place, word) = problem.replacement(&sources)?;
+            let mut text = text.to_owned();
+            text.replace_range(place.span, &word);
+            Some(text)
+        };
+        assert_eq!(
+            replaced("\"dat\"").unwrap(),
+            "inputs = { data = 1.0, dat = 0.5 }\ninput = \"data\"\n"
+        );
+        assert_eq!(
+            replaced("0.5").unwrap(),
+            "inputs = { data = 1.0, data = 0.5 }\ninput = \"dat\"\n"
+        );
+        assert_eq!(replaced("inputs"), None);
     }
 
     #[test]

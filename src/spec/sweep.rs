@@ -460,13 +460,18 @@ pub(super) fn read(
     for (at, fault) in check::faults(&settings, stages, declared) {
         problems.push(match at {
             At::Field(field) => {
-                let fault = Fault::new(field, fault.message, fault.help);
+                let fault = Fault {
+                    field: field.to_owned(),
+                    ..fault
+                };
                 fault_at(document, &root, &fault)
             }
             At::Parameter(name) => {
                 let place = parameter(document, &name)
                     .map_or(entry.key_place.clone(), |entry| entry.key_place.clone());
-                Problem::new(&place, fault.message, "this parameter").help(fault.help)
+                Problem::new(&place, fault.message, "this parameter")
+                    .help(fault.help)
+                    .meant(fault.meant)
             }
         });
     }

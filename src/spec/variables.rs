@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::document::{Node, Value};
 use super::problem::{Place, Problem, did_you_mean, listed};
+use crate::stage::Meant;
 
 /// How deep variables may refer to variables.
 const MAX_DEPTH: usize = 64;
@@ -140,7 +141,8 @@ fn resolve(
 
 fn unknown(name: &str, place: &Place, written: &BTreeMap<String, (Place, String)>) -> Problem {
     let names = || written.keys().map(String::as_str);
-    let help = match did_you_mean(name, names()) {
+    let near = did_you_mean(name, names());
+    let help = match near {
         Some(near) => format!("did you mean `${{{near}}}`?"),
         None if written.is_empty() => format!(
             "write `{name} = \"…\"` under `[vars]`, or `${{env:{name}}}` for the environment"
@@ -156,6 +158,7 @@ fn unknown(name: &str, place: &Place, written: &BTreeMap<String, (Place, String)
         "unknown variable",
     )
     .help(help)
+    .meant(near.map(|near| Meant::new(name, near)))
 }
 
 type Lookup<'a> = &'a mut dyn FnMut(&str, &mut Vec<Problem>) -> Option<String>;

@@ -77,6 +77,14 @@ impl Stage for Augment {
         input.chain(inputs).collect()
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("input", Kind::Table), ("inputs.*", Kind::Table)]
+    }
+
+    fn labels_of(artifact: &Path) -> Option<Vec<String>> {
+        crate::table::label_names_of(artifact)
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }

@@ -67,6 +67,10 @@ impl Stage for Evaluate {
         ]
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("model", Kind::Model), ("input", Kind::Tokens)]
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self).expect("strings and numbers are JSON")
     }

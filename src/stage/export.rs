@@ -94,6 +94,10 @@ impl Stage for Export {
         std::iter::once(model).chain(scores).collect()
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("model", Kind::Model), ("scores", Kind::Scores)]
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self).expect("strings and names are JSON")
     }

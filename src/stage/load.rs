@@ -39,7 +39,7 @@ use crate::stage::{
 use crate::table::condition::Condition;
 use crate::table::labels::{Labels, withheld};
 use crate::table::read::{Beside, Format, Layout, Raw, read};
-use crate::table::{Table, TableError, Texts};
+use crate::table::{self, Table, TableError, Texts};
 
 impl Stage for Load {
     fn kind(&self) -> &'static str {
@@ -56,6 +56,18 @@ impl Stage for Load {
 
     fn edges(&self) -> Vec<Edge> {
         Vec::new()
+    }
+
+    fn columns(&self, files: &Files) -> Option<Vec<String>> {
+        let of_training = files.iter().filter(|(role, _)| role.starts_with("train/"));
+        let first = of_training.map(|(_, file)| file).next()?;
+        let format = self.format.or_else(|| Format::of_ending(first))?;
+        let quote = self.quote.as_bytes().first().copied();
+        table::header::columns(first, format, quote, self.header)
+    }
+
+    fn labels_of(artifact: &Path) -> Option<Vec<String>> {
+        table::label_names_of(artifact)
     }
 
     fn settings(&self) -> Value {

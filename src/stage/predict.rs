@@ -61,6 +61,10 @@ impl Stage for Predict {
         ]
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("model", Kind::Model), ("input", Kind::Table)]
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self).expect("strings and numbers are JSON")
     }

@@ -127,6 +127,10 @@ impl Stage for Tokenize {
         vec![Edge::new("input", self.input.clone(), Kind::Table)]
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("input", Kind::Table)]
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self).expect("plain settings are JSON")
     }

@@ -68,6 +68,10 @@ impl Stage for Train {
         vec![Edge::new("input", self.input.clone(), Kind::Tokens)]
     }
 
+    fn edge_fields() -> &'static [(&'static str, Kind)] {
+        &[("input", Kind::Tokens)]
+    }
+
     fn settings(&self) -> Value {
         serde_json::to_value(self.without_defaults()).unwrap_or_default()
     }

@@ -7,7 +7,8 @@
 //! Deliberately absent: archives (`.zip`, `.tar`), which hold several files, and a look at the content: the ending decides.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use liblzma::stream::{CONCATENATED, Stream};
@@ -71,6 +72,25 @@ pub(super) fn unpacked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, TableErro
         Some(compression) => unpack(file, compression, &bytes, limit(bytes.len() as u64)),
         None => Ok(bytes),
     }
+}
+
+/// At most `most` bytes from the beginning of a file's content; nothing where it cannot be read or unpacked. Of a file that is
+/// cut off or damaged further on, what comes before that.
+pub(super) fn beginning(file: &Path, opened: File, most: u64) -> Option<Vec<u8>> {
+    let opened = BufReader::new(opened);
+    let source: Box<dyn Read> = match Compression::of_ending(file) {
+        None => Box::new(opened),
+        Some(Compression::Gzip) => Box::new(flate2::bufread::GzDecoder::new(opened)),
+        Some(Compression::Zstandard) => Box::new(zstd::Decoder::with_buffer(opened).ok()?),
+        Some(Compression::Bzip2) => Box::new(bzip2::bufread::BzDecoder::new(opened)),
+        Some(Compression::Xz) => {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).ok()?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(opened, stream))
+        }
+    };
+    let mut content = Vec::new();
+    let read = source.take(most).read_to_end(&mut content);
+    (read.is_ok() || !content.is_empty()).then_some(content)
 }
 
 /// How large a file of `packed` bytes may become.

@@ -75,6 +75,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "lsp",
+        &[
+            "sweep",
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "hub",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
+    (
         "compare",
         &[
             "run",
@@ -105,6 +120,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("notify", &["watch"]),
+    ("lsp_server", &["lsp"]),
+    ("lsp_types", &["lsp"]),
     ("tracing_subscriber", &["main"]),
 ];
 

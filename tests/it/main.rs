@@ -16,6 +16,7 @@ mod golden;
 mod hub;
 mod keys;
 mod layering;
+mod lsp;
 mod memory;
 mod newcomer;
 mod objects;

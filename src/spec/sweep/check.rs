@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Domain, Parameter, Search, SweepSettings};
 use crate::artifact::Kind;
 use crate::spec::{Declared, Written, did_you_mean, listed};
-use crate::stage::Fault;
+use crate::stage::{Fault, Meant};
 
 /// Where a fault of a sweep lies.
 #[derive(Debug)]
@@ -63,11 +63,13 @@ fn goal(settings: &SweepSettings, stages: &[Written], declared: &[Declared]) -> 
             .iter()
             .filter(|other| other.stage.scoring().is_some());
         let names = || scoring.clone().map(|other| other.name.as_str());
-        let help = match did_you_mean(stage, names()) {
+        let near = did_you_mean(stage, names());
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("stages with scores: {}", listed(names(), "and")),
         };
-        return at(fault(format!("there is no stage `{stage}`"), help));
+        let meant = near.map(|near| Meant::new(stage, near));
+        return at(fault(format!("there is no stage `{stage}`"), help).meant(meant));
     };
     let Some(scoring) = scored.stage.scoring() else {
         let message = format!("`{stage}` is a {} stage and scores nothing", scored.kind);
@@ -79,11 +81,13 @@ fn goal(settings: &SweepSettings, stages: &[Written], declared: &[Declared]) -> 
     };
     if !metrics.is_empty() && !metrics.contains(&metric) {
         let known = || metrics.iter().copied();
-        let help = match did_you_mean(metric, known()) {
+        let near = did_you_mean(metric, known());
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it has {}", listed(known(), "and")),
         };
-        return at(fault(format!("`{stage}` has no score `{metric}`"), help));
+        let meant = near.map(|near| Meant::new(metric, near));
+        return at(fault(format!("`{stage}` has no score `{metric}`"), help).meant(meant));
     }
     match &settings.prune {
         Some(_) if scored.stage.produces() != Kind::Model => vec![(
@@ -248,13 +252,15 @@ fn condition(parameter: &Parameter, settings: &SweepSettings) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (path, values) in &parameter.when {
         if !others().any(|other| other == path) {
-            let help = match did_you_mean(path, others()) {
+            let near = did_you_mean(path, others());
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "`when` names another parameter and the values at which this one applies"
                     .to_owned(),
             };
             let message = format!("`{name}` depends on `{path}`, which does not vary");
-            faults.push(fault(message, help));
+            let meant = near.map(|near| Meant::new(path, near));
+            faults.push(fault(message, help).meant(meant));
             continue;
         }
         let never = values.iter().find(|value| {
