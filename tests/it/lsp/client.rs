@@ -1,6 +1,6 @@
 //! A small editor: starts `refit lsp`, speaks to it over its pipes, and waits for what it says.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
