@@ -428,7 +428,8 @@ impl Server<'_> {
                 };
                 open.dirty = false;
                 open.of_sweep.clear();
-                let told = catch_unwind(AssertUnwindSafe(|| diagnostics::shown(&open.document, &[])));
+                let told =
+                    catch_unwind(AssertUnwindSafe(|| diagnostics::shown(&open.document, &[])));
                 let told = told.unwrap_or_else(|_| {
                     tracing::error!("a fault of refit itself while checking {name}");
                     Vec::new()
