@@ -427,7 +427,9 @@ impl Server<'_> {
                     continue;
                 };
                 open.dirty = false;
-                let told = catch_unwind(AssertUnwindSafe(|| shown(&open.document, &[])));
+                open.of_sweep.clear();
+                let told =
+                    catch_unwind(AssertUnwindSafe(|| diagnostics::shown(&open.document, &[])));
                 let told = told.unwrap_or_else(|_| {
                     tracing::error!("a fault of refit itself while checking {name}");
                     Vec::new()
@@ -439,13 +441,11 @@ impl Server<'_> {
             if !sound {
                 continue;
             }
-            let Some(open) = self.documents.get(&name) else {
+            let open = self.documents.get(&name);
+            let Some(open) = open.filter(|open| open.document.is_spec()) else {
                 continue;
             };
             let document = &open.document;
-            if !document.is_spec() {
-                continue;
-            }
             let stopped = || self.take_in();
             let found = catch_unwind(AssertUnwindSafe(|| {
                 diagnostics::of_sweep(document.checked(), &stopped)
@@ -460,7 +460,7 @@ impl Server<'_> {
             if problems.is_empty() {
                 continue;
             }
-            let told = shown(document, &problems);
+            let told = diagnostics::shown(document, &problems);
             if let Some(open) = self.documents.get_mut(&name) {
                 open.of_sweep = problems;
             }
@@ -483,18 +483,6 @@ impl Server<'_> {
         let notification = Notification::new(method, params);
         wire::send(self.output, &notification.into())
     }
-}
-
-/// The problems of a document as its client is told them; none of what is no spec.
-fn shown(document: &Document, more: &[Problem]) -> Vec<Diagnostic> {
-    if !document.is_spec() {
-        return Vec::new();
-    }
-    let checked = document.checked();
-    let problems = checked.problems.iter().chain(more);
-    problems
-        .map(|problem| diagnostics::diagnostic(document, &checked.pipeline, problem))
-        .collect()
 }
 
 fn uri(uri: &Uri) -> &str {

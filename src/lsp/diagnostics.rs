@@ -107,6 +107,18 @@ fn elsewhere(pipeline: &Pipeline, error: &HubError) -> Problem {
     Problem::new(&place, error.to_string(), "").help(help.unwrap_or_default())
 }
 
+/// The problems of a document as its client is told them; none of what is no spec.
+pub(super) fn shown(document: &Document, more: &[Problem]) -> Vec<Diagnostic> {
+    if !document.is_spec() {
+        return Vec::new();
+    }
+    let checked = document.checked();
+    let problems = checked.problems.iter().chain(more);
+    problems
+        .map(|problem| diagnostic(document, &checked.pipeline, problem))
+        .collect()
+}
+
 /// A problem as editors show it.
 pub(super) fn diagnostic(
     document: &Document,

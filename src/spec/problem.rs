@@ -75,8 +75,8 @@ impl Problem {
         self
     }
 
-    /// Where the misspelt word stands, and the word to write there. It is looked for in the problem's place, and before it on
-    /// the same line: the place of a field is that of its value.
+    /// Where the misspelt word stands, and the word to write there. It is looked for in the problem's place, then before and
+    /// behind it on the same line: the place of a field may be its value, or its key.
     pub fn replacement(&self, sources: &Sources) -> Option<(Place, String)> {
         let Meant { found, meant } = self.meant.as_ref()?;
         let text = sources.text(self.place.source);
@@ -91,10 +91,12 @@ impl Problem {
             .rfind('\n')
             .map_or(0, |newline| newline + 1);
         let before = text.get(line..start)?;
+        let behind = text.get(end..)?.lines().next().unwrap_or_default();
         let at = whole_word(inside, found)
             .next()
             .map(|at| start + at)
-            .or_else(|| whole_word(before, found).last().map(|at| line + at))?;
+            .or_else(|| whole_word(before, found).last().map(|at| line + at))
+            .or_else(|| whole_word(behind, found).next().map(|at| end + at))?;
         Some((place(at), meant.clone()))
     }
 
@@ -321,7 +323,11 @@ mod tests {
             replaced("0.5").unwrap(),
             "inputs = { data = 1.0, data = 0.5 }\ninput = \"dat\"\n"
         );
-        assert_eq!(replaced("inputs"), None);
+        assert_eq!(
+            replaced("inputs").unwrap(),
+            "inputs = { data = 1.0, data = 0.5 }\ninput = \"dat\"\n"
+        );
+        assert_eq!(replaced("{ data = 1.0, "), replaced("inputs"));
     }
 
     #[test]

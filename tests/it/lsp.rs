@@ -215,7 +215,7 @@ fn what_is_no_spec_and_what_is_in_no_file_disturbs_nothing() {
     // Its paths lead from the folder that the server was started in.
     client.open("untitled:Untitled-1", 1, TINY);
     assert!(client.problems("untitled:Untitled-1", 1).is_empty());
-    let new = address(&project.path("no folder/yet.toml"));
+    let new = address(&project.path("no%20folder/yet.toml"));
     client.open(&new, 1, "version = 1\n[load.x]\ntrain = \"nowhere.csv\"\n");
     assert_eq!(client.problems(&new, 1).len(), 1);
     assert_eq!(client.leave(), Some(0));
