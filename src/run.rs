@@ -31,7 +31,6 @@ use crate::fingerprint::Key;
 use crate::hub::{self, HubError};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::{Plan, Step};
-use crate::spec::schema::CheckpointSettings;
 use crate::stage::{Progress, StageError};
 use crate::store::{ObjectState, RunRecord, StepRecord, Store, StoreError};
 
@@ -53,8 +52,17 @@ pub struct Options<'a> {
     pub recorded: bool,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
-    pub checkpoint: CheckpointSettings,
+    pub checkpoint: Checkpointing,
     pub provenance: Provenance,
+}
+
+/// How often long work writes down how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// After so many steps; never without.
+    pub every: Option<u64>,
+    /// How many of the last ones stay.
+    pub keep: usize,
 }
 
 /// What goes into the record of a run and into nothing else.

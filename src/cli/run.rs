@@ -15,9 +15,9 @@ use super::{
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
-use crate::run::{Options, Provenance, run};
+use crate::run::{Checkpointing, Options, Provenance, run};
 use crate::spec::Pipeline;
-use crate::spec::schema::{CheckpointSettings, is_device};
+use crate::spec::schema::is_device;
 use crate::stage::{KINDS, StageError};
 use crate::store::{ObjectState, RunRecord};
 
@@ -128,11 +128,12 @@ fn ended(record: &RunRecord) -> Exit {
 }
 
 /// How often trainings write down how far they are.
-pub(super) fn checkpoints(pipeline: &Pipeline, every: Option<u32>) -> CheckpointSettings {
-    let stated = pipeline.run.checkpoint.clone();
-    CheckpointSettings {
-        every_steps: every.unwrap_or(stated.every_steps),
-        ..stated
+pub(super) fn checkpoints(pipeline: &Pipeline, every: Option<u32>) -> Checkpointing {
+    let stated = &pipeline.run.checkpoint;
+    let every = u64::from(every.unwrap_or(stated.every_steps));
+    Checkpointing {
+        every: (every > 0).then_some(every),
+        keep: stated.keep as usize,
     }
 }
 
@@ -220,7 +221,7 @@ pub(super) fn bring_up_to_date(
         allow_commands: leave.allow_commands,
         recorded: leave.recorded,
         interrupted: &INTERRUPTED,
-        checkpoint: pipeline.run.checkpoint.clone(),
+        checkpoint: checkpoints(&pipeline, None),
         provenance: provenance(&pipeline, &pipeline.run.device, pipeline.run.jobs),
     };
     loop {

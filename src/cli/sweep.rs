@@ -14,7 +14,7 @@ use clap::Args;
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
 use super::progress::Terminal;
-use super::run::{INTERRUPTED, device, listen_for_interrupts, provenance};
+use super::run::{INTERRUPTED, checkpoints, device, listen_for_interrupts, provenance};
 use super::{
     Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print,
     print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
@@ -162,6 +162,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
     let options = Options {
         jobs,
+        checkpoint: checkpoints(&pipeline, None),
         devices: devices.clone(),
         allow_commands: arguments.allow_commands,
         interrupted: &INTERRUPTED,
@@ -404,7 +405,7 @@ fn bring_up_to_date(
         allow_commands: options.allow_commands,
         recorded: true,
         interrupted: options.interrupted,
-        checkpoint: sweep.pipeline.run.checkpoint.clone(),
+        checkpoint: options.checkpoint,
         provenance: options.provenance.clone(),
     };
     let record = run::run(&plan, sweep.store, &options, terminal).map_err(Failure::failed)?;

@@ -48,11 +48,10 @@ pub(super) fn build(
     observer: &dyn Observer,
 ) -> Finished {
     let clock = Instant::now();
-    let every = u64::from(options.checkpoint.every_steps);
     let checkpoints = Checkpoints {
         folder: store.checkpoints(&job.fingerprint.key()),
-        every: (every > 0).then_some(every),
-        keep: options.checkpoint.keep as usize,
+        every: options.checkpoint.every,
+        keep: options.checkpoint.keep,
         resumed_from: AtomicU64::new(0),
     };
     let attempt = || attempt(&job, plan, store, options, &checkpoints, observer);

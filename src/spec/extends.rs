@@ -61,7 +61,10 @@ fn extended(
         }
         return document;
     };
-    let base = folder_of(path).join(&file);
+    let base = match folder_of(path) {
+        here if here == Path::new(".") => PathBuf::from(&file),
+        folder => folder.join(&file),
+    };
     let wrong = |message: String, help: &str| {
         Problem::new(&place, message, "cannot be extended").help(help)
     };

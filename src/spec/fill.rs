@@ -13,6 +13,8 @@ use super::schema::{self, properties, resolved};
 use super::{Declared, Pipeline};
 use crate::stage::{KINDS, KindOfStage};
 
+const DEEPEST: usize = 6;
+
 /// The spec's text with the defaults of every stage that can be read, and of what is not a stage.
 pub fn filled(pipeline: &Pipeline) -> String {
     let mut laid = Vec::<(String, Value)>::new();
@@ -104,6 +106,10 @@ fn missing(
     path: &str,
     found: &mut Vec<(String, Value)>,
 ) {
+    // No setting lies deeper; a definition may hold itself.
+    if path.split('.').count() > DEEPEST {
+        return;
+    }
     let described = resolved(root, property);
     match stated {
         Some(Value::Object(stated)) => {
@@ -115,26 +121,20 @@ fn missing(
         Some(_) => {}
         None => {
             let default = property.get("default").or_else(|| described.get("default"));
-            let empty = Map::new();
-            let stated = match default {
-                Some(Value::Object(stated)) => stated,
-                Some(Value::Null) | None => &empty,
-                Some(default) => {
-                    found.push((path.to_owned(), default.clone()));
-                    return;
+            let fields = properties(root, described);
+            let of_table = default.and_then(Value::as_object);
+            for (field, property) in &fields {
+                let path = format!("{path}.{field}");
+                // A table's own defaults may say less than its fields'.
+                match of_table.and_then(|table| table.get(*field)) {
+                    Some(default) => found.push((path, default.clone())),
+                    None => missing(root, property, None, &path, found),
                 }
-            };
-            // A table's own defaults may say less than its fields'.
-            let mut whole = Value::Object(stated.clone());
-            let mut inner = Vec::new();
-            for (field, property) in properties(root, described) {
-                missing(root, property, stated.get(field), field, &mut inner);
             }
-            for (path, value) in &inner {
-                put(&mut whole, path, value);
-            }
-            if whole.as_object().is_some_and(|whole| !whole.is_empty()) {
-                found.push((path.to_owned(), whole));
+            let value = default.filter(|default| !default.is_null());
+            let empty = of_table.is_some_and(Map::is_empty);
+            if let Some(value) = value.filter(|_| fields.is_empty() && !empty) {
+                found.push((path.to_owned(), value.clone()));
             }
         }
     }

@@ -188,7 +188,7 @@ mod tests {
             "| `max_length` | integer ≥ 5, ≤ 8192 | `128` |",
             "| `optimizer.learning_rate` |",
             "| **`input`** | text |  |",
-            "`linear`",
+            "`\"linear\"`",
         ] {
             assert!(page.contains(row), "{row} is not in\n{page}");
         }

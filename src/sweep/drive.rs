@@ -39,6 +39,7 @@ pub struct Options<'a> {
     pub devices: Vec<String>,
     /// Set when the user asked to stop.
     pub interrupted: &'a AtomicBool,
+    pub checkpoint: run::Checkpointing,
     pub provenance: Provenance,
 }
 
@@ -466,7 +467,7 @@ impl Drive<'_> {
                 allow_commands: self.options.allow_commands,
                 recorded: true,
                 interrupted: &stop.now,
-                checkpoint: self.sweep.pipeline.run.checkpoint.clone(),
+                checkpoint: self.options.checkpoint,
                 provenance: self.options.provenance.clone(),
             };
             let record = run::run(&plan, self.sweep.store, &options, &listener)?;

@@ -21,7 +21,7 @@ fn a_spec_says_only_what_is_different_from_its_base() {
     // What a base says is shown in the base.
     project.replace(SPEC, "batch = { size = 8 }", "batch = { size = 0 }");
     let said = project.refit(&["check", "seeded.toml"]).exits(2);
-    assert!(said.stderr.contains("pipeline.toml:25:"), "{}", said.stderr);
+    assert!(said.stderr.contains("pipeline.toml:24:"), "{}", said.stderr);
 }
 
 #[test]

@@ -42,13 +42,14 @@ fn furnished() -> Project {
     for name in [
         "examples/quickstart/train.csv",
         "examples/quickstart/test.csv",
-        "pipelines/quickstart.toml",
     ] {
         project.write(
             name,
             &std::fs::read_to_string(repository().join(name)).unwrap(),
         );
     }
+    let base = std::fs::read_to_string(repository().join("pipelines/quickstart.toml")).unwrap();
+    project.write("quickstart.toml", &base.replace("../examples", "examples"));
     project
 }
 

@@ -129,7 +129,7 @@ fn ctrl_c_finishes_the_step_and_writes_it_down() {
     for settings in [
         "",
         "precision = \"fp16\"",
-        "freeze = { embeddings = true }",
+        "gradient_checkpointing = true",
         "ema = { decay = 0.9 }",
         "schedule = { name = \"cosine\" }",
     ] {
