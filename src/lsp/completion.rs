@@ -16,7 +16,7 @@ use lsp_types::{CompletionItem, CompletionItemKind, CompletionTextEdit, TextEdit
 
 use super::diagnostics::{at_hand, store_root};
 use super::document::Document;
-use super::mentions::{Of, accepts};
+use super::mentions::{Of, accepts, accepts_as_key};
 use super::scan::{Expected, expected};
 use crate::artifact::Kind;
 use crate::hub::{self, Environment, RepositoryKind};
@@ -258,16 +258,15 @@ impl At<'_> {
             | ["load", _, "map"] => self.labels(path),
             [kind, stage, _] => {
                 let below: Vec<String> = path.iter().cloned().chain(["*".to_owned()]).collect();
-                match accepts(&below) {
-                    // A field that takes one stage is no table.
-                    Some(accepted) if accepts(path).is_none() => {
+                match accepts_as_key(&below) {
+                    Some(accepted) => {
                         let stage = (*stage).to_owned();
                         let mut offers = self.stages(Some(accepted), Some(&stage));
                         let taken = self.keys_below(kind, &stage, path);
                         offers.retain(|offer| !taken.contains(&offer.word));
                         offers
                     }
-                    _ => Vec::new(),
+                    None => Vec::new(),
                 }
             }
             _ => Vec::new(),

@@ -35,8 +35,17 @@ impl Mention {
     }
 }
 
-/// What the field at `path` (`train.NAME.input`) takes, where it takes a stage.
+/// What the field at `path` (`train.NAME.input`) takes, where its value is a stage.
 pub(super) fn accepts(path: &[String]) -> Option<Kind> {
+    edge_field(path, false)
+}
+
+/// What the table around `path` (`augment.NAME.inputs.KEY`) takes, where its keys are stages.
+pub(super) fn accepts_as_key(path: &[String]) -> Option<Kind> {
+    edge_field(path, true)
+}
+
+fn edge_field(path: &[String], by_key: bool) -> Option<Kind> {
     let [kind, _, field @ ..] = path else {
         return None;
     };
@@ -46,7 +55,7 @@ pub(super) fn accepts(path: &[String]) -> Option<Kind> {
         let same = field
             .iter()
             .all(|key| parts.next().is_some_and(|part| part == "*" || part == key));
-        same && parts.next().is_none()
+        same && parts.next().is_none() && pattern.ends_with('*') == by_key
     };
     let fields = (kind.edge_fields)().iter();
     let mut fitting = fields.filter(|(pattern, _)| fits(pattern));
@@ -84,7 +93,7 @@ pub(super) fn mentions(text: &str, tokens: &[Token]) -> Vec<Mention> {
                     add(of, range, None);
                 }
             }
-            (What::Key, _) if accepts(&token.path).is_some() => {
+            (What::Key, _) if accepts_as_key(&token.path).is_some() => {
                 add(Of::Stage, 0..word.len(), None);
             }
             (What::Text, _) if word.contains("${") => {
@@ -207,7 +216,8 @@ set = { together = [{ "train.c.seed" = 1 }], when = { "vars.encoder" = "a" } }
                     let field = edge.field.split('.');
                     let path = [stage.kind, &stage.name].into_iter().chain(field);
                     let path: Vec<String> = path.map(str::to_owned).collect();
-                    assert_eq!(accepts(&path), Some(edge.accepts), "{path:?}");
+                    let accepted = accepts(&path).or_else(|| accepts_as_key(&path));
+                    assert_eq!(accepted, Some(edge.accepts), "{path:?}");
                     seen.insert(stage.kind);
                 }
             }
