@@ -1,4 +1,5 @@
-//! What an editor shows: the schema in the language servers taplo and tombi, spoken to as an editor speaks to them.
+//! What an editor shows: the schema in the language servers taplo and tombi, and what refit's own server says, spoken to as an
+//! editor speaks to them.
 //!
 //! `tests/editor_faults` holds specs with one fault each, at the line that ends in `# here`. Some faults no schema can know;
 //! of those the servers must say nothing, and `refit check` must know all.
@@ -28,6 +29,8 @@ const BEYOND_THE_SCHEMA: &[&str] = &[
 
 struct Server {
     name: &'static str,
+    /// By which it is started.
+    program: &'static str,
     arguments: &'static [&'static str],
     /// What it is told when it asks for settings; tombi does not ask.
     settings: Option<Value>,
@@ -37,12 +40,15 @@ struct Server {
     install: &'static str,
     /// Faults that it marks at another line than theirs: at the table that has the key.
     marks_the_table: &'static [&'static str],
+    /// Faults that it cannot know, and must say nothing of.
+    silent_about: &'static [&'static str],
 }
 
 /// taplo publishes three times, after syntax, keys and schema, and stops where there is something to say.
 fn taplo() -> Server {
     Server {
         name: "taplo",
+        program: "taplo",
         arguments: &["lsp", "--no-auto-config", "stdio"],
         settings: Some(json!({
             "taplo": { "configFile": { "enabled": false } },
@@ -51,17 +57,34 @@ fn taplo() -> Server {
         complete: |all| all.len() >= 3 || all.iter().any(|list| !list.is_empty()),
         install: "cargo install --locked taplo-cli --version 0.9.3 --features lsp",
         marks_the_table: &["unknown_key_in_a_stage"],
+        silent_about: BEYOND_THE_SCHEMA,
     }
 }
 
 fn tombi() -> Server {
     Server {
         name: "tombi",
+        program: "tombi",
         arguments: &["lsp", "--offline"],
         settings: None,
         complete: |all| !all.is_empty(),
         install: "pip install tombi==1.9.6",
         marks_the_table: &[],
+        silent_about: BEYOND_THE_SCHEMA,
+    }
+}
+
+/// What a file holds is read when it is run, or looked at.
+fn refit() -> Server {
+    Server {
+        name: "refit",
+        program: env!("CARGO_BIN_EXE_refit"),
+        arguments: &["lsp"],
+        settings: None,
+        complete: |all| !all.is_empty(),
+        install: "it is built with the tests",
+        marks_the_table: &[],
+        silent_about: &["unknown_column"],
     }
 }
 
@@ -78,7 +101,7 @@ impl Running {
         let home = tempfile::tempdir().unwrap();
         let network = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = format!("http://{}", network.local_addr().unwrap());
-        let mut command = Command::new(server.name);
+        let mut command = Command::new(server.program);
         command
             .args(server.arguments)
             .current_dir(home.path())
@@ -205,7 +228,7 @@ fn transcript_of(server: &Server) {
             let start = (at("start", "line"), at("start", "character"));
             (start, at("end", "line"), at("end", "character"), message)
         });
-        if BEYOND_THE_SCHEMA.contains(&&*name) {
+        if server.silent_about.contains(&&*name) {
             assert!(diagnostics.is_empty(), "{name}: {diagnostics:?}");
         } else if !server.marks_the_table.contains(&&*name) {
             let line = fault_line(&text);
@@ -233,6 +256,11 @@ fn taplo_marks_every_fault_that_the_schema_knows() {
 #[test]
 fn tombi_marks_every_fault_that_the_schema_knows() {
     transcript_of(&tombi());
+}
+
+#[test]
+fn refit_marks_every_fault_but_those_of_a_files_content() {
+    transcript_of(&refit());
 }
 
 #[test]
