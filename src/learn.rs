@@ -58,7 +58,7 @@ use crate::model::ModelError;
 pub enum LearnError {
     /// The caller said stop.
     #[error("interrupted")]
-    #[diagnostic(help("run the same command again"))]
+    #[diagnostic(help("run the same command again to go on"))]
     Interrupted,
 
     #[error(
@@ -143,7 +143,7 @@ pub enum LearnError {
     ))]
     TargetNotFinite { split: String, row: u64, value: f64 },
 
-    #[error("there are {found} weights for {labels} labels")]
+    #[error("the loss has {found} weights for {labels} labels")]
     #[diagnostic(help("give one weight for each label, in the order of the labels"))]
     LabelWeights { found: usize, labels: usize },
 
@@ -173,7 +173,7 @@ pub enum LearnError {
     },
 
     #[error("{} is damaged: {reason}", path.display())]
-    #[diagnostic(help("`refit cache verify` finds what is, and the next run builds it anew"))]
+    #[diagnostic(help("`refit cache verify` finds what is damaged; the next run builds it again"))]
     DamagedActivations { path: PathBuf, reason: String },
 
     #[error("SMOTE makes rows of what a frozen encoder gives, and nothing of that is stored")]

@@ -254,7 +254,11 @@ fn repeated_rows_that_teach_something_else_are_counted_whatever_they_teach() {
         load(folder.path(), settings).unwrap().said[0].clone()
     };
     for (field, columns, teach) in [
-        ("l", json!({ "text": "text", "labels": "l" }), [r#"["x", "y"]"#, r#"["y"]"#]),
+        (
+            "l",
+            json!({ "text": "text", "labels": "l" }),
+            [r#"["x", "y"]"#, r#"["y"]"#],
+        ),
         ("t", json!({ "text": "text", "target": "t" }), ["1.5", "2"]),
         (
             "answers",
@@ -265,9 +269,7 @@ fn repeated_rows_that_teach_something_else_are_counted_whatever_they_teach() {
             ],
         ),
     ] {
-        let row = |teach: &str| {
-            format!(r#"{{"text": "a", "context": "Ada", "{field}": {teach}}}"#)
-        };
+        let row = |teach: &str| format!(r#"{{"text": "a", "context": "Ada", "{field}": {teach}}}"#);
         let said = of(&row(teach[0]), &row(teach[1]), columns);
         let wanted = "train: left out 2 repeated rows, 2 of them with another label";
         assert_eq!(said, wanted, "{field}");
