@@ -250,7 +250,7 @@ pub enum CompareError {
     #[error("neither {a} nor {b} has a score called `{metric}`")]
     #[diagnostic(help("{}", match known.as_slice() {
         [] => "neither has any scores: run them first".to_owned(),
-        known => format!("they have {}", known.join(", ")),
+        known => format!("name one of {}", known.join(", ")),
     }))]
     NoSuchMetric {
         metric: String,

@@ -158,7 +158,7 @@ pub enum LearnError {
         near: Vec<String>,
     },
 
-    #[error("`freeze.layers` is {wanted}, and the encoder has {there}")]
+    #[error("`freeze.layers` is {wanted}, and the encoder has {there} layers")]
     #[diagnostic(help(
         "freeze fewer of them, or the whole encoder: `freeze = {{ encoder = true }}`"
     ))]

@@ -238,7 +238,7 @@ fn learning() -> Vec<Sample> {
         },
         LearnError::Unjudged {
             message: "the model answers 3 of 20 rows with numbers that are not finite".into(),
-            help: "its training diverged: lower the learning rate, or raise the warm-up".into(),
+            help: "its training diverged: lower `optimizer.learning_rate`".into(),
         },
         LearnError::Diverged {
             step: 120,

@@ -170,6 +170,7 @@ pub(super) fn calls_in(file: &str, text: &str) -> Vec<Call> {
             });
         }
     }
+    found.sort_by_key(|call| call.line);
     found
 }
 
