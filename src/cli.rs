@@ -5,6 +5,8 @@
 //! Deliberately absent: work. A command reads a pipeline, asks the engine, and words the answer.
 
 mod cache;
+#[cfg(test)]
+mod catalogue;
 mod check;
 mod compare;
 mod completions;
@@ -198,7 +200,10 @@ fn drawn(error: &dyn Diagnostic) -> String {
         GraphicalTheme::unicode_nocolor()
     };
     // A file keeps its lines; whoever reads it wraps them.
-    let width = if stderr { 110 } else { 10_000 };
+    draw(error, theme, if stderr { 110 } else { 10_000 })
+}
+
+fn draw(error: &dyn Diagnostic, theme: GraphicalTheme, width: usize) -> String {
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width)
         .with_links(false);

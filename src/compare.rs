@@ -247,12 +247,17 @@ pub enum CompareError {
     #[error("{a} and {b} have nothing in common: no stage of the same name or kind")]
     #[diagnostic(help("compare pipelines for the same task, or two runs of one pipeline"))]
     NothingInCommon { a: String, b: String },
-    #[error("neither has a score called `{metric}`")]
+    #[error("neither {a} nor {b} has a score called `{metric}`")]
     #[diagnostic(help("{}", match known.as_slice() {
         [] => "neither has any scores: run them first".to_owned(),
-        known => format!("they have {}", known.join(", ")),
+        known => format!("name one of {}", known.join(", ")),
     }))]
-    NoSuchMetric { metric: String, known: Vec<String> },
+    NoSuchMetric {
+        metric: String,
+        a: String,
+        b: String,
+        known: Vec<String>,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Stage(#[from] StageError),
@@ -321,7 +326,7 @@ pub fn compare(a: &Subject, b: &Subject, metrics: &[String]) -> Result<Compariso
         data.extend(data_of(a_step, b_step, files)?);
         scores.extend(scores_between(a, b, a_step, b_step)?);
     }
-    narrow(&mut scores, metrics)?;
+    narrow(&mut scores, metrics, (&a.label, &b.label))?;
     let missing = |of: &'static str, subject: &Subject| {
         let steps = subject.steps.iter().filter(|step| step.digest.is_none());
         let named = steps.map(|step| NotBuilt {
@@ -491,7 +496,11 @@ fn scores_between(
 }
 
 /// Leaves the scores that were asked for.
-fn narrow(scores: &mut Vec<Scores>, wanted: &[String]) -> Result<(), CompareError> {
+fn narrow(
+    scores: &mut Vec<Scores>,
+    wanted: &[String],
+    (a, b): (&str, &str),
+) -> Result<(), CompareError> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -503,6 +512,8 @@ fn narrow(scores: &mut Vec<Scores>, wanted: &[String]) -> Result<(), CompareErro
     {
         return Err(CompareError::NoSuchMetric {
             metric: unknown.clone(),
+            a: a.to_owned(),
+            b: b.to_owned(),
             known: known.into_iter().map(str::to_owned).collect(),
         });
     }

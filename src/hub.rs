@@ -375,11 +375,11 @@ pub enum HubError {
     #[error("{} is no index of weights: {reason}", path.display())]
     #[diagnostic(help("take another revision, or a repository with whole files"))]
     BrokenIndex { path: PathBuf, reason: String },
-    #[error("{repository}: {source}")]
-    #[diagnostic(help("{}", source.help_text()))]
+    #[error("{repository}: {fault}")]
+    #[diagnostic(help("{}", fault.help_text()))]
     Dataset {
         repository: String,
-        source: DatasetError,
+        fault: DatasetError,
     },
     #[error("there is no {bucket}")]
     #[diagnostic(help(
@@ -412,7 +412,7 @@ pub enum HubError {
          whose container it is"
     ))]
     StoreSettings { bucket: String, reason: String },
-    #[error("{what} cannot be had: {reason}")]
+    #[error("{what} cannot be fetched: {reason}")]
     #[diagnostic(help(
         "check the name, and the variables of the environment that say how the store is reached: AWS_…, GOOGLE_… or AZURE_…"
     ))]

@@ -59,7 +59,7 @@ use crate::model::ModelError;
 pub enum LearnError {
     /// The caller said stop.
     #[error("interrupted")]
-    #[diagnostic(help("run the same command again"))]
+    #[diagnostic(help("run the same command again to go on"))]
     Interrupted,
 
     #[error(
@@ -148,7 +148,7 @@ pub enum LearnError {
     ))]
     TargetNotFinite { split: String, row: u64, value: f64 },
 
-    #[error("there are {found} weights for {labels} labels")]
+    #[error("the loss has {found} weights for {labels} labels")]
     #[diagnostic(help("give one weight for each label, in the order of the labels"))]
     LabelWeights { found: usize, labels: usize },
 
@@ -163,7 +163,7 @@ pub enum LearnError {
         near: Vec<String>,
     },
 
-    #[error("`freeze.layers` is {wanted}, and the encoder has {there}")]
+    #[error("`freeze.layers` is {wanted}, and the encoder has {there} layers")]
     #[diagnostic(help(
         "freeze fewer of them, or the whole encoder: `freeze = {{ encoder = true }}`"
     ))]
@@ -178,7 +178,7 @@ pub enum LearnError {
     },
 
     #[error("{} is damaged: {reason}", path.display())]
-    #[diagnostic(help("`refit cache verify` finds what is, and the next run builds it anew"))]
+    #[diagnostic(help("`refit cache verify` finds what is damaged; the next run builds it again"))]
     DamagedActivations { path: PathBuf, reason: String },
 
     #[error("SMOTE makes rows of what a frozen encoder gives, and nothing of that is stored")]

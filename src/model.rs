@@ -298,7 +298,7 @@ pub enum ModelError {
     #[diagnostic(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error("{} does not fit its config.json:{misfits}", path.display())]
-    #[diagnostic(help("the two files must come from one model"))]
+    #[diagnostic(help("the two files must come from one model: fetch both of them again"))]
     WeightsDoNotFit { path: PathBuf, misfits: Misfits },
     #[error(
         "{} cannot say which words are likely in a place: it has no {}",
@@ -338,6 +338,8 @@ pub enum ModelError {
         wanted: Vec<usize>,
     },
     #[error("cannot read the values of {name} back from the device: {reason}")]
-    #[diagnostic(help("the device may be out of memory; a smaller batch helps"))]
+    #[diagnostic(help(
+        "the device may be out of memory: set `batch.micro_size` below `batch.size`"
+    ))]
     ReadBack { name: String, reason: String },
 }

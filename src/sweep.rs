@@ -80,15 +80,13 @@ pub enum SweepError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Stage(#[from] StageError),
-    #[error("the grid has {size} trials or more")]
+    #[error("the grid has {size} trials or more, and a sweep takes up to {most}")]
     #[diagnostic(help(
-        "list fewer values (a sweep takes up to {most} trials), or let `search` be \"random\" and say how many `trials` it makes"
+        "list fewer values, or let `search` be \"random\" and say how many `trials` it makes"
     ))]
     Large { size: u64, most: u64 },
-    #[error("there is something else at {}", path.display())]
-    #[diagnostic(help(
-        "the best trial's spec is written there; name another file as `best` in `[sweep]`, or move that one away"
-    ))]
+    #[error("{} is no spec that a sweep wrote, so the best trial's is not written over it", path.display())]
+    #[diagnostic(help("name another file as `best` in `[sweep]`, or move that one away"))]
     Foreign { path: PathBuf },
 }
 

@@ -240,7 +240,9 @@ pub enum TaskError {
     Unknown { what: String },
 
     #[error("the model answers {broken} of {rows} rows with numbers that are not finite")]
-    #[diagnostic(help("its training diverged: lower the learning rate, or raise the warm-up"))]
+    #[diagnostic(help(
+        "its training diverged: lower `optimizer.learning_rate`, or raise `schedule.warmup`, of the train stage"
+    ))]
     NotFinite { broken: usize, rows: usize },
 
     #[error("row {row} does not say what the right answer is: it has no `{column}`")]

@@ -167,7 +167,7 @@ pub enum TextError {
     ))]
     NoMask,
 
-    #[error("row {row} cannot be tokenized: {message}")]
+    #[error("row {row}, counted from 0, cannot be tokenized: {message}")]
     #[diagnostic(help(
         "the tokenizer refuses this text; look at the row, or use another tokenizer"
     ))]
@@ -190,7 +190,7 @@ pub enum TextError {
     },
 
     #[error("{} is damaged: {problem}", path.display())]
-    #[diagnostic(help("remove this artifact from the store and run again"))]
+    #[diagnostic(help("`refit cache verify` finds what is damaged; the next run builds it again"))]
     Damaged { path: PathBuf, problem: String },
 
     /// A callback said to stop.

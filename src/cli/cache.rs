@@ -62,7 +62,7 @@ enum Command {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`--older-than {0}` is no age")]
 #[diagnostic(help("write a number and a unit: 7d, 12h, 2w, 30min"))]
-struct NoAge(String);
+pub(super) struct NoAge(pub(super) String);
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     match &arguments.command {

@@ -41,7 +41,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum NotInspected {
+pub(super) enum NotInspected {
     #[error("`{stage}` is a {kind} stage, which has no rows to look at")]
     #[diagnostic(help("name a load or an augment stage, or none to look at every load stage"))]
     NoTable { stage: String, kind: &'static str },

@@ -22,11 +22,11 @@ pub(super) struct Arguments {
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{stage}` has no artifact now: {reason}")]
-struct NoArtifact {
-    stage: String,
-    reason: String,
+pub(super) struct NoArtifact {
+    pub(super) stage: String,
+    pub(super) reason: String,
     #[help]
-    help: String,
+    pub(super) help: String,
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {

@@ -34,11 +34,11 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum Nothing {
-    #[error("{stage} is a {kind} stage, which has no rows to show")]
+pub(super) enum Nothing {
+    #[error("`{stage}` is a {kind} stage, which has no rows to show")]
     #[diagnostic(help("name a stage that gives rows or tokens: load, augment or tokenize"))]
     NoRows { stage: String, kind: &'static str },
-    #[error("{stage} has no split {split:?}; there is {there}")]
+    #[error("`{stage}` has no split `{split}`; there is {there}")]
     #[diagnostic(help("name one of these with --split"))]
     NoSplit {
         stage: String,

@@ -72,7 +72,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum SweepUse {
+pub(super) enum SweepUse {
     #[error("{} has no sweep", spec.display())]
     #[diagnostic(help(
         "add a table such as\n[sweep]\ngoal = {{ maximize = \"STAGE.METRIC\" }}\n[sweep.parameters]\n\"train.STAGE.optimizer.learning_rate\" = [2e-5, 5e-5]"
@@ -85,14 +85,14 @@ enum SweepUse {
         number: usize,
         known: usize,
     },
-    #[error("the sweep has no column `{column}`")]
-    #[diagnostic(help("order by score, trial, seconds or one of its parameters: {known}"))]
+    #[error("trials have no column `{column}` to be ordered by")]
+    #[diagnostic(help("order by score, trial, seconds or a parameter of the sweep: {known}"))]
     NoColumn { column: String, known: String },
-    #[error("{} is no kind of table", path.display())]
-    #[diagnostic(help("let the file end in .csv, .parquet or .json"))]
+    #[error("{} ends in none of .csv, .parquet and .json, which say the kind of table", path.display())]
+    #[diagnostic(help("give the file one of these endings"))]
     Ending { path: PathBuf },
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("check the folder and its permissions"))]
+    #[diagnostic(help("check that the folder is there, its permissions and the free space"))]
     Write {
         path: PathBuf,
         #[source]

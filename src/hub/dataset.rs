@@ -24,7 +24,7 @@ pub enum DatasetError {
         Kind::readable()
     )]
     NoFiles,
-    #[error("it has the configurations {}", known.join(", "))]
+    #[error("it has several configurations, and none is chosen: {}", known.join(", "))]
     SeveralConfigs { known: Vec<String> },
     #[error("its card marks both {first} and {second} as its default configuration")]
     SeveralDefaults { first: String, second: String },

@@ -368,9 +368,9 @@ impl Seeker<'_> {
                 entry.files = self.contents(repository, &state, &names)?;
             }
             Remote::Dataset { config, splits, .. } => {
-                let wrong = |source| HubError::Dataset {
+                let wrong = |fault| HubError::Dataset {
                     repository: repository.to_string(),
-                    source,
+                    fault,
                 };
                 let converted = repository.revision.as_deref() == Some(PARQUET);
                 let mut chosen = dataset::choose(&names, &state.card, config.as_deref(), converted);

@@ -16,7 +16,7 @@ use super::{Remote, Repository, RepositoryKind, address, objects};
 /// A path that leads nowhere from here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum UriError {
-    #[error("{scheme}:// is not fetched")]
+    #[error("nothing is fetched from {scheme}:// addresses")]
     #[diagnostic(help(
         "known are https://, hf://, s3://, gs:// and az://; copy files from elsewhere to this machine, and write a path without a scheme"
     ))]
@@ -28,7 +28,7 @@ pub enum UriError {
     Repository { text: String, reason: &'static str },
     #[error("{scheme}:// leads to no object of a store: {reason}")]
     #[diagnostic(help(
-        "write {scheme}://BUCKET/KEY; `*` in the key stands for several files, and who asks is told by variables of the \
+        "write {scheme}://BUCKET/KEY; `*` in the key stands for several files, and credentials come from variables of the \
          environment"
     ))]
     Object {
@@ -225,7 +225,10 @@ mod tests {
         }
         for scheme in ["ftp", "file", "hdfs", "S3", "adl"] {
             let error = locate(&format!("{scheme}://bucket/a.csv")).unwrap_err();
-            assert_eq!(error.to_string(), format!("{scheme}:// is not fetched"));
+            assert_eq!(
+                error.to_string(),
+                format!("nothing is fetched from {scheme}:// addresses")
+            );
             let help = miette::Diagnostic::help(&error).unwrap().to_string();
             assert!(
                 help.contains("https://") && help.contains("hf://"),

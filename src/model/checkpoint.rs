@@ -418,7 +418,9 @@ pub enum CheckpointError {
         name: String,
     },
     #[error("{name} in {} holds {found}, wanted F32, F16, BF16 or F64", path.display())]
-    #[diagnostic(help("weights are floating-point numbers; quantised models cannot be trained"))]
+    #[diagnostic(help(
+        "weights are floating-point numbers: take the model as it was before it was quantised"
+    ))]
     NoWeights {
         path: PathBuf,
         name: String,

@@ -25,11 +25,14 @@ pub fn against_schema(root: &Node) -> Vec<Problem> {
     let validator = match compiled {
         Ok(validator) => validator,
         Err(error) => {
-            return vec![Problem::new(
-                &root.place,
-                format!("the schema of this program is broken: {error}"),
-                "please report this",
-            )];
+            return vec![
+                Problem::new(
+                    &root.place,
+                    format!("the schema of this program is broken: {error}"),
+                    "not checked",
+                )
+                .help("this is a fault of refit itself: please report it"),
+            ];
         }
     };
     let mut problems: Vec<Problem> = validator
@@ -106,10 +109,11 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
             vec![one_of(&field, error.instance(), options, &place)]
         }
         ValidationErrorKind::Constant { expected_value } => {
-            vec![problem(
-                format!("`{field}` is {}", error.instance()),
-                format!("must be {expected_value}"),
-            )]
+            let label = format!("must be {expected_value}");
+            vec![
+                problem(format!("`{field}` is {}", error.instance()), label)
+                    .help(format!("write {expected_value}, or leave the key out")),
+            ]
         }
         ValidationErrorKind::Minimum { limit } if field == "version" => {
             vec![version(&place, error.instance(), limit)]

@@ -342,9 +342,7 @@ fn damaged(path: &Path, error: impl std::fmt::Display) -> StageError {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     StageError::Mismatch {
         message: format!("{name} of the model to export is damaged: {error}"),
-        help:
-            "`refit cache verify` lists what is damaged in the store; the next run builds it again"
-                .to_owned(),
+        help: "`refit cache verify` finds what is damaged; the next run builds it again".to_owned(),
     }
 }
 

@@ -74,5 +74,7 @@ pub(super) fn tokenizer(
 /// What is wrong with the files that `field` names.
 pub(super) fn fault(field: &str, error: &dyn Diagnostic) -> Fault {
     let help = error.help().map(|help| help.to_string());
-    Fault::new(field, error.to_string(), help.unwrap_or_default())
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    Fault::new(field, message, help.unwrap_or_default())
 }

@@ -238,7 +238,7 @@ impl Stage for Tokenize {
             .filter(|limit| self.max_length > *limit)
         {
             context.progress.warn(&format!(
-                "max_length = {} is more than the {limit} tokens that this tokenizer's model was made for",
+                "max_length = {} is more than the {limit} tokens that this tokenizer's model was made for: set it to {limit} at most",
                 self.max_length
             ));
         }

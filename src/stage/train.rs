@@ -559,9 +559,12 @@ fn names(task: Task, tokens: &Tokens) -> Result<Vec<String>, StageError> {
         }),
         Some(names) if names.len() < 2 && task == Task::Classification => {
             Err(StageError::Mismatch {
-                message: format!(
-                    "the input has only the label(s) {names:?}, and a classifier needs two"
-                ),
+                message: match names.first() {
+                    Some(only) => {
+                        format!("the input has only the label `{only}`, and a classifier needs two")
+                    }
+                    None => "the input has no labels, and a classifier needs two".to_owned(),
+                },
                 help: "check the label column and `label_names` in the load stage".to_owned(),
             })
         }

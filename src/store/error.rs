@@ -62,14 +62,16 @@ pub enum StoreError {
         "`refit log` lists the runs with their addresses; @1 is the newest. For the runs of another store name it with --store"
     ))]
     NoRun { address: String, store: PathBuf },
-    #[error("several runs have an address that begins with `@{address}`")]
+    #[error("several runs in {} have an address that begins with `@{address}`", store.display())]
     #[diagnostic(help("write more digits of it, as `refit log` shows them"))]
-    SeveralRuns { address: String },
-    #[error("collecting needs to be told what to keep")]
+    SeveralRuns { address: String, store: PathBuf },
+    #[error("`refit cache gc` was not told what to keep")]
     #[diagnostic(help("give `--unused-by SPEC…`, `--older-than 7d`, or both"))]
     NoScope,
     #[error("a stage wrote {}, which is the store's own file", path.display())]
-    #[diagnostic(help("this is a fault in the stage: it must choose another name"))]
+    #[diagnostic(help(
+        "this is a fault of refit itself: nothing was stored; please report it with the spec"
+    ))]
     Reserved { path: PathBuf },
 }
 

@@ -121,6 +121,7 @@ impl Store {
             (Some((name, run)), None) => Ok((address(&name).chars().take(ADDRESS).collect(), run)),
             (Some(_), Some(_)) => Err(StoreError::SeveralRuns {
                 address: wanted.to_owned(),
+                store: self.layout.root.clone(),
             }),
         }
     }

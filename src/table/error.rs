@@ -23,9 +23,7 @@ pub enum TableError {
     Unwritable { file: PathBuf, message: String },
     /// Something in the store that `save` did not leave like this.
     #[error("{} is damaged: {message}", file.display())]
-    #[diagnostic(help(
-        "`refit cache verify` finds damaged artifacts; the next run builds them again"
-    ))]
+    #[diagnostic(help("`refit cache verify` finds what is damaged; the next run builds it again"))]
     Damaged { file: PathBuf, message: String },
     #[error("{} is empty", file.display())]
     #[diagnostic(help("remove it from the list, or put rows into it"))]
@@ -84,7 +82,7 @@ pub enum TableError {
         compression: String,
         message: String,
     },
-    #[error("{} has {packed} bytes and unpacks to more than {limit}", file.display())]
+    #[error("{} has {packed} bytes and unpacks to more than {limit} bytes", file.display())]
     #[diagnostic(help(
         "a compressed file may become as large as 1 GiB, or as 250 times its own size; if it is right, unpack it and name what comes out"
     ))]

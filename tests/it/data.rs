@@ -195,7 +195,7 @@ fn a_preview_shows_rows_copies_and_tokens() {
     );
     let wrong = preview("data", &["--split", "tset"]).exits(2).stderr;
     assert!(
-        wrong.contains("has no split \"tset\"; there is test, train"),
+        wrong.contains("has no split `tset`; there is test, train"),
         "{wrong}"
     );
 }

@@ -389,7 +389,11 @@ fn what_is_cut_beside_a_split_of_the_data_set_and_an_unknown_scheme_are_faults_a
     faulty(
         dataset,
         "train = [\"ftp://host/train.csv\"]",
-        &["ftp:// is not fetched", "pipeline.toml:6", "hf://"],
+        &[
+            "nothing is fetched from ftp:// addresses",
+            "pipeline.toml:6",
+            "hf://",
+        ],
     );
     faulty(
         dataset,

@@ -366,12 +366,13 @@ impl Augment {
             of_classes.map(|(class, settings)| (format!("classes.{class}.rate"), settings.rate));
         for (field, share) in shares.chain(ratios).chain(of_classes) {
             if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-                fault(&field, "not from 0 to 1", "0.1 is a tenth");
+                let message = format!("`{field}` is not from 0 to 1");
+                fault(&field, &message, "write a share: 0.1 is a tenth");
             }
         }
         if self.copies == 0 {
             let help = "make at least one, or remove the stage";
-            fault("copies", "no copies", help);
+            fault("copies", "no copies are made", help);
         }
         if (self.word_shuffle.as_ref()).is_some_and(|shuffle| shuffle.window == 0) {
             let help = "let words move by 1 place at least";
@@ -466,13 +467,13 @@ impl Augment {
                     "1.0 takes every row once, 0.5 half of them; leave the stage out to take none";
                 fault(
                     &format!("inputs.{stage}"),
-                    "not above 0 and up to 1000",
+                    &format!("{weight} is not above 0 and up to 1000"),
                     help,
                 );
             }
         }
         if self.inputs.0.len() > super::mix::MOST {
-            let message = format!("more than {} inputs", super::mix::MOST);
+            let message = format!("there are more than {} inputs", super::mix::MOST);
             fault(
                 "inputs",
                 &message,

@@ -257,7 +257,11 @@ impl Columns {
         for (field, _, columns) in stated.iter().chain(&id) {
             if columns.is_empty() {
                 let help = "name at least one column, or remove the field";
-                fault(field, "no columns".to_owned(), help.to_owned());
+                fault(
+                    field,
+                    format!("`columns.{field}` names no columns"),
+                    help.to_owned(),
+                );
             }
             for column in columns {
                 if is_empty(column) {

@@ -64,8 +64,8 @@ impl Deduplicate {
             )],
             Some(threshold) if !(near::LOWEST..=1.0).contains(&threshold) => vec![Fault::new(
                 "deduplicate.threshold",
-                format!("not from {} to 1", near::LOWEST),
-                "0.9 takes texts for the same that differ in a word of ten or so",
+                format!("{threshold} is not from {} to 1", near::LOWEST),
+                "write 0.9, which takes texts for the same that differ in a word of ten or so",
             )],
             _ => Vec::new(),
         }

@@ -320,7 +320,7 @@ fn add(
     if paths.is_empty() {
         faults.push(Fault::new(
             split,
-            "no files",
+            format!("`{split}` lists no files"),
             "list at least one path, or remove the field",
         ));
     }

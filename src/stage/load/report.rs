@@ -109,12 +109,12 @@ pub(super) fn loaded(
         let absent = absent.collect::<Vec<_>>();
         if !absent.is_empty() {
             progress.warn(&format!(
-                "no row of train has the label {}",
+                "no row of train has the label {}, so it cannot be learned",
                 absent.join(", ")
             ));
         }
         if train.label.is_some() && seen.len() == 1 {
-            progress.warn("every row of train has the same label");
+            progress.warn("every row of train has the same label, so there is nothing to tell apart: check `columns.label`");
         }
     }
     for (number, name) in facts.targets.into_iter().flatten().enumerate() {
@@ -122,7 +122,7 @@ pub(super) fn loaded(
         let first = values.next();
         if values.all(|value| Some(value) == first) {
             progress.warn(&format!(
-                "every row of train has the same number as `{name}`"
+                "every row of train has the same number as `{name}`, so there is nothing to learn: check `columns.target`"
             ));
         }
     }

@@ -55,7 +55,7 @@ impl Sample {
             {
                 fault(
                     "a share is above 0 and at most 1",
-                    "0.1 takes a tenth of the rows",
+                    "write 0.1 to take a tenth of the rows",
                 )
             }
             1 => Vec::new(),

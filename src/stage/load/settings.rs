@@ -165,7 +165,7 @@ impl Load {
             if names.is_empty() {
                 fault(
                     "label_names",
-                    "no names",
+                    "`label_names` lists no names",
                     "list the labels, or remove the field",
                 );
             }
@@ -194,7 +194,7 @@ impl Load {
             {
                 fault(
                     &field,
-                    "not a name for a split",
+                    &format!("`{name}` cannot be a split's name"),
                     "use letters, digits, `_` and `-`",
                 );
             }
@@ -240,7 +240,11 @@ impl Load {
         ] {
             if stated && !cuts && !(field == "split.group" && self.fold.is_some()) {
                 let help = "set `split.test` or `split.validation`, or remove it";
-                faults.push(Fault::new(field, "nothing is cut by it", help));
+                faults.push(Fault::new(
+                    field,
+                    format!("nothing is cut by `{field}`"),
+                    help,
+                ));
             }
         }
         if self.split.group.is_some() && self.split.time.is_some() {
@@ -324,7 +328,7 @@ impl Load {
                 fault(
                     field,
                     "a share is at least 0 and less than 1",
-                    "0.1 cuts a tenth of the training rows",
+                    "write 0.1 to cut a tenth of the training rows",
                 );
             } else if given && share > 0.0 {
                 let help = format!("remove `{field}`, or the files under `{split}`");

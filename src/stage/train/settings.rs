@@ -280,7 +280,11 @@ impl Train {
                 ));
             }
             Some(Threshold::Fixed(threshold)) if !threshold.is_finite() => {
-                faults.push(Fault::new("threshold", "not a finite number", "0 is usual"));
+                faults.push(Fault::new(
+                    "threshold",
+                    format!("{threshold} is not a finite number"),
+                    "write a number; 0 is usual",
+                ));
             }
             _ => {}
         }

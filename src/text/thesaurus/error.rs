@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// A thesaurus that cannot be read. Lines count from 1.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ThesaurusError {
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     #[diagnostic(help(
         "a WordNet folder holds index.*, data.* and *.exc for noun, verb, adj and adv (Debian: package wordnet-base); a list of synonyms is one file"
     ))]

@@ -78,7 +78,10 @@ fn label_ids_get_their_names() {
     assert_eq!(loaded.names(), ["x", "y", "z"]);
     let labels = loaded.texts("train").labels;
     assert_eq!(labels, Some(vec![vec![0, 2], vec![2]]));
-    assert_eq!(loaded.warned, ["no row of train has the label y"]);
+    assert_eq!(
+        loaded.warned,
+        ["no row of train has the label y, so it cannot be learned"]
+    );
 }
 
 #[test]
@@ -105,7 +108,9 @@ fn targets_are_numbers_of_one_column_or_several() {
     assert_eq!(target, Some(vec![vec![1.5], vec![1.5]]));
     assert_eq!(
         loaded.warned,
-        ["every row of train has the same number as `target`"]
+        [
+            "every row of train has the same number as `target`, so there is nothing to learn: check `columns.target`"
+        ]
     );
 }
 

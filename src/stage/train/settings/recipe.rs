@@ -32,7 +32,7 @@ impl Train {
                 )),
                 (None, None) => faults.push(Fault::new(
                     "evaluate_every",
-                    "it does not say how often",
+                    "`evaluate_every` does not say how often",
                     "give `{ steps = 200 }` or `{ epochs = 1 }`",
                 )),
                 _ => {}
@@ -222,7 +222,7 @@ impl Train {
                 )),
                 (None, None) => faults.push(Fault::new(
                     "schedule",
-                    "it does not say when the rate falls",
+                    "a schedule of steps does not say when the rate falls",
                     "give `every = 1000` (steps) or `at = [0.5, 0.75]` (shares of all steps)",
                 )),
                 _ => {}

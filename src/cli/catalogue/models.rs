@@ -1,0 +1,330 @@
+//! Samples of what is wrong with models, learning, devices and tasks.
+
+use super::{Sample, absent, denied, sample};
+use crate::device::DeviceError;
+use crate::learn::{LearnError, Precision};
+use crate::model::{CheckpointError, Misfit, Misfits, ModelError};
+use crate::stage::StageError;
+use crate::task::TaskError;
+
+pub(super) fn samples() -> Vec<Sample> {
+    let mut samples = checkpoints();
+    samples.extend(models());
+    samples.extend(rows_to_learn_from());
+    samples.extend(learning());
+    samples.extend(tasks());
+    samples.extend(devices());
+    samples.extend(stages());
+    samples
+}
+
+fn checkpoints() -> Vec<Sample> {
+    let weights = || "models/bert/model.safetensors".into();
+    let pickled = || "models/bert/pytorch_model.bin".into();
+    let index = || "models/bert/model.safetensors.index.json".into();
+    [
+        CheckpointError::Unreadable {
+            path: weights(),
+            source: absent(),
+        },
+        CheckpointError::NotSafetensors {
+            path: weights(),
+            bytes: 1024,
+            reason: "its header is longer than the file".into(),
+        },
+        CheckpointError::NotPytorch {
+            path: pickled(),
+            bytes: 1024,
+            reason: "it is no zip archive".into(),
+        },
+        CheckpointError::Code {
+            path: pickled(),
+            what: "os.system".into(),
+        },
+        CheckpointError::Index {
+            path: index(),
+            reason: "it has no `weight_map`".into(),
+        },
+        CheckpointError::NotInShard {
+            index: index(),
+            shard: "model-00002-of-00003.safetensors".into(),
+            name: "bert.pooler.dense.bias".into(),
+        },
+        CheckpointError::NoWeights {
+            path: weights(),
+            name: "bert.pooler.dense.weight".into(),
+            found: safetensors::Dtype::I8,
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn models() -> Vec<Sample> {
+    let config = || "models/bert/config.json".into();
+    let weights = || "models/bert/model.safetensors".into();
+    let bias = || "bert.pooler.dense.bias".to_owned();
+    let misfits = vec![
+        Misfit::Missing {
+            name: "bert.embeddings.word_embeddings.weight".into(),
+            wanted: vec![30522, 768],
+        },
+        Misfit::Unexpected {
+            name: "bert.encoder.layer.12.output.dense.bias".into(),
+            found: vec![768],
+        },
+        Misfit::Shape {
+            name: bias(),
+            found: vec![512],
+            wanted: vec![768],
+        },
+        Misfit::Type {
+            name: "bert.encoder.layer.0.output.dense.bias".into(),
+            found: "I8".into(),
+        },
+        Misfit::Twice {
+            name: "pooler.dense.weight".into(),
+            other: "bert.pooler.dense.weight".into(),
+        },
+        Misfit::NotFinite {
+            name: "bert.encoder.layer.1.output.dense.bias".into(),
+        },
+    ];
+    [
+        ModelError::Unreadable {
+            path: config(),
+            source: denied(),
+        },
+        ModelError::Write {
+            path: "/store/drafts/7f3a/model.safetensors".into(),
+            source: denied(),
+        },
+        ModelError::Config {
+            path: config(),
+            reason: "expected `,` or `}` at line 4 column 3".into(),
+        },
+        ModelError::ModelType {
+            path: config(),
+            found: "gpt2".into(),
+        },
+        ModelError::ConfigValue {
+            origin: "models/bert/config.json".into(),
+            field: "num_attention_heads",
+            found: "5".into(),
+            wanted: "a divisor of hidden_size = 768".into(),
+        },
+        ModelError::NoFile {
+            path: weights(),
+            help: "the folder holds `config.json` and `vocab.txt`; weights are `model.safetensors` or `pytorch_model.bin`".into(),
+        },
+        ModelError::WeightsDoNotFit {
+            path: weights(),
+            misfits: Misfits(misfits),
+        },
+        ModelError::NoMaskedHead {
+            path: weights(),
+            missing: vec!["cls.predictions.bias".into()],
+        },
+        ModelError::TooSmall {
+            what: "positions",
+            needed: 1024,
+            there: 512,
+        },
+        ModelError::NoOutputs,
+        ModelError::NoSuchModule {
+            pattern: "q_proj".into(),
+            known: vec!["query".into(), "key".into(), "value".into()],
+        },
+        ModelError::NoSuchTensor { name: bias() },
+        ModelError::WrongLength {
+            name: bias(),
+            found: 12,
+            wanted: vec![768],
+        },
+        ModelError::ReadBack {
+            name: bias(),
+            reason: "out of memory".into(),
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn rows_to_learn_from() -> Vec<Sample> {
+    let split = || "validation".to_owned();
+    [
+        LearnError::NoSuchPosition {
+            row: 7,
+            position: 130,
+            tokens: 128,
+        },
+        LearnError::NoRows { split: split() },
+        LearnError::NoLabel {
+            split: split(),
+            row: 7,
+        },
+        LearnError::LabelOutOfRange {
+            split: split(),
+            row: 7,
+            label: 5,
+            labels: 4,
+        },
+        LearnError::Unmarked {
+            split: split(),
+            row: 7,
+            what: "tags",
+            column: "tags",
+        },
+        LearnError::NoTags { split: split() },
+        LearnError::AnswerOutOfRange {
+            split: split(),
+            row: 7,
+            start: 120,
+            end: 130,
+            tokens: 128,
+        },
+        LearnError::TargetCount {
+            split: split(),
+            row: 7,
+            found: 1,
+            wanted: 2,
+        },
+        LearnError::TargetNotFinite {
+            split: split(),
+            row: 7,
+            value: 1e300,
+        },
+        LearnError::OneLabel {
+            split: "train".into(),
+            label: "World".into(),
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn learning() -> Vec<Sample> {
+    [
+        LearnError::Interrupted,
+        LearnError::LabelWeights {
+            found: 3,
+            labels: 4,
+        },
+        LearnError::NoSuchParameter {
+            field: "freeze.match",
+            pattern: "bert.encoder.layers.*".into(),
+            near: vec!["bert.encoder.layer.0.output.dense.bias".into()],
+        },
+        LearnError::FewerLayers {
+            wanted: 24,
+            there: 12,
+        },
+        LearnError::Write {
+            path: "/store/drafts/7f3a/activations".into(),
+            source: denied(),
+        },
+        LearnError::DamagedActivations {
+            path: "/store/objects/7f3a/activations".into(),
+            reason: "it is shorter than it says".into(),
+        },
+        LearnError::NoVectors,
+        LearnError::AllFrozen,
+        LearnError::OtherHead {
+            found: "texts",
+            wanted: "tokens",
+        },
+        LearnError::Unjudged {
+            message: "the model answers 3 of 20 rows with numbers that are not finite".into(),
+            help: "its training diverged: lower `optimizer.learning_rate`".into(),
+        },
+        LearnError::Diverged {
+            step: 120,
+            what: "loss",
+            value: f32::NAN,
+            learning_rate: 5e-4,
+        },
+        LearnError::Precision {
+            precision: Precision::Bf16,
+        },
+        LearnError::Overflow {
+            step: 120,
+            scale: 1e-3,
+        },
+        LearnError::Device {
+            doing: "training",
+            cause: "out of memory".into(),
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn tasks() -> Vec<Sample> {
+    [
+        TaskError::Unknown {
+            what: "tags in the scheme BMEWO".into(),
+        },
+        TaskError::NotFinite {
+            broken: 3,
+            rows: 20,
+        },
+        TaskError::NothingToCompare {
+            row: 7,
+            column: "answers",
+        },
+        TaskError::UnknownLabel {
+            label: "Sprots".into(),
+            field: "loss.weights",
+            known: vec!["World".into(), "Sports".into()],
+        },
+        TaskError::Misfit {
+            what: "no table beside them",
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn devices() -> Vec<Sample> {
+    let available = || "flex, ndarray".to_owned();
+    [
+        DeviceError::Unknown {
+            asked: "gpu".into(),
+            available: available(),
+        },
+        DeviceError::NotBuiltIn {
+            asked: "cuda".into(),
+            feature: "cuda",
+            available: available(),
+        },
+        DeviceError::NotThere {
+            asked: "cuda:7".into(),
+            available: available(),
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
+
+fn stages() -> Vec<Sample> {
+    [
+        StageError::Interrupted,
+        StageError::Write {
+            path: "/store/drafts/7f3a/scores.json".into(),
+            source: denied(),
+        },
+        StageError::Mismatch {
+            message: "the split `validation` has no rows".into(),
+            help: "set `split` to one that has, or give the load stage more data for it".into(),
+        },
+    ]
+    .into_iter()
+    .map(sample)
+    .collect()
+}
