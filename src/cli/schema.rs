@@ -25,12 +25,13 @@ pub(super) struct Arguments {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{}: {error}", path.display())]
-struct NotWritten {
-    path: PathBuf,
-    error: std::io::Error,
+#[error("cannot write {}", path.display())]
+pub(super) struct NotWritten {
+    pub(super) path: PathBuf,
+    #[source]
+    pub(super) error: std::io::Error,
     #[help]
-    help: &'static str,
+    pub(super) help: &'static str,
 }
 
 pub(super) fn answer(arguments: &Arguments) -> Answer {

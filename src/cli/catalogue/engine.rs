@@ -6,6 +6,7 @@ use super::super::cache::NoAge;
 use super::super::inspect::NotInspected;
 use super::super::path::NoArtifact;
 use super::super::preview::Nothing;
+use super::super::schema::NotWritten;
 use super::super::sweep::SweepUse;
 use super::{Sample, absent, denied, sample, within};
 use crate::artifact::{Digest, NotADigest, Unreadable};
@@ -54,6 +55,10 @@ fn specs() -> Vec<Sample> {
         sample(SpecError::Unreadable {
             path: SPEC.into(),
             source: absent(),
+        }),
+        sample(SpecError::Unwritable {
+            path: SPEC.into(),
+            source: denied(),
         }),
         sample(SpecError::NotText {
             path: SPEC.into(),
@@ -406,5 +411,10 @@ fn commands() -> Vec<Sample> {
             kind: "train",
         }),
         sample(NotInspected::NoLoad),
+        sample(NotWritten {
+            path: "elsewhere/pipeline.schema.json".into(),
+            error: absent(),
+            help: "make the folder first, or name another",
+        }),
     ]
 }

@@ -160,6 +160,9 @@ fn rows_to_learn_from() -> Vec<Sample> {
             position: 130,
             tokens: 128,
         },
+        LearnError::ForeignState {
+            name: "model/classifier.weight".into(),
+        },
         LearnError::NoRows { split: split() },
         LearnError::NoLabel {
             split: split(),
