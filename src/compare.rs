@@ -635,6 +635,6 @@ mod tests {
         assert_eq!(found.scores[0].metrics[0].difference, Some(0.0));
         let error = compare(&a, &a, &["rows".to_owned()]).unwrap_err();
         let help = miette::Diagnostic::help(&error).unwrap().to_string();
-        assert!(help.contains("they have f1"), "{help}");
+        assert!(help.contains("name one of f1"), "{help}");
     }
 }

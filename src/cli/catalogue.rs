@@ -195,6 +195,9 @@ const TOLD_OTHERWISE: &[(&str, &str)] = &[
     ("TableError::NotUtf8", "233"),
     // As 60 s.
     ("Fault::Silent", "60s"),
+    // As 5e-4 and 1e-3.
+    ("LearnError::Diverged", "0.0005"),
+    ("LearnError::Overflow", "0.001"),
 ];
 
 #[test]

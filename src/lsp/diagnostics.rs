@@ -104,7 +104,7 @@ pub(super) fn store_root(folder: &Path) -> std::path::PathBuf {
 fn elsewhere(pipeline: &Pipeline, error: &HubError) -> Problem {
     let help = miette::Diagnostic::help(error).map(|help| help.to_string());
     let place = pipeline.written().place.clone();
-    Problem::new(&place, error.to_string(), "").help(help.unwrap_or_default())
+    Problem::new(&place, error.to_string(), "needed by this spec").help(help.unwrap_or_default())
 }
 
 /// The problems of a document as its client is told them; none of what is no spec.

@@ -52,12 +52,14 @@ fn extended(
         _ => None,
     }) else {
         if let Some([first, ..]) = without.as_deref() {
-            let problem = Problem::new(
-                &first.0,
-                "`without` leaves out what another file has, and there is no `extends`",
-                "of no file",
+            problems.push(
+                Problem::new(
+                    &first.0,
+                    "`without` leaves out what another file has, and there is no `extends`",
+                    "of no file",
+                )
+                .help("name the file, `extends = \"base.toml\"`, or remove it"),
             );
-            problems.push(problem.help("name the file, `extends = \"base.toml\"`, or remove it"));
         }
         return document;
     };
