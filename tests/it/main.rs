@@ -13,6 +13,7 @@ mod elsewhere;
 mod freezing;
 mod golden;
 mod hub;
+mod init;
 mod keys;
 mod layering;
 mod memory;
