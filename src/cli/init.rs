@@ -61,7 +61,8 @@ pub(super) struct Arguments {
 /// The names of tasks in specs.
 fn tasks() -> impl TypedValueParser<Value = Task> {
     let named = |name: String| Task::ALL.into_iter().find(|task| task.name() == name);
-    PossibleValuesParser::new(Task::ALL.map(Task::name)).map(move |name| named(name).unwrap_or_default())
+    PossibleValuesParser::new(Task::ALL.map(Task::name))
+        .map(move |name| named(name).unwrap_or_default())
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -108,20 +109,16 @@ impl Place {
     /// A path as the spec says it.
     fn relative(&self, path: &Path) -> Result<String, Failure> {
         let whole = plain(path);
-        let mut relative = PathBuf::new();
-        let (mut to, mut from) = (whole.components(), self.folder.components());
-        loop {
-            let (rest, base) = (to.clone(), from.clone());
-            match (to.next(), from.next()) {
-                (Some(one), Some(other)) if one == other => {}
-                (one, other) => {
-                    relative.extend(base.map(|_| Component::ParentDir));
-                    relative.extend(rest);
-                    let same_root = whole.is_absolute() && one.is_some() | other.is_some();
-                    break same_root;
-                }
-            }
+        let (mut to, mut from) = (
+            whole.components().peekable(),
+            self.folder.components().peekable(),
+        );
+        while to.peek().is_some() && to.peek() == from.peek() {
+            to.next();
+            from.next();
         }
+        let up = from.map(|_| Component::ParentDir);
+        let mut relative: PathBuf = up.chain(to).collect();
         if relative.as_os_str().is_empty() {
             relative.push(".");
         }

@@ -42,17 +42,29 @@ fn a_column_of_few_repeated_values_is_the_label_whatever_it_is_called() {
     let guess = of("a.csv", &csv("nr,remark,verdict", 40, row)).unwrap();
     assert_eq!(guess.task, Task::Classification);
     assert_eq!(columns(&guess), "text `remark`, label `verdict`");
-    assert_eq!(guess.labels, [("x".to_owned(), 20), ("y".to_owned(), 20)].into());
+    assert_eq!(
+        guess.labels,
+        [("x".to_owned(), 20), ("y".to_owned(), 20)].into()
+    );
     assert_eq!(guess.cut, [SHARE_OF_FEW; 2]);
 }
 
 #[test]
 fn two_columns_that_could_be_the_label_are_an_error_that_says_what_was_seen() {
-    let row = |n: usize| format!("the room number {n} was fine,{},{}", n % 2, ["en", "de"][n % 2]);
+    let row = |n: usize| {
+        format!(
+            "the room number {n} was fine,{},{}",
+            n % 2,
+            ["en", "de"][n % 2]
+        )
+    };
     let text = csv("remark,mood,language", 40, row);
     let said = message(of("a.csv", &text));
     assert!(said.contains("`mood`, `language` could all be"), "{said}");
-    assert!(said.contains("`remark` (\"the room number 0 was fine\")"), "{said}");
+    assert!(
+        said.contains("`remark` (\"the room number 0 was fine\")"),
+        "{said}"
+    );
     let known = Known {
         label: Some("mood"),
         ..Known::default()
@@ -64,19 +76,31 @@ fn two_columns_that_could_be_the_label_are_an_error_that_says_what_was_seen() {
         ..Known::default()
     };
     let said = message(guessed(&[("a.csv", &text)], &known));
-    assert!(said.contains("`--label` names the column `moods`"), "{said}");
+    assert!(
+        said.contains("`--label` names the column `moods`"),
+        "{said}"
+    );
 }
 
 #[test]
 fn names_tell_pairs_texts_and_labels() {
     let row = |n: usize| format!("{n},a man walks in park {n},a man is outside {n},{}", n % 3);
-    let guess = of("a.csv", &csv("pairID,premise,hypothesis,gold_label", 30, row)).unwrap();
+    let guess = of(
+        "a.csv",
+        &csv("pairID,premise,hypothesis,gold_label", 30, row),
+    )
+    .unwrap();
     assert_eq!(
         columns(&guess),
         "text `premise`, text_pair `hypothesis`, label `gold_label`"
     );
     // A text that has a name of its own is none of a pair, however long another is.
-    let row = |n: usize| format!("title of {n},this is what the long text number {n} says,{}", n % 3);
+    let row = |n: usize| {
+        format!(
+            "title of {n},this is what the long text number {n} says,{}",
+            n % 3
+        )
+    };
     let guess = of("a.csv", &csv("title,text,label", 30, row)).unwrap();
     assert_eq!(columns(&guess), "text `text`, label `label`");
 }
@@ -84,7 +108,10 @@ fn names_tell_pairs_texts_and_labels() {
 #[test]
 fn two_texts_without_names_are_read_in_their_order() {
     let row = |n: usize| {
-        format!("\"{}\",\"fears for number {n}\",\"the unions say that number {n} is at risk today\"", n % 4 + 1)
+        format!(
+            "\"{}\",\"fears for number {n}\",\"the unions say that number {n} is at risk today\"",
+            n % 4 + 1
+        )
     };
     let rows = (0..40).map(row).collect::<Vec<_>>().join("\n");
     let guess = of("a.csv", &rows).unwrap();
@@ -106,7 +133,12 @@ fn several_labels_a_row_are_lists_or_separated() {
     ));
     assert_eq!(guess.labels["1"], 30);
     let lists: String = (0..20)
-        .map(|n| format!("{{\"text\": \"a comment number {n}\", \"emotions\": [{}]}}\n", n % 3))
+        .map(|n| {
+            format!(
+                "{{\"text\": \"a comment number {n}\", \"emotions\": [{}]}}\n",
+                n % 3
+            )
+        })
         .collect();
     let guess = of("a.jsonl", &lists).unwrap();
     assert_eq!((guess.task, guess.labels.len()), (Task::MultiLabel, 3));
@@ -115,21 +147,35 @@ fn several_labels_a_row_are_lists_or_separated() {
 
 #[test]
 fn numbers_with_many_values_are_targets() {
-    let row = |n: usize| format!("a plane takes off {n},a plane is leaving {n},{}.{}", n % 5, n % 10);
+    let row = |n: usize| {
+        format!(
+            "a plane takes off {n},a plane is leaving {n},{}.{}",
+            n % 5,
+            n % 10
+        )
+    };
     let guess = of("a.csv", &csv("sentence1,sentence2,score", 60, row)).unwrap();
     assert_eq!(guess.task, Task::Regression);
     assert_eq!(
         columns(&guess),
         "text `sentence1`, text_pair `sentence2`, target `score`"
     );
-    let row = |n: usize| format!("a day like number {n},{},{}", n as f64 / 7.0, n as f64 / 3.0);
+    let row = |n: usize| {
+        format!(
+            "a day like number {n},{},{}",
+            n as f64 / 7.0,
+            n as f64 / 3.0
+        )
+    };
     let guess = of("a.csv", &csv("entry,valence,arousal", 60, row)).unwrap();
     assert_eq!(
         columns(&guess),
         "text `entry`, target `valence`, target `arousal`"
     );
     // Stars from 1 to 5 are classes, until someone says otherwise.
-    let text = csv("review,stars", 60, |n| format!("a place like number {n},{}", n % 5 + 1));
+    let text = csv("review,stars", 60, |n| {
+        format!("a place like number {n},{}", n % 5 + 1)
+    });
     assert_eq!(of("a.csv", &text).unwrap().task, Task::Classification);
     let known = Known {
         task: Some(Task::Regression),
@@ -179,18 +225,29 @@ fn questions_with_answers_are_told_by_their_columns() {
 fn a_rare_class_is_given_weight_and_repeated_rows_are_counted() {
     let row = |n: usize| {
         let text = if n < 3 { 7 } else { n };
-        format!("a message of number {text},{}", if n % 20 == 0 { "spam" } else { "ham" })
+        format!(
+            "a message of number {text},{}",
+            if n.is_multiple_of(20) { "spam" } else { "ham" }
+        )
     };
     let guess = of("a.csv", &csv("text,label", 200, row)).unwrap();
     assert!(guess.imbalanced && guess.recipe.by_f1);
     assert_eq!(guess.repeated, 3);
-    let even = of("a.csv", &csv("text,label", 200, |n| format!("a message of {n},{}", n % 2)));
+    let even = of(
+        "a.csv",
+        &csv("text,label", 200, |n| format!("a message of {n},{}", n % 2)),
+    );
     assert!(!even.unwrap().imbalanced);
 }
 
 #[test]
 fn rows_without_a_label_are_counted_as_broken() {
-    let row = |n: usize| format!("a message of number {n},{}", if n == 5 { "" } else { ["a", "b"][n % 2] });
+    let row = |n: usize| {
+        format!(
+            "a message of number {n},{}",
+            if n == 5 { "" } else { ["a", "b"][n % 2] }
+        )
+    };
     assert_eq!(of("a.csv", &csv("text,label", 40, row)).unwrap().broken, 1);
 }
 
@@ -209,7 +266,10 @@ fn names_of_labels_are_taken_where_they_fit() {
         class_names: [("label".to_owned(), vec!["r".into(), "g".into(), "b".into()])].into(),
         ..Known::default()
     };
-    let (names, from) = guessed(&[("train.csv", &text)], &card).unwrap().label_names.unwrap();
+    let (names, from) = guessed(&[("train.csv", &text)], &card)
+        .unwrap()
+        .label_names
+        .unwrap();
     assert_eq!(names, ["r", "g", "b"]);
     assert!(from.contains("card"));
 }
@@ -229,8 +289,12 @@ fn a_test_file_without_labels_is_not_used() {
 
 #[test]
 fn a_quote_that_is_none_in_one_file_is_none_in_any() {
-    let train = csv("text\tlabel", 30, |n| format!("a message of {n}\t{}", n % 3));
-    let test = csv("text\tlabel", 30, |n| format!("a 5\" message of {n}\t{}", n % 3));
+    let train = csv("text\tlabel", 30, |n| {
+        format!("a message of {n}\t{}", n % 3)
+    });
+    let test = csv("text\tlabel", 30, |n| {
+        format!("a 5\" message of {n}\t{}", n % 3)
+    });
     let files = [("train.tsv", train.as_str()), ("test.tsv", test.as_str())];
     assert_eq!(guessed(&files, &Known::default()).unwrap().quote, None);
     assert_eq!(of("train.tsv", &train).unwrap().quote, Some(b'"'));
@@ -239,7 +303,10 @@ fn a_quote_that_is_none_in_one_file_is_none_in_any() {
 #[test]
 fn what_cannot_be_learnt_from_is_said_with_its_columns() {
     let said = message(of("a.csv", &csv("a;b", 5, |n| format!("{n};text"))));
-    assert!(said.contains("`a;b`") && said.contains("write commas or tabs"), "{said}");
+    assert!(
+        said.contains("`a;b`") && said.contains("write commas or tabs"),
+        "{said}"
+    );
     let said = message(of("a.txt", "one line of text\nanother line of text\n"));
     assert!(said.contains("`text` (\"one line of text\")"), "{said}");
     let known = Known {
@@ -252,7 +319,10 @@ fn what_cannot_be_learnt_from_is_said_with_its_columns() {
         task: Some(Task::Classification),
         ..Known::default()
     };
-    let said = message(guessed(&[("a.conll", "EU B-ORG\nsays O\n\nso O\n")], &known));
+    let said = message(guessed(
+        &[("a.conll", "EU B-ORG\nsays O\n\nso O\n")],
+        &known,
+    ));
     assert!(said.contains("data for token_classification"), "{said}");
 }
 

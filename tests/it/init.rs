@@ -22,7 +22,10 @@ fn settings(spec: &str) -> Vec<String> {
         }
         line[..end].trim_end().to_owned()
     };
-    spec.lines().map(bare).filter(|line| !line.is_empty()).collect()
+    spec.lines()
+        .map(bare)
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 #[track_caller]
@@ -56,10 +59,12 @@ fn begin_and_run(name: &str, wanted: &[&str]) -> Option<String> {
     assert_says(&spec, wanted);
     let said = project.refit(&["check", SPEC]).success();
     assert!(!said.stderr.contains("warning"), "{}", said.stderr);
-    let lines = spec.lines().map(|line| match line.starts_with("epochs = ") {
-        true => "max_steps = 2",
-        false => line,
-    });
+    let lines = spec
+        .lines()
+        .map(|line| match line.starts_with("epochs = ") {
+            true => "max_steps = 2",
+            false => line,
+        });
     project.write(SPEC, &(lines.collect::<Vec<_>>().join("\n") + "\n"));
     let limit = "load.data.sample={ train = { limit = 32 }, validation = { limit = 16 }, test = { limit = 16 } }";
     let run = project.run(&[SPEC, "--set", limit]);
@@ -107,7 +112,10 @@ fn begin_with_csv_and_a_list_of_its_categories() {
     if let Some(spec) = spec {
         assert!(spec.contains("# From categories.json."), "{spec}");
         assert!(spec.contains("77 classes"), "{spec}");
-        assert!(spec.contains("  \"card_arrival\", \"card_linking\","), "{spec}");
+        assert!(
+            spec.contains("  \"card_arrival\", \"card_linking\","),
+            "{spec}"
+        );
     }
 }
 
@@ -116,7 +124,12 @@ fn begin_with_sentences_of_tagged_words() {
     for name in ["btc", "wnut17"] {
         begin_and_run(
             name,
-            &["task = \"token_classification\"", "no format", "no split", "no columns"],
+            &[
+                "task = \"token_classification\"",
+                "no format",
+                "no split",
+                "no columns",
+            ],
         );
     }
     let spec = begin_and_run(
@@ -235,14 +248,20 @@ fn a_template_lacks_nothing_but_its_files() {
         });
         project.write(SPEC, &offered.collect::<Vec<_>>().join("\n"));
         let problems = project.refit(&["check", SPEC, "--json"]).exits(2).json();
-        assert_eq!(problems["problems"].as_array().unwrap().len(), 1, "{problems}");
+        assert_eq!(
+            problems["problems"].as_array().unwrap().len(),
+            1,
+            "{problems}"
+        );
     }
 }
 
 #[test]
 fn a_template_runs_once_its_files_are_there() {
     let project = Project::empty();
-    project.refit(&["init", "--task", "classification"]).success();
+    project
+        .refit(&["init", "--task", "classification"])
+        .success();
     project.write("data/train.csv", &rows(60, 0));
     project.refit(&["check", SPEC]).success();
 }
@@ -256,13 +275,25 @@ fn paths_are_relative_to_the_spec_and_the_schema_is_found() {
     let said = project
         .refit(&["init", "--data", "data", "specs/mine.toml"])
         .success();
-    assert!(said.stderr.contains("next: refit check specs/mine.toml"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("next: refit check specs/mine.toml"),
+        "{}",
+        said.stderr
+    );
     let spec = project.read("specs/mine.toml");
-    assert!(spec.starts_with("#:schema ../schemas/pipeline.schema.json\n"), "{spec}");
+    assert!(
+        spec.starts_with("#:schema ../schemas/pipeline.schema.json\n"),
+        "{spec}"
+    );
     assert_says(&spec, &["train = [\"../data/train.csv\"]"]);
     project.refit(&["check", "specs/mine.toml"]).success();
-    let printed = project.refit(&["init", "--data", "data/train.csv", "-"]).success();
-    assert_says(&printed.stdout, &["train = [\"data/train.csv\"]", "name = \"data\""]);
+    let printed = project
+        .refit(&["init", "--data", "data/train.csv", "-"])
+        .success();
+    assert_says(
+        &printed.stdout,
+        &["train = [\"data/train.csv\"]", "name = \"data\""],
+    );
     assert!(!project.path(SPEC).exists());
 }
 
@@ -274,20 +305,38 @@ fn a_spec_that_is_there_is_replaced_only_by_force() {
     let said = project.refit(&["init", "--data", "train.csv"]).exits(2);
     assert!(said.stderr.contains("is there already") && said.stderr.contains("--force"));
     assert_eq!(project.read(SPEC), "mine\n");
-    project.refit(&["init", "--data", "train.csv", "--force"]).success();
+    project
+        .refit(&["init", "--data", "train.csv", "--force"])
+        .success();
     project.refit(&["check", SPEC]).success();
 }
 
 #[test]
 fn files_named_on_the_command_line_come_before_those_of_the_folder() {
     let project = Project::empty();
-    for (name, from) in [("data/train.csv", 0), ("data/dev.csv", 60), ("other.csv", 120)] {
+    for (name, from) in [
+        ("data/train.csv", 0),
+        ("data/dev.csv", 60),
+        ("other.csv", 120),
+    ] {
         project.write(name, &rows(60, from));
     }
     project
-        .refit(&["init", "--data", "data", "--test", "other.csv", "--text", "text"])
+        .refit(&[
+            "init",
+            "--data",
+            "data",
+            "--test",
+            "other.csv",
+            "--text",
+            "text",
+        ])
         .success();
-    let wanted = ["validation = [\"data/dev.csv\"]", "test = [\"other.csv\"]", "no split"];
+    let wanted = [
+        "validation = [\"data/dev.csv\"]",
+        "test = [\"other.csv\"]",
+        "no split",
+    ];
     assert_says(&project.read(SPEC), &wanted);
 }
 
@@ -313,10 +362,16 @@ fn strange_names_are_written_so_that_they_mean_themselves() {
     let folder = "d \"q\" ${x} [1]";
     let row = |n: usize| format!("a message of number {n},{}\n", n % 2);
     let rows: String = (0..60).map(row).collect();
-    project.write(&format!("{folder}/train.csv"), &format!("\"t \"\"x\"\" ${{a}}\",label\n{rows}"));
+    project.write(
+        &format!("{folder}/train.csv"),
+        &format!("\"t \"\"x\"\" ${{a}}\",label\n{rows}"),
+    );
     project.refit(&["init", "--data", folder]).success();
     project.refit(&["check", SPEC]).success();
-    let run = project.refit(&["run", SPEC, "data", "--json"]).success().json();
+    let run = project
+        .refit(&["run", SPEC, "data", "--json"])
+        .success()
+        .json();
     assert_eq!(run["steps"][0]["outcome"], "built");
 }
 
@@ -324,10 +379,21 @@ fn strange_names_are_written_so_that_they_mean_themselves() {
 fn what_cannot_be_guessed_says_what_was_seen_and_what_to_give() {
     let project = Project::empty();
     let said = project.refit(&["init"]).exits(2);
-    assert!(said.stderr.contains("--data") && said.stderr.contains("--task"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("--data") && said.stderr.contains("--task"),
+        "{}",
+        said.stderr
+    );
     let said = project.refit(&["init", "--data", "nowhere"]).exits(2);
-    assert!(said.stderr.contains("there is no nowhere"), "{}", said.stderr);
-    project.write("notes.csv", "written,note\nMay,it was a fine day\nJune,it rained all day\n");
+    assert!(
+        said.stderr.contains("there is no nowhere"),
+        "{}",
+        said.stderr
+    );
+    project.write(
+        "notes.csv",
+        "written,note\nMay,it was a fine day\nJune,it rained all day\n",
+    );
     let said = project.refit(&["init", "--data", "notes.csv"]).exits(2);
     for part in ["`note` (\"it was a fine day\")", "--label COLUMN"] {
         assert!(said.stderr.contains(part), "{part}: {}", said.stderr);

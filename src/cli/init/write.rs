@@ -396,11 +396,7 @@ impl Told<'_> {
     /// What was guessed, in a few lines.
     pub(super) fn summary(&self) -> Vec<String> {
         let guess = self.guess;
-        let mut lines = vec![format!(
-            "task      {} of {}",
-            guess.task.name(),
-            self.data
-        )];
+        let mut lines = vec![format!("task      {} of {}", guess.task.name(), self.data)];
         let files = |paths: &[String], share: f64| match (paths, share) {
             ([], share) => format!("{} % of train", (share * 100.0).round()),
             ([one], _) => one.clone(),
