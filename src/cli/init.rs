@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(default_value = "pipeline.toml")]
     spec: PathBuf,
     /// The data to train on: a file, or a folder whose files say in their names which split they are.
-    #[arg(long, value_name = "FILE_OR_FOLDER", required_unless_present = "task")]
+    #[arg(long, value_name = "FILE_OR_FOLDER")]
     data: Option<PathBuf>,
     /// The file to choose the best weights by. By default it is looked for in the folder, or cut from the training rows.
     #[arg(long, value_name = "FILE", requires = "data")]
@@ -67,6 +67,11 @@ fn tasks() -> impl TypedValueParser<Value = Task> {
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Refused {
+    #[error("there is nothing to begin with")]
+    #[diagnostic(help(
+        "name your data, `refit init --data FILE_OR_FOLDER`, or what is to be learnt, `refit init --task classification`"
+    ))]
+    Nothing,
     #[error("{} is there already", path.display())]
     #[diagnostic(help(
         "name another file, `refit init … OTHER.toml`, or replace it with `--force`"
@@ -178,7 +183,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let (text, told) = match &arguments.data {
         Some(data) => guessed(arguments, data, &place, &encoder)?,
         None => {
-            let task = arguments.task.unwrap_or_default();
+            let task = arguments.task;
+            let task = task.ok_or_else(|| Failure::unusable(Refused::Nothing))?;
             let text = template::text(task, &encoder.named, place.schema().as_deref());
             (text, Vec::new())
         }

@@ -26,8 +26,8 @@ use super::{compressed, conll, shape, squad};
 
 /// How much of a text is read. Bytes.
 pub const BYTES: u64 = 4 << 20;
-/// How many rows of a text are read at most.
-const ROWS: usize = 100_000;
+/// How many lines of it are read at most.
+const LINES: usize = 100_000;
 /// How many stretches of a Parquet file are read, and how many rows each has.
 const STRETCHES: usize = 8;
 const STRETCH: usize = 500;
@@ -91,15 +91,20 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
     if ending == Some(Format::Parquet) {
         return parquet(file);
     }
-    let (mut bytes, whole) = compressed::head(file, BYTES)?;
-    let read = bytes.len();
+    let (mut bytes, mut whole) = compressed::head(file, BYTES)?;
     if ask.format.is_none() && bytes.starts_with(b"PAR1") {
         return parquet(file);
     }
     if !whole {
         cut(&mut bytes);
     }
-    let text = shape::utf8(file, bytes)?;
+    let mut text = shape::utf8(file, bytes)?;
+    if let Some((end, _)) = text.match_indices('\n').nth(LINES - 1)
+        && end + 1 < text.len()
+    {
+        text.truncate(end + 1);
+        whole = false;
+    }
     if text.trim().is_empty() {
         return Err(TableError::Empty {
             file: file.to_owned(),
@@ -126,12 +131,12 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
         Format::Text | Format::Parquet => lines(&text),
     };
     peek.format = format;
-    peek.whole &= whole;
+    peek.whole = whole;
     let rows = peek.rows + peek.broken;
     peek.about = match (peek.whole, std::fs::metadata(file)) {
         // Packed bytes say nothing of rows.
         (false, Ok(metadata)) if compressed::unpacked_name(file) == file => {
-            let times = metadata.len() as f64 / read.max(1) as f64;
+            let times = metadata.len() as f64 / text.len().max(1) as f64;
             (rows as f64 * times.max(1.0)).round() as usize
         }
         _ => rows,
@@ -151,7 +156,7 @@ fn cut(bytes: &mut Vec<u8>) {
     bytes.truncate(whole);
 }
 
-fn of_columns(columns: Vec<(Column, Vec<Cell<'static>>)>, whole: bool) -> Peek {
+fn of_columns(columns: Vec<(Column, Vec<Cell<'static>>)>) -> Peek {
     let rows = columns.first().map_or(0, |(_, cells)| cells.len());
     let columns = columns.into_iter();
     Peek {
@@ -163,7 +168,7 @@ fn of_columns(columns: Vec<(Column, Vec<Cell<'static>>)>, whole: bool) -> Peek {
             .collect(),
         rows,
         broken: 0,
-        whole,
+        whole: true,
         about: rows,
     }
 }
@@ -181,20 +186,16 @@ fn texts(all: &[&str]) -> Cell<'static> {
 }
 
 fn lines(all: &str) -> Peek {
-    let cells: Vec<_> = all.lines().take(ROWS).map(text).collect();
-    let whole = all.lines().nth(ROWS).is_none();
-    of_columns(vec![(named("text"), cells)], whole)
+    of_columns(vec![(named("text"), all.lines().map(text).collect())])
 }
 
 fn lines_of_json(file: &Path, text: &str) -> Result<Peek, TableError> {
     let mut rows = Vec::new();
     let lines = text.lines().zip(1..);
-    let mut lines = lines.filter(|(line, _)| !line.trim().is_empty());
-    for (line, number) in lines.by_ref().take(ROWS) {
+    for (line, number) in lines.filter(|(line, _)| !line.trim().is_empty()) {
         rows.push(object(file, line, number)?);
     }
-    let whole = lines.next().is_none();
-    table(file, rows, whole)
+    table(file, rows)
 }
 
 /// The objects of a JSON array, of which the end may be missing.
@@ -210,15 +211,14 @@ fn array(file: &Path, text: &str, whole: bool) -> Result<Peek, TableError> {
         return Err(not_json(file, error.line(), &error));
     }
     let (mut rows, mut line, mut counted) = (Vec::new(), 1, 0);
-    let objects = objects(text, 1);
-    for place in objects.iter().take(ROWS) {
+    for place in objects(text, 1) {
         let before = text.get(counted..place.start).unwrap_or_default();
         line += before.matches('\n').count();
         counted = place.start;
-        let written = text.get(place.clone()).unwrap_or_default();
+        let written = text.get(place).unwrap_or_default();
         rows.push(object(file, written, line)?);
     }
-    table(file, rows, objects.len() <= ROWS)
+    table(file, rows)
 }
 
 fn object(file: &Path, text: &str, line: usize) -> Result<Cell<'static>, TableError> {
@@ -247,7 +247,7 @@ fn not_json(file: &Path, line: usize, error: &serde_json::Error) -> TableError {
 }
 
 /// Rows of objects as columns, in the order in which their names are first met.
-fn table(file: &Path, rows: Vec<Cell<'static>>, whole: bool) -> Result<Peek, TableError> {
+fn table(file: &Path, rows: Vec<Cell<'static>>) -> Result<Peek, TableError> {
     let mut columns = Vec::<(Column, Vec<Cell<'static>>)>::new();
     let mut places = std::collections::HashMap::<String, usize>::new();
     for (number, row) in rows.iter().enumerate() {
@@ -273,7 +273,7 @@ fn table(file: &Path, rows: Vec<Cell<'static>>, whole: bool) -> Result<Peek, Tab
     for (_, cells) in &mut columns {
         cells.resize(rows.len(), Cell::Null);
     }
-    Ok(of_columns(columns, whole))
+    Ok(of_columns(columns))
 }
 
 /// Where the objects lie that stand in so many lists and objects, those that end. Text that is no JSON has some or none.
@@ -337,7 +337,7 @@ fn questions(file: &Path, text: &str, whole: bool) -> Result<Peek, TableError> {
         let cells = answers.map(|row| Cell::List(row.into_iter().map(answer).collect()));
         columns.push((named("answers"), cells.collect()));
     }
-    Ok(with_broken(of_columns(columns, true), &raw))
+    Ok(with_broken(of_columns(columns), &raw))
 }
 
 fn sentences(file: &Path, text: &str, whole: bool) -> Result<Peek, TableError> {
@@ -354,7 +354,7 @@ fn sentences(file: &Path, text: &str, whole: bool) -> Result<Peek, TableError> {
     if let Some(tags) = raw.tags() {
         columns.push((named("tags"), tags.map(|tags| texts(&tags)).collect()));
     }
-    Ok(with_broken(of_columns(columns, true), &raw))
+    Ok(with_broken(of_columns(columns), &raw))
 }
 
 /// Where lines begin that hold nothing.
@@ -424,7 +424,8 @@ fn parquet(file: &Path) -> Result<Peek, TableError> {
     Ok(Peek {
         format: Format::Parquet,
         about: rows,
-        ..of_columns(columns, whole)
+        whole,
+        ..of_columns(columns)
     })
 }
 

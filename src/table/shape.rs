@@ -164,13 +164,12 @@ pub(super) fn delimited(
     })
 }
 
-/// The records of a delimited text up to the first with which something is wrong, and what that is; `most` of them at most.
+/// The records of a delimited text up to the first with which something is wrong, and what that is.
 pub(super) fn records(
     file: &Path,
     text: &str,
     separator: u8,
     quote: Option<u8>,
-    most: usize,
 ) -> (Vec<Vec<Field>>, Option<TableError>) {
     let mut scan = Scan {
         file,
@@ -181,7 +180,7 @@ pub(super) fn records(
         quote,
     };
     let mut records = Vec::<Vec<Field>>::new();
-    while scan.at < scan.bytes.len() && records.len() < most {
+    while scan.at < scan.bytes.len() {
         let (line, mut fields) = (scan.line, Vec::new());
         if let Err(error) = scan.record(&mut fields) {
             return (records, Some(error));

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{Ask, Peek, ROWS, of_columns};
+use super::{Ask, Peek, of_columns};
 use crate::table::cell::Cell;
 use crate::table::columns::Column;
 use crate::table::error::TableError;
@@ -32,7 +32,7 @@ pub(super) fn peek(
     whole: bool,
     ask: &Ask,
 ) -> Result<Peek, TableError> {
-    let read = |quote| shape::records(file, text, separator, quote, ROWS + 1);
+    let read = |quote| shape::records(file, text, separator, quote);
     let (quote, (records, error)) = match ask.quote {
         Some(quote) => (quote, read(quote)),
         None => quoting(text, separator, whole, &read),
@@ -64,7 +64,7 @@ pub(super) fn peek(
             Some(name) => Column::Name(name.clone()),
             None => Column::Number(number),
         };
-        let fields = records.iter().skip(first).take(ROWS);
+        let fields = records.iter().skip(first);
         let fields = fields.filter_map(|record| record.get(number));
         let cells = fields.map(|field| Cell::Text(Cow::Owned(own(text, field))));
         (column, cells.collect())
@@ -73,7 +73,7 @@ pub(super) fn peek(
     Ok(Peek {
         header,
         quote,
-        ..of_columns(columns, records.len() <= ROWS)
+        ..of_columns(columns)
     })
 }
 

@@ -64,10 +64,10 @@ fn of_a_long_file_the_beginning_is_read() {
     let line = |number: usize| format!("a text, number {number}\t{}\n", number % 3);
     let content: String = (0..300_000).map(line).collect();
     let tsv = look("a.tsv", &content).unwrap();
-    assert!(!tsv.whole && tsv.rows == ROWS);
+    assert!(!tsv.whole && tsv.rows == LINES);
     assert_eq!(tsv.quote, None);
-    let off = tsv.about.abs_diff(300_000);
-    assert!(off < 250_000, "{}", tsv.about);
+    // Its first numbers are shorter.
+    assert!(tsv.about.abs_diff(300_000) < 15_000, "{}", tsv.about);
 
     let row = |number: usize| format!("\"one\n{number}\",{}\n", "y".repeat(500));
     let content: String = (0..10_000).map(row).collect();
