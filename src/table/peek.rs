@@ -144,9 +144,10 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
     Ok(peek)
 }
 
-/// Leaves what follows the last line break, or the last whole character where there is none.
+/// Leaves what follows the last line break; where lines are so long that much would go, what follows the last whole character.
 fn cut(bytes: &mut Vec<u8>) {
-    let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    let whole = match end.filter(|end| end * 2 > bytes.len()) {
         Some(end) => end + 1,
         None => match std::str::from_utf8(bytes) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
