@@ -14,6 +14,7 @@ mod explain;
 mod fetch;
 mod fill;
 mod graph;
+mod init;
 mod inspect;
 mod log;
 mod lsp;
@@ -60,6 +61,8 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a spec to begin with: guessed from data, or a template for a task.
+    Init(init::Arguments),
     /// Bring a pipeline up to date: run every stage whose result is not known.
     Run(run::Arguments),
     /// Run the trials of a `[sweep]`, each stage they share once, and keep the best.
@@ -167,6 +170,7 @@ type Answer = Result<Exit, Failure>;
 pub fn answer(arguments: Arguments) -> Exit {
     let verbose = arguments.verbose > 0;
     let answer = match arguments.command {
+        Command::Init(arguments) => init::answer(&arguments),
         Command::Run(arguments) => run::answer(&arguments),
         Command::Sweep(arguments) => sweep::answer(&arguments),
         Command::Watch(arguments) => watch::answer(&arguments),

@@ -30,7 +30,7 @@
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
 //! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend),
-//! [`inspect`] (what is wrong with rows), [`translate`] (texts that a program or a service words anew), [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
+//! [`inspect`] (what is wrong with rows), [`init`] (what a pipeline for some files would say), [`translate`] (texts that a program or a service words anew), [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
 //! behaviour and its tests.
 //!
 //! # Invariants
@@ -55,6 +55,7 @@ pub mod compare;
 pub mod device;
 pub mod fingerprint;
 pub mod hub;
+pub mod init;
 pub mod inspect;
 pub mod kernels;
 pub mod learn;

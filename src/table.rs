@@ -5,6 +5,7 @@
 //! lies below: [`read`] decodes one file with a reader for each format, [`compressed`] unpacks it before, [`shape`] finds the fields of delimited text (polars
 //! fills short rows silently and does not say where a file is broken), [`rows`] makes rows of single values, [`raw`] holds
 //! them, [`answer`] finds answers in their contexts, [`condition`] says which rows are wanted, [`moment`] orders times, [`labels`] turns labels into numbers, and [`split`] cuts splits.
+//! [`peek`] looks at the beginning of a file of which nothing is known yet.
 //! [`TableError`] says file, row and column.
 //!
 //! Deliberately absent: pipelines, settings, and any idea of what the text is for.
@@ -23,6 +24,7 @@ pub mod labels;
 pub mod moment;
 pub mod near;
 mod parquet;
+pub mod peek;
 mod place;
 pub mod preview;
 mod raw;
@@ -44,6 +46,7 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use cell::Cell;
 pub use error::{Place, TableError};
 pub use parquet::class_names;
 pub use results::{Cells, Span, read_columns, write_columns, write_csv};

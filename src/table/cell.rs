@@ -13,7 +13,7 @@ use super::moment::Moment;
 
 /// A value as written: nothing is converted, so that what reads it can say what it found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) enum Cell<'c> {
+pub enum Cell<'c> {
     #[default]
     Null,
     Boolean(bool),
@@ -68,7 +68,7 @@ impl<'c> Cell<'c> {
         self.get(field).is_some()
     }
 
-    fn into_owned(self) -> Cell<'static> {
+    pub(super) fn into_owned(self) -> Cell<'static> {
         match self {
             Cell::Null => Cell::Null,
             Cell::Boolean(value) => Cell::Boolean(value),

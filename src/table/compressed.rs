@@ -93,6 +93,49 @@ pub(super) fn beginning(file: &Path, opened: File, most: u64) -> Option<Vec<u8>>
     (read.is_ok() || !content.is_empty()).then_some(content)
 }
 
+/// At most `most` bytes of the content from its beginning, and whether that is all of it.
+///
+/// # Errors
+/// The file cannot be opened or read; its beginning is not what its ending says.
+pub(super) fn head(file: &Path, most: u64) -> Result<(Vec<u8>, bool), TableError> {
+    let opened = File::open(file).map_err(|e| TableError::unreadable(file, e))?;
+    let opened = BufReader::new(opened);
+    let compression = Compression::of_ending(file);
+    let source: io::Result<Box<dyn Read>> = match compression {
+        None => Ok(Box::new(opened)),
+        Some(Compression::Gzip) => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(opened))),
+        Some(Compression::Zstandard) => {
+            zstd::Decoder::with_buffer(opened).map(|decoder| Box::new(decoder) as Box<dyn Read>)
+        }
+        Some(Compression::Bzip2) => Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(opened))),
+        Some(Compression::Xz) => Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
+            .map_err(io::Error::from)
+            .map(|stream| {
+                let decoder = liblzma::bufread::XzDecoder::new_stream(opened, stream);
+                Box::new(decoder) as Box<dyn Read>
+            }),
+    };
+    let mut content = Vec::new();
+    let read = source.and_then(|source| {
+        source
+            .take(most.saturating_add(1))
+            .read_to_end(&mut content)
+    });
+    match (read, compression) {
+        (Ok(_), _) => {
+            let whole = content.len() as u64 <= most;
+            content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+            Ok((content, whole))
+        }
+        (Err(error), None) => Err(TableError::unreadable(file, error)),
+        (Err(error), Some(compression)) => Err(TableError::NotUnpacked {
+            file: file.to_owned(),
+            compression: compression.to_string(),
+            message: error.to_string(),
+        }),
+    }
+}
+
 /// How large a file of `packed` bytes may become.
 fn limit(packed: u64) -> u64 {
     packed.saturating_mul(MOST_TIMES).max(ALWAYS_ALLOWED)
@@ -231,6 +274,24 @@ mod tests {
         let mut filled = packed(Compression::Gzip, &content);
         filled.extend([0; 512]);
         assert_eq!(read(Compression::Gzip, &filled, limit(1)).unwrap(), content);
+    }
+
+    #[test]
+    fn the_beginning_is_had_without_the_rest() {
+        let content = content();
+        let folder = tempfile::tempdir().unwrap();
+        for (compression, ending) in ALL.into_iter().zip(["gz", "zst", "bz2", "xz"]) {
+            let file = folder.path().join("data.csv").with_extension(ending);
+            let mut members = packed(compression, &content[..5000]);
+            members.extend(packed(compression, &content[5000..]));
+            std::fs::write(&file, members).unwrap();
+            for (most, whole) in [(7000, false), (content.len() as u64, true)] {
+                let wanted = content[..most as usize].to_vec();
+                assert_eq!(head(&file, most).unwrap(), (wanted, whole), "{compression}");
+            }
+            std::fs::write(&file, b"nothing of the kind").unwrap();
+            assert!(head(&file, 7000).is_err(), "{compression}");
+        }
     }
 
     #[test]

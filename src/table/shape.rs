@@ -164,6 +164,38 @@ pub(super) fn delimited(
     })
 }
 
+/// The records of a delimited text up to the first with which something is wrong, and what that is.
+pub(super) fn records(
+    file: &Path,
+    text: &str,
+    separator: u8,
+    quote: Option<u8>,
+) -> (Vec<Vec<Field>>, Option<TableError>) {
+    let mut scan = Scan {
+        file,
+        bytes: text.trim_end_matches(['\n', '\r']).as_bytes(),
+        at: 0,
+        line: 1,
+        separator,
+        quote,
+    };
+    let mut records = Vec::<Vec<Field>>::new();
+    while scan.at < scan.bytes.len() {
+        let (line, mut fields) = (scan.line, Vec::new());
+        if let Err(error) = scan.record(&mut fields) {
+            return (records, Some(error));
+        }
+        let width = records.first().map_or(fields.len(), Vec::len);
+        if fields.len() != width {
+            let place = Place::line(file, line);
+            let error = ragged(place, fields.len(), width, separator, quote);
+            return (records, Some(error));
+        }
+        records.push(fields);
+    }
+    (records, None)
+}
+
 fn ragged(
     place: Place,
     found: usize,

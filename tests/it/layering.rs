@@ -39,6 +39,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "device",
         ],
     ),
+    // What a spec for some data would say; `cli` writes it.
+    ("init", &["table", "text", "task"]),
     // The pages: what they show is handed to them as data.
     (
         "report",

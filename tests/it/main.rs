@@ -14,6 +14,7 @@ mod elsewhere;
 mod freezing;
 mod golden;
 mod hub;
+mod init;
 mod keys;
 mod layering;
 mod lsp;
