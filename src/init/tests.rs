@@ -1,3 +1,5 @@
+//! What is guessed of files that are written here, and that no file makes the guessing fall over.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 

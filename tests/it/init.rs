@@ -298,6 +298,25 @@ fn paths_are_relative_to_the_spec_and_the_schema_is_found() {
 }
 
 #[test]
+fn a_project_without_a_schema_gets_the_one_of_this_version() {
+    let project = Project::empty();
+    project.refit(&["init", "--task", "regression"]).success();
+    let first = "#:schema pipeline.schema.json\n";
+    assert!(project.read(SPEC).starts_with(first));
+    let of_this_version = project.refit(&["schema"]).success().stdout;
+    assert_eq!(project.read("pipeline.schema.json"), of_this_version);
+    project.write("pipeline.schema.json", "{}");
+    project
+        .refit(&["init", "--task", "regression", "--force"])
+        .success();
+    assert_eq!(project.read("pipeline.schema.json"), "{}");
+    let printed = project
+        .refit(&["init", "--task", "regression", "-"])
+        .success();
+    assert!(printed.stdout.starts_with(first), "{}", printed.stdout);
+}
+
+#[test]
 fn a_spec_that_is_there_is_replaced_only_by_force() {
     let project = Project::empty();
     project.write("train.csv", &rows(60, 0));
