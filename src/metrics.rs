@@ -2,7 +2,8 @@
 //!
 //! One file for each family: [`classification`] and [`multi_label`] are scikit-learn's (with `zero_division=0` and with
 //! *all* label names as `labels`: a class that a split lacks still counts in a macro mean), [`regression`] scikit-learn's
-//! and scipy's, [`entities`] seqeval's, [`answers`] those of the official SQuAD 2.0 evaluation. All are held to their
+//! and scipy's, [`entities`] seqeval's, [`answers`] those of the official SQuAD 2.0 evaluation,
+//! [`generated`] those of rouge-score, sacrebleu and NLTK. All are held to their
 //! references by `tests/fixtures/*_metrics.json`. Shares are fractions from 0 to 1 throughout.
 //!
 //! What a family returns is written in two parts: `flat`, the numbers by name, which a metrics log holds and `scores.json`
@@ -18,6 +19,7 @@ pub mod bootstrap;
 mod classification;
 mod counts;
 mod entities;
+pub mod generated;
 mod multi_label;
 mod regression;
 mod render;

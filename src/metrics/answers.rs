@@ -304,7 +304,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// White space as Python's `str.split` has it: with the four separators of ASCII.
-fn is_space(c: char) -> bool {
+pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 

@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::Value;
 
 /// The numbers of the headline, by a field that only scores of this kind have; those of plain classification come last.
-const HEADLINES: [(&str, &[&str]); 6] = [
+const HEADLINES: [(&str, &[&str]); 7] = [
     (
         "per_label",
         &[
@@ -28,6 +28,19 @@ const HEADLINES: [(&str, &[&str]); 6] = [
     ("types", &["accuracy", "f1_macro", "f1_weighted", "loss"]),
     ("has_answer", &["exact_match", "f1", "loss"]),
     ("targets", &REGRESSION),
+    (
+        "bleu_signature",
+        &[
+            "rouge1",
+            "rouge2",
+            "rougeL",
+            "bleu",
+            "chrf",
+            "meteor",
+            "exact_match",
+            "f1",
+        ],
+    ),
     ("", &["accuracy", "f1_macro", "matthews", "loss"]),
 ];
 const REGRESSION: [&str; 7] = ["mse", "rmse", "mae", "r2", "pearson", "spearman", "loss"];

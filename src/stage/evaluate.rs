@@ -4,9 +4,13 @@
 //! (what each row says, what was answered, and how surely). The model is scored only on tokens of its own tokenizer and with
 //! its own labels; anything else is an error, since the numbers would mean nothing.
 //!
+//! With `task = "generation"` it scores texts that somebody else wrote against references, both columns of a table
+//! (`generated`); no model is needed, and the predictions keep the scores of each row.
+//!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
 mod compare;
+mod generated;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,25 +21,31 @@ use serde_json::{Map, Value};
 
 use crate::artifact::Kind;
 use crate::device;
+use crate::hub::Fetched;
 use crate::learn::{self, Rows};
+use crate::metrics;
+use crate::metrics::generated::GeneratedSettings;
 use crate::model::{self, Crf, ModelInfo};
 use crate::table::{self, Cells};
 use crate::task::{Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
 
 use super::{
-    ACTIVATIONS, Before, Certainty, Context, Edge, Fault, Scoring, Stage, StageError,
+    ACTIVATIONS, Before, Certainty, Context, Edge, Fault, Files, Scoring, Stage, StageError,
     activations_in, advance, check_split, examples_of, find_split,
 };
 
-/// Scores a trained model on one split, by the usual metrics of its task, and keeps every single prediction.
+/// Scores a trained model on one split, by the usual metrics of its task, and keeps every single prediction. Or scores
+/// generated texts against their references, with `task = "generation"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluate {
-    /// The `train` stage whose model is scored.
-    pub model: String,
+    /// The `train` stage whose model is scored. Generated texts need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The `tokenize` stage whose rows are answered; the one that the model was trained on, or another with the same
-    /// tokenizer and labels.
+    /// tokenizer and labels. Of generated texts the `load` stage: its `text` is what was generated, its `text_pair` what
+    /// should have been, `columns = { text = "prediction", text_pair = "reference", label = "" }`.
     pub input: String,
     /// Which rows: `test`, `validation`, `train`, or `more.NAME` for one of the further test sets of `load`. Default `test`.
     #[serde(default = "super::test_split")]
@@ -45,6 +55,25 @@ pub struct Evaluate {
     #[serde(default = "super::sixty_four")]
     #[schemars(range(min = 1, max = 65536))]
     pub batch_size: usize,
+    /// Set to `"generation"` to score texts that stand in a table (summaries, translations) by ROUGE, BLEU, chrF, METEOR,
+    /// exact match and the F1 of their words. Otherwise the task is the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<WithoutModel>,
+    /// How generated texts are scored.
+    #[serde(default)]
+    pub generation: GeneratedSettings,
+    /// The folder of a WordNet 3.x database, whose synonyms METEOR matches (of Debian's package `wordnet-base`:
+    /// `/usr/share/wordnet`). By default METEOR matches words and their stems alone, and its score is lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wordnet: Option<String>,
+}
+
+/// What can be scored without a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutModel {
+    /// Generated texts.
+    Generation,
 }
 
 impl Stage for Evaluate {
@@ -61,14 +90,22 @@ impl Stage for Evaluate {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![
-            Edge::new("model", self.model.clone(), Kind::Model),
-            Edge::new("input", self.input.clone(), Kind::Tokens),
-        ]
+        let model = self.model.iter();
+        let model = model.map(|model| Edge::new("model", model.clone(), Kind::Model));
+        let reads = match self.task {
+            Some(WithoutModel::Generation) => Kind::Table,
+            None => Kind::Tokens,
+        };
+        let input = Edge::new("input", self.input.clone(), reads);
+        model.chain([input]).collect()
     }
 
     fn edge_fields() -> &'static [(&'static str, Kind)] {
-        &[("model", Kind::Model), ("input", Kind::Tokens)]
+        &[
+            ("model", Kind::Model),
+            ("input", Kind::Tokens),
+            ("input", Kind::Table),
+        ]
     }
 
     fn settings(&self) -> Value {
@@ -76,22 +113,31 @@ impl Stage for Evaluate {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["model", "input"]
+        &["model", "input", "wordnet"]
     }
 
     fn check(&self) -> Vec<Fault> {
-        check_split(&self.split).into_iter().collect()
+        let split = check_split(&self.split).into_iter();
+        split.chain(generated::faults(self)).collect()
+    }
+
+    fn files(&self, base: &Path, _fetched: &Fetched) -> Result<Files, Vec<Fault>> {
+        generated::files(self, base).map_err(|fault| vec![fault])
     }
 
     fn scoring(&self) -> Option<Scoring> {
+        let metrics = match self.task {
+            Some(WithoutModel::Generation) => metrics::generated::OF_ROWS.to_vec(),
+            None => Vec::new(),
+        };
         Some(Scoring {
             split: self.split.clone(),
-            metrics: Vec::new(),
+            metrics,
         })
     }
 
     fn before(&self, named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
-        let model = named(&self.model)?;
+        let model = named(self.model.as_ref()?)?;
         let stage = model.activations_of(&self.input, &self.split)?;
         Some(Before {
             field: ACTIVATIONS,
@@ -104,6 +150,9 @@ impl Stage for Evaluate {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
+        if self.task == Some(WithoutModel::Generation) {
+            return generated::run(self, context);
+        }
         let tokens = Tokens::open(context.input("input"))?;
         let folder = context.input("model");
         let info = ModelInfo::read(folder)?;
@@ -168,11 +217,7 @@ impl Stage for Evaluate {
         let loss = objective.loss_of(&outputs, split, crf.as_ref());
         let scored = answers.scores(&asked, loss)?;
 
-        let path = context.draft.join("scores.json");
-        let whole = scores(scored, split.examples(), &self.split);
-        let mut json = serde_json::to_vec_pretty(&whole).expect("maps with string keys are JSON");
-        json.push(b'\n');
-        std::fs::write(&path, json).map_err(|source| StageError::Write { path, source })?;
+        write_scores(context, scored, split.examples(), &self.split)?;
         let mut columns = vec![("id".to_owned(), Cells::Ids(asked.ids()))];
         if let Some(names) = examples
             .as_ref()
@@ -230,6 +275,20 @@ fn check_that_they_fit(model: &ModelInfo, tokens: &Tokens) -> Result<(), StageEr
         });
     }
     Ok(())
+}
+
+/// Writes `scores.json`.
+fn write_scores(
+    context: &Context,
+    scored: Scored,
+    rows: usize,
+    split: &str,
+) -> Result<(), StageError> {
+    let path = context.draft.join("scores.json");
+    let scores = scores(scored, rows, split);
+    let mut json = serde_json::to_vec_pretty(&scores).expect("maps with string keys are JSON");
+    json.push(b'\n');
+    std::fs::write(&path, json).map_err(|source| StageError::Write { path, source })
 }
 
 /// `scores.json`: the flat metrics, `rows` and `split`, then what is no number.

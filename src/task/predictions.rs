@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{classification, multi_label, question_answering, regression, token_classification};
+use crate::metrics::generated::{GeneratedSettings, generated};
 use crate::metrics::{Sample, Scheme};
 use crate::table::{self, Cells, TableError};
 
@@ -48,6 +49,33 @@ impl Predictions {
                 gold: columns,
                 sample,
             }
+        }))
+    }
+
+    /// Reads the predictions of an evaluation of generated texts, which was done with these settings. None where the file is
+    /// of another kind.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn of_generated(
+        file: &Path,
+        settings: &GeneratedSettings,
+    ) -> Result<Option<Predictions>, TableError> {
+        let needed = |name: &str| ["id", "generated", "reference", "meteor"].contains(&name);
+        let columns = Columns(table::read_columns(file, needed)?);
+        let meteor = columns.numbers("meteor", &[String::new()]);
+        let texts = (columns.texts("generated"), columns.texts("reference"));
+        let ((Some(texts), Some(references)), Some(meteor)) = (texts, meteor) else {
+            return Ok(None);
+        };
+        // Synonyms show in METEOR alone, and that is there.
+        let scored = generated(&texts, &references, settings, &|_| Vec::new());
+        let sample = scored.with_meteor(&meteor.concat()).sample();
+        let is_gold = |name: &str| ["id", "reference"].contains(&name);
+        let gold = columns.0.into_iter().filter(|(name, _)| is_gold(name));
+        Ok(Some(Predictions {
+            gold: gold.collect(),
+            sample,
         }))
     }
 

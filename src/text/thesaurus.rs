@@ -28,7 +28,7 @@ mod wordnet;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use error::ThesaurusError;
 pub use hole::Hole;
@@ -64,6 +64,17 @@ impl Thesaurus {
         "noun.exc",
         "verb.exc",
     ];
+
+    /// The files of a WordNet database in `folder`, by their names; the first that is missing otherwise.
+    pub fn wordnet_files(
+        folder: &Path,
+    ) -> Result<[(&'static str, PathBuf); Self::WORDNET_FILES.len()], &'static str> {
+        let files = Self::WORDNET_FILES.map(|name| (name, folder.join(name)));
+        match files.iter().find(|(_, path)| !path.is_file()) {
+            Some((name, _)) => Err(name),
+            None => Ok(files),
+        }
+    }
 
     /// Reads a folder of the WordNet 3.x database.
     ///
@@ -120,6 +131,23 @@ impl Thesaurus {
             }
         }
         synonyms
+    }
+}
+
+impl Thesaurus {
+    /// The words that mean the same as `word` in any of its senses and parts of speech, whatever stands around it: of
+    /// WordNet the names of single words in its synsets, `word`'s own lemma among them.
+    pub fn of_any_sense(&self, word: &str) -> Vec<String> {
+        match &self.0 {
+            Source::WordNet(wordnet) => {
+                let synsets = Pos::ALL
+                    .into_iter()
+                    .flat_map(|pos| wordnet.lemmas(word, pos));
+                let names = synsets.flatten().filter(|name| !name.contains('_'));
+                names.map(str::to_owned).collect()
+            }
+            Source::List(list) => list.get(&word.to_lowercase()).cloned().unwrap_or_default(),
+        }
     }
 }
 

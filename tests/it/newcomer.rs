@@ -48,6 +48,10 @@ fn furnished() -> Project {
             &std::fs::read_to_string(repository().join(name)).unwrap(),
         );
     }
+    project.write(
+        "summaries.csv",
+        "summary,reference\na cat sat,the cat sat down\nit rains,rain falls\n",
+    );
     let base = std::fs::read_to_string(repository().join("pipelines/quickstart.toml")).unwrap();
     project.write("quickstart.toml", &base.replace("../examples", "examples"));
     project

@@ -198,3 +198,34 @@ fn tokens_longer_than_the_model_can_read_are_refused() {
     let said = project.refit(&["run", SPEC]).exits(1);
     assert!(said.stderr.contains("positions"), "{}", said.stderr);
 }
+
+#[test]
+fn generated_texts_are_scored_from_a_file_alone() {
+    let project = Project::empty();
+    project.write(
+        "summaries.csv",
+        "summary,reference\nthe cat sat,the cat sat down\nit rains a lot here,it rains a lot here\n",
+    );
+    let spec = "version = 1\n[load.texts]\ntrain = \"summaries.csv\"\n\
+        columns = { text = \"summary\", text_pair = \"reference\", label = \"\" }\n\
+        [evaluate.quality]\ninput = \"texts\"\nsplit = \"train\"\ntask = \"generation\"\n";
+    project.write(SPEC, spec);
+    let run = project.run(&[SPEC]);
+    let of = |run: &serde_json::Value, name: &str| run["scores"]["quality"][name].as_f64().unwrap();
+    assert!(
+        (of(&run, "rouge1") - (6.0 / 7.0 + 1.0) / 2.0).abs() < 1e-9,
+        "{run}"
+    );
+    assert_eq!(of(&run, "exact_match"), 0.5);
+    assert!((80.0..100.0).contains(&of(&run, "bleu")), "{run}");
+    assert!(crate::project::built(&project.run(&[SPEC])).is_empty());
+    project.write(
+        SPEC,
+        &format!("{spec}generation = {{ chrf = {{ word_order = 2 }} }}\n"),
+    );
+    let again = project.run(&[SPEC]);
+    assert_eq!(crate::project::built(&again), ["quality"]);
+    assert_ne!(of(&run, "chrf"), of(&again, "chrf"));
+    let said = project.refit(&["compare", "@3", "@1"]).success();
+    assert!(said.stdout.contains("rougeLsum"), "{}", said.stdout);
+}

@@ -30,13 +30,12 @@ pub(super) fn files(stated: Option<&Synonyms>, base: &Path) -> Result<Files, Fau
         Some(folder) => (base.join(folder), "synonyms.wordnet"),
         None => (usual_wordnet(), "synonyms"),
     };
-    let files = Thesaurus::WORDNET_FILES.map(|name| (name, folder.join(name)));
-    match files.iter().find(|(_, path)| !path.is_file()) {
-        None => Ok(files
+    match Thesaurus::wordnet_files(&folder) {
+        Ok(files) => Ok(files
             .into_iter()
             .map(|(name, path)| (format!("{WORDNET}{name}"), path))
             .collect()),
-        Some((name, _)) if stated.is_some() => Err(Fault::new(
+        Err(name) if stated.is_some() => Err(Fault::new(
             field,
             format!(
                 "{} is no WordNet database: {name} is missing",
@@ -44,7 +43,7 @@ pub(super) fn files(stated: Option<&Synonyms>, base: &Path) -> Result<Files, Fau
             ),
             "name the folder that holds index.noun, data.noun and their like, such as Debian's /usr/share/wordnet",
         )),
-        Some(_) => Err(Fault::new(
+        Err(_) => Err(Fault::new(
             field,
             format!(
                 "no synonyms are named, and there is no WordNet in {}",

@@ -48,8 +48,12 @@ fn predictions(
     artifact: &Path,
     scores: &Map<String, Value>,
 ) -> Result<Option<Predictions>, StageError> {
-    let scheme = scores.get("scheme").and_then(Value::as_str);
     let file = artifact.join("predictions.parquet");
+    if let Some(settings) = scores.get("generation") {
+        let settings = serde_json::from_value(settings.clone()).unwrap_or_default();
+        return Ok(Predictions::of_generated(&file, &settings)?);
+    }
+    let scheme = scores.get("scheme").and_then(Value::as_str);
     Ok(Predictions::read(&file, scheme.and_then(Scheme::of_name))?)
 }
 

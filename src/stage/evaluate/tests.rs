@@ -14,7 +14,8 @@ use crate::artifact::{Digest, Manifest};
 use crate::hub::Fetched;
 use crate::metrics;
 use crate::model::{Classifier, HeadSettings, Vocabulary};
-use crate::stage::{Checkpoints, Files, Input, Progress};
+use crate::stage::{Checkpoints, Input, Progress};
+use crate::table::{Table, Texts};
 use crate::text::Tokenizer;
 use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
@@ -358,4 +359,167 @@ fn scores_begin_flat_and_end_with_the_matrix() {
     assert_eq!(fields.last().unwrap().as_str(), "confusion_matrix");
     assert_eq!(written["confusion_matrix"], json!([[1, 0], [1, 0]]));
     assert!(metrics::render(&Value::Object(written)).contains("(test, 2 rows)"));
+}
+
+/// A table of generated texts, evaluated.
+fn generated(settings: Value, files: Files, rows: &Texts) -> Result<tempfile::TempDir, StageError> {
+    let (table, draft) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let splits = BTreeMap::from([("test".to_owned(), rows.to_frame().unwrap())]);
+    let saved = Table {
+        splits,
+        ..Table::default()
+    };
+    saved.save(table.path()).unwrap();
+    let mut all = json!({"task": "generation", "input": "t"});
+    for (field, value) in settings.as_object().unwrap() {
+        all[field] = value.clone();
+    }
+    let input = Input {
+        path: table.path().to_owned(),
+        digest: Digest::of(b""),
+    };
+    let context = Context {
+        stage: "scores",
+        seed: 0,
+        inputs: BTreeMap::from([("input", input)]),
+        files,
+        fetched: &Fetched::default(),
+        draft: draft.path(),
+        kept: PathBuf::new(),
+        checkpoints: &Checkpoints::default(),
+        folder: Path::new("."),
+        device: "flex",
+        progress: &Counted::default(),
+        interrupted: &AtomicBool::new(false),
+    };
+    evaluate(all).unwrap().run(&context)?;
+    Ok(draft)
+}
+
+fn texts(pairs: &[(&str, &str)]) -> Texts {
+    let own = |of: &dyn Fn(&(&str, &str)) -> String| pairs.iter().map(of).collect::<Vec<_>>();
+    Texts {
+        id: (0..pairs.len() as u64).collect(),
+        copy: vec![0; pairs.len()],
+        text: own(&|pair| pair.0.to_owned()),
+        text_pair: Some(own(&|pair| pair.1.to_owned())),
+        ..Texts::default()
+    }
+}
+
+const SUMMARIES: [(&str, &str); 3] = [
+    ("the cat sat", "the cat sat down"),
+    ("a big car", "a large automobile"),
+    ("it rains", "the sun shines"),
+];
+
+#[test]
+fn generated_texts_are_scored_without_a_model_and_each_row_keeps_its_scores() {
+    let draft = generated(json!({}), Files::new(), &texts(&SUMMARIES)).unwrap();
+    let scores = written(draft.path());
+    let first: Vec<&str> = scores.keys().take(9).map(String::as_str).collect();
+    assert_eq!(first, metrics::generated::OF_ROWS);
+    assert_eq!(scores["rows"], 3);
+    assert_eq!(scores["meteor_synonyms"], false);
+    let columns = table::read_columns(&draft.path().join("predictions.parquet"), |_| true).unwrap();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names[..3], ["id", "generated", "reference"]);
+    assert_eq!(names[3..], metrics::generated::OF_ROWS);
+    assert!(metrics::render(&Value::Object(scores)).contains("(test, 3 rows)"));
+}
+
+#[test]
+fn two_evaluations_of_generated_texts_have_intervals_for_every_score() {
+    let ours = generated(json!({}), Files::new(), &texts(&SUMMARIES)).unwrap();
+    let others = SUMMARIES.map(|(_, reference)| (reference, reference));
+    let best = generated(json!({}), Files::new(), &texts(&others)).unwrap();
+    let found = Evaluate::compare(ours.path(), best.path())
+        .unwrap()
+        .unwrap();
+    assert!(found.paired);
+    let scored: Vec<&str> = found.intervals.keys().map(String::as_str).collect();
+    let mut all = metrics::generated::OF_ROWS;
+    all.sort_unstable();
+    assert_eq!(scored, all);
+    assert!(found.intervals["f1"].difference.unwrap().low > 0.0);
+}
+
+#[test]
+fn with_a_wordnet_meteor_is_nltks() {
+    let Some(assets) = std::env::var_os("REFIT_TEST_ASSETS") else {
+        eprintln!("SKIPPED: REFIT_TEST_ASSETS names no folder with data/wordnet-3.0");
+        return;
+    };
+    let folder = Path::new(&assets).join("data/wordnet-3.0");
+    let settings = json!({"task": "generation", "input": "t", "wordnet": folder});
+    let files = evaluate(settings)
+        .unwrap()
+        .files(Path::new("."), &Fetched::default())
+        .unwrap();
+    assert_eq!(files.len(), 12);
+    let fixture = include_str!("../../../tests/fixtures/generated_metrics.json");
+    let fixture: Value = serde_json::from_str(fixture).unwrap();
+    let cases = fixture["cases"].as_array().unwrap();
+    let text = |case: &Value, field: &str| case[field].as_str().unwrap().to_owned();
+    let rows = Texts {
+        id: (0..cases.len() as u64).collect(),
+        copy: vec![0; cases.len()],
+        text: cases.iter().map(|case| text(case, "prediction")).collect(),
+        text_pair: Some(cases.iter().map(|case| text(case, "reference")).collect()),
+        ..Texts::default()
+    };
+    let draft = generated(json!({}), files, &rows).unwrap();
+    assert_eq!(written(draft.path())["meteor_synonyms"], true);
+    let file = draft.path().join("predictions.parquet");
+    let columns = table::read_columns(&file, |name| name == "meteor").unwrap();
+    let [(_, Cells::Numbers(ours))] = &columns[..] else {
+        panic!("{columns:?}")
+    };
+    assert!(cases.len() >= 100 && ours.len() == cases.len());
+    let mut by_synonyms = 0;
+    for (ours, case) in ours.iter().zip(cases) {
+        let of = |field: &str| case[field].as_f64().unwrap();
+        let difference = (ours.unwrap() - of("meteor")).abs();
+        assert!(difference < 1e-9, "{ours:?}: {case}");
+        by_synonyms += usize::from(of("meteor") != of("meteor_without_synonyms"));
+    }
+    assert!(by_synonyms >= 20, "{by_synonyms}");
+}
+
+#[test]
+fn what_belongs_to_a_model_and_to_texts_is_kept_apart() {
+    for (settings, field) in [
+        (json!({"input": "t"}), ""),
+        (
+            json!({"input": "t", "model": "m", "task": "generation"}),
+            "model",
+        ),
+        (
+            json!({"input": "t", "model": "m", "generation": {"stemmed_rouge": true}}),
+            "generation",
+        ),
+        (
+            json!({"input": "t", "model": "m", "wordnet": "w"}),
+            "wordnet",
+        ),
+    ] {
+        let faults = evaluate(settings.clone()).unwrap().check();
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(fields, [field], "{settings}");
+    }
+    let mut bare = texts(&SUMMARIES);
+    bare.text_pair = None;
+    let error = generated(json!({}), Files::new(), &bare).unwrap_err();
+    assert!(error.to_string().contains("no second text"), "{error}");
+    let settings = json!({"task": "generation", "input": "t", "wordnet": "nowhere"});
+    let stage = evaluate(settings).unwrap();
+    let faults = stage
+        .files(Path::new("."), &Fetched::default())
+        .unwrap_err();
+    assert_eq!(faults[0].field, "wordnet");
+}
+
+fn written(artifact: &Path) -> Map<String, Value> {
+    let text = std::fs::read(artifact.join("scores.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
 }

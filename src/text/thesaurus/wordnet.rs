@@ -183,7 +183,6 @@ impl WordNet {
 
     /// The lemma names of all synsets of `word`, as NLTK's
     /// `[s.lemma_names() for s in wordnet.synsets(word, pos)]`: underscores for spaces, capitals as in the database.
-    #[cfg(test)]
     pub(crate) fn lemmas(&self, word: &str, pos: Pos) -> Vec<Vec<&str>> {
         self.bases(&word.to_lowercase(), pos)
             .iter()
