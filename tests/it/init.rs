@@ -155,7 +155,7 @@ fn begin_with_several_labels_a_row() {
         &[
             "task = \"multi_label\"",
             "header = false",
-            "quote = \"\"",
+            "no quote =",
             "columns = { text = 0, labels = 1 }",
             "label_names = [",
             "no split = {",
@@ -185,11 +185,10 @@ fn begin_with_one_file_without_a_header() {
 }
 
 #[test]
-fn begin_with_a_table_that_does_not_quote() {
+fn begin_with_a_table_whose_columns_are_named() {
     begin_and_run(
         "sst2",
         &[
-            "quote = \"\"",
             "columns = { text = \"sentence\", label = \"label\" }",
             "split = { test = 0.1, stratify = true }",
             "task = \"classification\"",

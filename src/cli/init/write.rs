@@ -220,8 +220,8 @@ impl Told<'_> {
             page.with(
                 "skip_invalid = true",
                 &format!(
-                    "{broken} a value or are broken, of {} looked at",
-                    guess.looked_at
+                    "{broken} a value or are broken, of {} looked at in all splits",
+                    guess.judged
                 ),
             );
         }
