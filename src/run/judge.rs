@@ -14,7 +14,7 @@ use crate::artifact::{Digest, Unreadable};
 use crate::fingerprint::{Fingerprint, Key, differences};
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
-use crate::store::{ObjectState, Record, RunRecord, StepRecord, Store};
+use crate::store::{ObjectState, Record, RunRecord, StepRecord, Store, Used};
 
 /// What is known about a step whose inputs are known.
 #[derive(Debug, Clone)]
@@ -142,13 +142,14 @@ fn not_fetched(step: &Step) -> Reason {
     }
 }
 
-/// The recorded results of a plan as it is now, whether or not their objects are there and whole.
+/// The recorded results of a plan as it is now, whether or not their objects are there and whole, and the keys of its steps.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadable> {
+pub fn recorded(plan: &Plan, store: &Store) -> Result<Used, Unreadable> {
     let history = History::new(store, &plan.pipeline);
     let mut digests: BTreeMap<usize, Digest> = BTreeMap::new();
+    let mut keys = BTreeSet::new();
     for (index, step) in plan.steps.iter().enumerate() {
         let known =
             |(field, input): (&&str, &usize)| Some(((*field).to_owned(), *digests.get(input)?));
@@ -162,11 +163,15 @@ pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadab
             continue;
         }
         let key = fingerprint_of(step, inputs, store)?.key();
+        keys.insert(key);
         if let Some(record) = store.record(&key) {
             digests.insert(index, record.digest);
         }
     }
-    Ok(digests.into_values().collect())
+    Ok(Used {
+        objects: digests.into_values().collect(),
+        keys,
+    })
 }
 
 /// What `refit plan` says of a step.

@@ -5,16 +5,18 @@
 //! replaced; one that was edited since, or that refit did not place, is refused unless forced.
 //!
 //! The folder appears whole, by a rename; while it is replaced there is a moment without one. Whoever is killed in that
-//! moment leaves the old one beside it, and the next run places the new one.
+//! moment leaves the old one beside it, and the next run places the new one. What lies beside for a moment is locked by
+//! whoever made it, so that the next run knows what the killed left, and deletes it.
 //!
 //! Deliberately absent: keys. Where an artifact is placed changes no result.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::artifact::{Digest, Unreadable, files_under, relative_name};
 use crate::fingerprint::Key;
@@ -203,19 +205,64 @@ pub fn note_published(
         source,
     };
     // Beside the folder: whoever is killed here must leave nothing in it that was not placed.
-    let beside = to.parent().unwrap_or(to);
-    let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(beside);
-    let mut draft = draft.map_err(failed)?;
-    let written = serde_json::to_writer_pretty(&mut draft, &marker);
-    written.map_err(|error| failed(error.into()))?;
-    #[cfg(unix)]
-    fs::set_permissions(
-        draft.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    )
-    .map_err(failed)?;
-    draft.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(())
+    let beside = Beside::new(to.parent().unwrap_or(to)).map_err(failed)?;
+    let draft = beside.path().join(MARKER);
+    let text = serde_json::to_vec_pretty(&marker).map_err(|error| failed(error.into()))?;
+    write_whole(&draft, &text).map_err(failed)?;
+    fs::rename(&draft, &path).map_err(failed)
+}
+
+/// A folder for what is not in its place yet, or not any more. Gone when dropped.
+struct Beside {
+    folder: TempDir,
+    /// None where folders cannot be locked: nobody tidies there.
+    _lock: Option<fs::File>,
+}
+
+impl Beside {
+    fn new(parent: &Path) -> io::Result<Beside> {
+        loop {
+            let folder = tempfile::Builder::new().prefix(DRAFT).tempdir_in(parent)?;
+            let lock = fs::File::open(folder.path()).ok();
+            match lock.as_ref().map(fs::File::try_lock) {
+                // Somebody tidied it away before it was locked.
+                Some(Err(TryLockError::WouldBlock)) => {}
+                Some(Ok(())) if !folder.path().exists() => {}
+                tried => {
+                    return Ok(Beside {
+                        folder,
+                        _lock: lock.filter(|_| matches!(tried, Some(Ok(())))),
+                    });
+                }
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Deletes what killed runs left beside the places of this plan. Nothing depends on that, so that what cannot be deleted is
+/// only told in the log.
+pub fn tidy(plan: &Plan) {
+    let places = plan.steps.iter().filter_map(|step| step.placement.as_ref());
+    let parents: BTreeSet<&Path> = places.filter_map(|to| to.parent()).collect();
+    for parent in parents {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRAFT));
+        for entry in ours {
+            let path = entry.path();
+            let Ok(folder) = fs::File::open(&path) else {
+                continue;
+            };
+            if folder.try_lock().is_ok()
+                && let Err(error) = fs::remove_dir_all(&path)
+            {
+                tracing::debug!(%error, "{} stays", path.display());
+            }
+        }
+    }
 }
 
 /// The digest of every file but the marker, by its bytes; the store remembers those that stay.
@@ -278,16 +325,15 @@ pub fn place(
     };
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
-    let draft = tempfile::Builder::new()
-        .prefix(DRAFT)
-        .tempdir_in(parent)
-        .map_err(write(parent))?;
+    let beside = Beside::new(parent).map_err(write(parent))?;
+    let draft = beside.path().join("new");
+    fs::create_dir(&draft).map_err(write(&draft))?;
     for file in files_under(object)? {
         let name = file.strip_prefix(object).unwrap_or(&file);
         if name == Path::new(MANIFEST) {
             continue;
         }
-        let target = draft.path().join(name);
+        let target = draft.join(name);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(write(folder))?;
         }
@@ -297,7 +343,7 @@ pub fn place(
             .map_err(write(&target))?;
     }
     if let Some(card) = card {
-        let target = draft.path().join(CARD);
+        let target = draft.join(CARD);
         write_whole(&target, card.as_bytes()).map_err(write(&target))?;
     }
     let marker = Marker {
@@ -306,14 +352,16 @@ pub fn place(
         stage: step.name.clone(),
         key: record.key,
         digest: record.digest,
-        files: files(draft.path(), store)?,
+        files: files(&draft, store)?,
         published: None,
     };
-    let target = draft.path().join(MARKER);
+    let target = draft.join(MARKER);
     let text =
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     write_whole(&target, text.as_bytes()).map_err(write(&target))?;
-    swap(&draft.keep(), to, parent).map_err(write(to))
+    swap(&draft, to, &beside.path().join("old"))
+        .and_then(|()| fs::File::open(parent)?.sync_all())
+        .map_err(write(to))
 }
 
 /// On the disk before it is renamed: an empty marker would make the folder a stranger's.
@@ -323,27 +371,16 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn swap(draft: &Path, to: &Path, parent: &Path) -> io::Result<()> {
-    // A temporary folder is private to its owner; a placed one is not.
-    #[cfg(unix)]
-    fs::set_permissions(draft, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let old = tempfile::Builder::new()
-        .prefix(".refit-replaced-")
-        .tempdir_in(parent)?;
-    let replaced = match fs::rename(to, old.path().join("old")) {
+/// Puts `draft` at `to`, and what was there at `old`.
+fn swap(draft: &Path, to: &Path, old: &Path) -> io::Result<()> {
+    let replaced = match fs::rename(to, old) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => {
-            fs::remove_dir_all(draft)?;
-            return Err(error);
-        }
+        Err(error) => return Err(error),
     };
-    if let Err(error) = fs::rename(draft, to) {
-        if replaced {
-            fs::rename(old.path().join("old"), to)?;
-        }
-        fs::remove_dir_all(draft)?;
-        return Err(error);
+    let placed = fs::rename(draft, to);
+    if placed.is_err() && replaced {
+        fs::rename(old, to)?;
     }
-    fs::File::open(parent)?.sync_all()
+    placed
 }

@@ -11,8 +11,13 @@
 //! Killed before 3, it leaves a folder in `drafts/` that nobody reads and the next holder of the lock empties; killed before
 //! 4, an object that no key names yet, which the next run finds in place when it has built the same.
 //!
+//! Where locks do not hold, as between machines whose file system keeps them to itself, two may build one key at once. Each
+//! has a folder of its own, and a draft that was taken away under its builder is never committed: it is an error, and
+//! nothing was stored.
+//!
 //! Deliberately absent: what a stage writes, and the decision to build.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,7 +27,7 @@ use jiff::Timestamp;
 use crate::artifact::{Kind, Manifest, files_under};
 use crate::fingerprint::{Fingerprint, Key};
 
-use super::layout::{MANIFEST, names_in, remove, sync_folder, sync_tree, write_whole};
+use super::layout::{MANIFEST, key_in, names_in, remove, sync_folder, sync_tree, write_whole};
 use super::lock::{Lock, Mode, OnWait, acquire, attempt};
 use super::memo::Stamp;
 use super::{ObjectState, Record, Store, StoreError, object_name};
@@ -54,6 +59,8 @@ pub struct Draft<'s> {
     fingerprint: Fingerprint,
     key: Key,
     path: PathBuf,
+    /// Which folder that is, whatever is put in its place.
+    identity: Option<Identity>,
     lock: Option<Lock>,
     /// Keeps `gc` away.
     _hold: Lock,
@@ -85,13 +92,16 @@ impl Store {
             lock.remove();
             return Ok(Begun::Already(record));
         }
+        for left in self.layout.drafts_of(&key)? {
+            self.layout.discard(&left)?;
+        }
         let path = self.layout.draft(&key);
-        remove(&path)?;
         fs::create_dir(&path).map_err(|e| StoreError::write(&path, e))?;
         Ok(Begun::Won(Draft {
             store: self,
             fingerprint: fingerprint.clone(),
             key,
+            identity: identity(&path),
             path,
             lock: Some(lock),
             _hold: hold,
@@ -103,22 +113,37 @@ impl Store {
     /// # Errors
     /// The store cannot be read or written.
     pub fn sweep_drafts(&self) -> Result<usize, StoreError> {
-        let mut keys: Vec<Key> = names_in(&self.layout.drafts())?
-            .iter()
-            .filter_map(|name| name.strip_suffix(".lock").unwrap_or(name).parse().ok())
-            .collect();
-        keys.sort();
-        keys.dedup();
+        let names = names_in(&self.layout.drafts())?;
+        let keys: BTreeSet<Key> = names.iter().filter_map(|name| key_in(name)).collect();
         let mut swept = 0;
         for key in keys {
             if let Some(lock) = attempt(&self.layout.draft_lock(&key), Mode::Alone)? {
-                let path = self.layout.draft(&key);
-                swept += usize::from(path.exists());
-                remove(&path)?;
+                for left in self.layout.drafts_of(&key)? {
+                    self.layout.discard(&left)?;
+                    swept += 1;
+                }
                 lock.remove();
             }
         }
         Ok(swept)
+    }
+
+    /// Deletes whatever killed commands left half done, as far as nobody is at work on it. Nothing depends on that, so that
+    /// what cannot be deleted is only told in the log.
+    pub fn tidy(&self) {
+        if !self.root().exists() {
+            return;
+        }
+        let tidied = attempt(&self.layout.lock(), Mode::Alone).and_then(|alone| {
+            self.sweep_drafts()?;
+            match alone {
+                Some(_) => self.layout.sweep_rubbish(),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = tidied {
+            tracing::debug!(%error, "what killed commands left stays");
+        }
     }
 }
 
@@ -153,6 +178,11 @@ impl Draft<'_> {
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| StoreError::write(&manifest_path, e.into()))?;
         write_whole(&manifest_path, &text)?;
+        if identity(&self.path) != self.identity {
+            return Err(StoreError::Taken {
+                path: self.path.clone(),
+            });
+        }
 
         let object = layout.object(&digest);
         self.settle(&manifest, &object)?;
@@ -228,6 +258,21 @@ impl Draft<'_> {
             last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()),
         ))
     }
+}
+
+/// What tells a folder from another one of its name.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
 }
 
 impl Drop for Draft<'_> {

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::project::{Project, digests};
+use crate::project::{Project, Said, digests};
 
 const SPEC: &str = "pipeline.toml";
 const EVERY: u64 = 5;
@@ -128,7 +129,6 @@ fn a_training_killed_ten_times_ends_as_one_that_was_not() {
 fn ctrl_c_finishes_the_step_and_writes_it_down() {
     for settings in [
         "",
-        "precision = \"fp16\"",
         "gradient_checkpointing = true",
         "ema = { decay = 0.9 }",
         "schedule = { name = \"cosine\" }",
@@ -147,38 +147,151 @@ fn ctrl_c_finishes_the_step_and_writes_it_down() {
     }
 }
 
-#[test]
-fn batches_in_parts_and_every_optimizer_go_on() {
-    for settings in [
+/// What a training may consist of besides weights, and lines of the tiny spec that give way to it.
+const TRAININGS: [(&str, &str); 8] = [
+    (
         "batch = { size = 8, micro_size = 3 }",
-        "optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }",
-        "optimizer = { name = \"lamb\", learning_rate = 1e-3 }",
+        "batch = { size = 8 }\n",
+    ),
+    ("precision = \"fp16\"", ""),
+    ("freeze = { embeddings = true }", ""),
+    (
+        "freeze = { layers = 1 }\nscratch = { layers = 2, hidden = 16, heads = 2, max_positions = 24 }",
+        "scratch = { layers = 1, hidden = 16, heads = 2, max_positions = 24 }\n",
+    ),
+    (
+        "optimizer = { name = \"adamw\", learning_rate = 1e-3, weight_decay = 0.1 }",
+        "optimizer = { learning_rate = 1e-3 }\n",
+    ),
+    (
         "optimizer = { name = \"adam\", learning_rate = 1e-3 }",
-    ] {
-        let strip = |project: &Project| {
-            for line in [
-                "batch = { size = 8 }\n",
-                "optimizer = { learning_rate = 1e-3 }\n",
-            ] {
-                if settings.starts_with(line.split(' ').next().unwrap()) {
-                    project.replace(SPEC, line, "");
-                }
+        "optimizer = { learning_rate = 1e-3 }\n",
+    ),
+    (
+        "optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }",
+        "optimizer = { learning_rate = 1e-3 }\n",
+    ),
+    (
+        "optimizer = { name = \"lamb\", learning_rate = 1e-3 }",
+        "optimizer = { learning_rate = 1e-3 }\n",
+    ),
+];
+
+#[test]
+fn every_kind_of_training_goes_on_after_a_kill_and_after_ctrl_c() {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((settings, instead)) = TRAININGS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let project = || {
+                let project = project(settings);
+                project.replace(SPEC, instead, "");
+                project.replace(SPEC, "epochs = 60", "epochs = 30");
+                project
+            };
+            let wanted = digests(&project().run(&[SPEC]));
+            let project = project();
+            let newest = || checkpoints(&project).last().map_or(0, |path| step_of(path));
+            let mut last = 0;
+            for signal in [libc::SIGKILL, libc::SIGINT] {
+                let ripe = &mut || newest() > last;
+                assert!(
+                    stopped(&project, signal, ripe),
+                    "{settings}: it was too quick"
+                );
+                last = newest();
             }
-        };
-        let whole = project(settings);
-        strip(&whole);
-        let wanted = digests(&whole.run(&[SPEC]));
-        let project = project(settings);
-        strip(&project);
-        let ripe = &mut || !checkpoints(&project).is_empty();
-        assert!(
-            stopped(&project, libc::SIGKILL, ripe),
-            "{settings}: it was too quick"
-        );
-        let run = project.run(&[SPEC]);
-        assert!(resumed_from(&run) > Some(0), "{settings}: {run}");
-        assert_eq!(digests(&run), wanted, "{settings}");
+            let run = project.run(&[SPEC]);
+            assert_eq!(resumed_from(&run), Some(last), "{settings}: {run}");
+            assert_eq!(digests(&run), wanted, "{settings}");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+}
+
+/// The checkpoints that are being written, or were when somebody was killed.
+fn half_written(project: &Project) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(project.path(".refit/checkpoints"));
+    let folders = folders.into_iter().flatten().flatten();
+    let inside = folders.flat_map(|folder| std::fs::read_dir(folder.path()));
+    let paths = inside.flatten().flatten().map(|entry| entry.path());
+    let is_half = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("writing-")
+    };
+    paths.filter(is_half).collect()
+}
+
+/// Runs until a checkpoint is being written while another is whole, and kills it there. False when it ended before.
+fn killed_while_writing(project: &Project) -> bool {
+    let mut child = project
+        .command(&["run", SPEC, "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        // Without a pause: a checkpoint is written within milliseconds.
+        if !half_written(project).is_empty() && !checkpoints(project).is_empty() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(Instant::now() < until, "it neither writes nor ends");
     }
+}
+
+#[test]
+fn a_kill_inside_the_writing_of_a_checkpoint_leaves_the_one_before() {
+    const MOST_TRIES: usize = 40;
+    let wanted = undisturbed("");
+    let mut project = project("");
+    let mut found = None;
+    for _ in 0..MOST_TRIES {
+        if !killed_while_writing(&project) {
+            project = self::project("");
+        } else if let Some(half) = half_written(&project).pop() {
+            found = Some(half);
+            break;
+        }
+    }
+    let half = found.expect("no kill came while a checkpoint was written");
+    let whole = checkpoints(&project);
+    let newest = step_of(whole.last().unwrap());
+    let name = half.file_name().unwrap().to_str().unwrap();
+    let begun = step_of(std::path::Path::new(name.trim_start_matches("writing-")));
+    assert!(newest >= EVERY && begun > newest, "{half:?}, {whole:?}");
+
+    // Stopped once more: the half is gone as soon as another one, of another step, is written.
+    project.replace(SPEC, "every_steps = 5", "every_steps = 7");
+    let child = project
+        .command(&["run", SPEC, "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    while step_of(checkpoints(&project).last().unwrap()) == newest {
+        assert!(Instant::now() < until, "it writes no checkpoint");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    // SAFETY: it is a child of ours that nobody has waited for.
+    unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGINT) };
+    let said = Said::from(child.wait_with_output().unwrap()).exits(130);
+    assert_eq!(resumed_from(&said.json()), Some(newest));
+    assert_eq!(half_written(&project), Vec::<PathBuf>::new());
+    let newest = step_of(checkpoints(&project).last().unwrap());
+    let run = project.run(&[SPEC]);
+    assert_eq!(resumed_from(&run), Some(newest));
+    assert_eq!(digests(&run), wanted);
+    assert!(checkpoints(&project).is_empty(), "they stay behind");
+    project.refit(&["cache", "verify"]).success();
 }
 
 #[test]

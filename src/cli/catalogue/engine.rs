@@ -103,6 +103,9 @@ fn stores() -> Vec<Sample> {
             store: store(),
         },
         StoreError::NoScope,
+        StoreError::Taken {
+            path: "/project/.refit/drafts/7f3a-09c1".into(),
+        },
         StoreError::Reserved {
             path: "/project/.refit/drafts/7f3a/manifest.json".into(),
         },
@@ -147,6 +150,9 @@ fn runs() -> Vec<Sample> {
         },
         RunError::ChangedMeanwhile {
             path: "data/train.csv".into(),
+        },
+        RunError::CollectedMeanwhile {
+            path: "/project/.refit/objects/7f3a".into(),
         },
         RunError::Internal("a step has no key".into()),
     ];

@@ -80,14 +80,19 @@ pub(super) fn newest(context: &Context, device: &str) -> Option<Resumed> {
 
 /// All checkpoints in a folder, the oldest first.
 fn written(folder: &Path) -> Vec<PathBuf> {
+    let mut found = beginning(folder, STEP);
+    found.sort();
+    found
+}
+
+/// What in a folder has a name that begins so.
+fn beginning(folder: &Path, with: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_one = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with(STEP))
+        name.is_some_and(|name| name.starts_with(with))
     };
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_one).collect();
-    found.sort();
-    found
+    entries.map(|entry| entry.path()).filter(is_one).collect()
 }
 
 /// # Errors
@@ -287,10 +292,9 @@ fn write_tensors(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) -> io::Resul
 /// Leaves the newest `keep`, and nothing half-written.
 fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     let all = written(folder);
-    for old in all.iter().take(all.len().saturating_sub(keep)) {
-        remove(old)?;
-    }
-    Ok(())
+    let old = all.iter().take(all.len().saturating_sub(keep));
+    let half = beginning(folder, WRITING);
+    old.chain(&half).try_for_each(|path| remove(path))
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
