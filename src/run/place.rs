@@ -359,9 +359,21 @@ pub fn place(
     let text =
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     write_whole(&target, text.as_bytes()).map_err(write(&target))?;
+    sync_folders(&draft).map_err(write(&draft))?;
     swap(&draft, to, &beside.path().join("old"))
         .and_then(|()| fs::File::open(parent)?.sync_all())
         .map_err(write(to))
+}
+
+/// Brings the lists of names below a folder onto the disk: a folder without its marker would be a stranger's.
+fn sync_folders(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// On the disk before it is renamed: an empty marker would make the folder a stranger's.

@@ -1,7 +1,8 @@
 //! What lies in a store beside its results: how far unfinished work came, and what programs and services answered.
 //!
-//! Checkpoints can be made again, so `gc` takes those that nobody goes on from: of a key that has its result, and of a key that
-//! no spec has any more, or that nobody worked on for long, as its scope says. Answers may have been paid for and are asked for
+//! Checkpoints can be made again, so `gc` takes those that nobody goes on from: of a key that has its result (which every run
+//! that begins takes as well: somebody was killed before they went), and of a key that no spec has any more, or that nobody
+//! worked on for long, as its scope says. Answers may have been paid for and are asked for
 //! again by every stage whose settings change, so `gc` tells their size and takes none: whoever wants everything asked anew
 //! deletes the folder.
 //!
@@ -26,7 +27,7 @@ pub struct Unfinished {
     pub bytes: u64,
     /// When the last of its files was written.
     pub written: Timestamp,
-    /// The key has its result: nobody goes on from here.
+    /// The key got its result since: nobody goes on from here. (A result that is older is being built anew, by force.)
     pub done: bool,
 }
 
@@ -54,11 +55,12 @@ impl Store {
         keys.sort();
         let unfinished = keys.into_iter().map(|key| {
             let (_, bytes, written) = measure(&self.checkpoints(&key));
+            let record = self.record(&key);
             Unfinished {
                 key,
                 bytes,
                 written,
-                done: self.record(&key).is_some(),
+                done: record.is_some_and(|record| record.created >= written),
             }
         });
         Ok(unfinished.collect())

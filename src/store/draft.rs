@@ -18,7 +18,7 @@
 //! Deliberately absent: what a stage writes, and the decision to build.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ use crate::artifact::{Kind, Manifest, files_under};
 use crate::fingerprint::{Fingerprint, Key};
 
 use super::layout::{MANIFEST, key_in, names_in, remove, sync_folder, sync_tree, write_whole};
-use super::lock::{Lock, Mode, OnWait, acquire, attempt};
+use super::lock::{Lock, Mode, OnWait, acquire, attempt, in_place};
 use super::memo::Stamp;
 use super::{ObjectState, Record, Store, StoreError, object_name};
 
@@ -59,8 +59,8 @@ pub struct Draft<'s> {
     fingerprint: Fingerprint,
     key: Key,
     path: PathBuf,
-    /// Which folder that is, whatever is put in its place.
-    identity: Option<Identity>,
+    /// That folder, whatever is put in its place. Open, since another one could get the number of one that is gone.
+    folder: Option<File>,
     lock: Option<Lock>,
     /// Keeps `gc` away.
     _hold: Lock,
@@ -101,7 +101,7 @@ impl Store {
             store: self,
             fingerprint: fingerprint.clone(),
             key,
-            identity: identity(&path),
+            folder: File::open(&path).ok(),
             path,
             lock: Some(lock),
             _hold: hold,
@@ -136,10 +136,13 @@ impl Store {
         }
         let tidied = attempt(&self.layout.lock(), Mode::Alone).and_then(|alone| {
             self.sweep_drafts()?;
-            match alone {
-                Some(_) => self.layout.sweep_rubbish(),
-                None => Ok(()),
+            if alone.is_some() {
+                self.layout.sweep_rubbish()?;
+                for one in self.unfinished()?.iter().filter(|one| one.done) {
+                    self.layout.discard(&self.checkpoints(&one.key))?;
+                }
             }
+            Ok(())
         });
         if let Err(error) = tidied {
             tracing::debug!(%error, "what killed commands left stays");
@@ -178,7 +181,11 @@ impl Draft<'_> {
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| StoreError::write(&manifest_path, e.into()))?;
         write_whole(&manifest_path, &text)?;
-        if identity(&self.path) != self.identity {
+        if self
+            .folder
+            .as_ref()
+            .is_some_and(|folder| !in_place(folder, &self.path))
+        {
             return Err(StoreError::Taken {
                 path: self.path.clone(),
             });
@@ -258,21 +265,6 @@ impl Draft<'_> {
             last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()),
         ))
     }
-}
-
-/// What tells a folder from another one of its name.
-type Identity = (u64, u64);
-
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Path) -> Option<Identity> {
-    None
 }
 
 impl Drop for Draft<'_> {

@@ -129,8 +129,9 @@ impl Lock {
     }
 }
 
+/// Whether an open file or folder is the one at `path`.
 #[cfg(unix)]
-fn in_place(file: &File, path: &Path) -> bool {
+pub(super) fn in_place(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     match (file.metadata(), fs::metadata(path)) {
@@ -140,6 +141,6 @@ fn in_place(file: &File, path: &Path) -> bool {
 }
 
 #[cfg(not(unix))]
-fn in_place(_: &File, _: &Path) -> bool {
+pub(super) fn in_place(_: &File, _: &Path) -> bool {
     true
 }

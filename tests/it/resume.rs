@@ -147,44 +147,62 @@ fn ctrl_c_finishes_the_step_and_writes_it_down() {
     }
 }
 
-/// What a training may consist of besides weights, and lines of the tiny spec that give way to it.
-const TRAININGS: [(&str, &str); 8] = [
-    (
-        "batch = { size = 8, micro_size = 3 }",
-        "batch = { size = 8 }\n",
-    ),
-    ("precision = \"fp16\"", ""),
-    ("freeze = { embeddings = true }", ""),
-    (
-        "freeze = { layers = 1 }\nscratch = { layers = 2, hidden = 16, heads = 2, max_positions = 24 }",
-        "scratch = { layers = 1, hidden = 16, heads = 2, max_positions = 24 }\n",
-    ),
+/// What a training may consist of besides weights: settings, and the line of the tiny spec that gives way to another.
+const TRAININGS: [(&str, &str, &str); 8] = [
+    ("batch = { size = 8, micro_size = 3 }", BATCH, ""),
+    ("precision = \"fp16\"", "", ""),
+    ("freeze = { embeddings = true }", SCRATCH, TRAINED),
+    ("freeze = { layers = 1 }", SCRATCH, TRAINED),
     (
         "optimizer = { name = \"adamw\", learning_rate = 1e-3, weight_decay = 0.1 }",
-        "optimizer = { learning_rate = 1e-3 }\n",
+        OPTIMIZER,
+        "",
     ),
     (
         "optimizer = { name = \"adam\", learning_rate = 1e-3 }",
-        "optimizer = { learning_rate = 1e-3 }\n",
+        OPTIMIZER,
+        "",
     ),
     (
         "optimizer = { name = \"sgd\", learning_rate = 0.1, momentum = 0.9 }",
-        "optimizer = { learning_rate = 1e-3 }\n",
+        OPTIMIZER,
+        "",
     ),
     (
         "optimizer = { name = \"lamb\", learning_rate = 1e-3 }",
-        "optimizer = { learning_rate = 1e-3 }\n",
+        OPTIMIZER,
+        "",
     ),
 ];
+const BATCH: &str = "batch = { size = 8 }\n";
+const OPTIMIZER: &str = "optimizer = { learning_rate = 1e-3 }\n";
+const SCRATCH: &str = "scratch = { layers = 1, hidden = 16, heads = 2, max_positions = 24 }\n";
+/// Only what has learned something may be frozen: the model of an earlier run.
+const TRAINED: &str = "encoder = \"encoder\"\n";
+
+/// A folder `encoder` with what another project's run placed.
+fn give_encoder(project: &Project) {
+    let other = Project::tiny();
+    other.replace(SPEC, "layers = 1,", "layers = 2,");
+    other.run(&[SPEC]);
+    std::fs::rename(other.path("dist"), project.path("encoder")).unwrap();
+    let learnt = "train_tokenizer = { model = \"wordpiece\", vocab_size = 150, min_frequency = 1 }";
+    project.replace(SPEC, learnt, "tokenizer = \"encoder\"");
+}
 
 #[test]
 fn every_kind_of_training_goes_on_after_a_kill_and_after_ctrl_c() {
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some((settings, instead)) = TRAININGS.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some((settings, line, other)) =
+            TRAININGS.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             let project = || {
                 let project = project(settings);
-                project.replace(SPEC, instead, "");
+                project.replace(SPEC, line, other);
+                if *other == TRAINED {
+                    give_encoder(&project);
+                }
                 project.replace(SPEC, "epochs = 60", "epochs = 30");
                 project
             };
@@ -337,4 +355,43 @@ fn how_often_a_training_is_written_down_reruns_nothing() {
     project.run(&[SPEC]);
     project.replace(SPEC, "every_steps = 5", "every_steps = 0");
     assert!(project.built(&[SPEC]).is_empty());
+}
+
+#[test]
+fn checkpoints_are_listed_and_collected_when_no_spec_goes_on_from_them() {
+    let project = project("");
+    let ripe = &mut || !checkpoints(&project).is_empty();
+    assert!(stopped(&project, libc::SIGKILL, ripe), "it was too quick");
+    let listed = project.refit(&["cache", "list"]).success().stdout;
+    assert!(
+        listed.contains("checkpoints") && listed.contains("unfinished"),
+        "{listed}"
+    );
+    let gc = |more: &[&str]| {
+        let all = [
+            ["cache", "gc", "--unused-by", SPEC, "--json"].as_slice(),
+            more,
+        ]
+        .concat();
+        project.refit(&all).success().json()
+    };
+    let count = |told: &Value, what: &str| told[what].as_array().unwrap().len();
+    let told = gc(&[]);
+    assert_eq!(
+        (
+            count(&told, "checkpoints"),
+            count(&told, "kept_checkpoints")
+        ),
+        (0, 1),
+        "the spec goes on from it"
+    );
+    project.replace(SPEC, "epochs = 60", "epochs = 61");
+    let told = gc(&["--dry-run"]);
+    assert_eq!(count(&told, "checkpoints"), 1);
+    assert!(told["checkpoints"][0]["bytes"].as_u64() > Some(0), "{told}");
+    assert!(!checkpoints(&project).is_empty(), "a dry run takes nothing");
+    let said = project.refit(&["cache", "gc", "--unused-by", SPEC, "--dry-run"]);
+    assert!(said.stdout.contains("checkpoints of"), "{said:?}");
+    gc(&[]);
+    assert!(checkpoints(&project).is_empty());
 }

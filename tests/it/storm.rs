@@ -210,8 +210,8 @@ fn a_pipeline_killed_again_and_again_ends_as_one_that_was_not() {
             .unwrap();
         while done < kills {
             let moment = match random.random_bool(0.5) {
-                true => Moment::After(length.mul_f64(random.random_range(0.0..1.0))),
-                false => Moment::Change(random.random_range(1..400)),
+                true => Moment::After(length.mul_f64(random.random_range(0.0..0.7))),
+                false => Moment::Change(random.random_range(1..200)),
             };
             if !killed(&project, &moment, &changes) {
                 break;
@@ -231,4 +231,23 @@ fn a_pipeline_killed_again_and_again_ends_as_one_that_was_not() {
     }
     println!("{done} kills in {rounds} stores; what was unfinished then: {left:?}");
     assert!(left.contains_key("an artifact"), "seed {seed}: {left:?}");
+}
+
+#[test]
+fn what_a_killed_placing_left_is_deleted_and_nothing_of_a_living_one() {
+    let project = Project::tiny();
+    project.write(".refit-placing-dead/old/model.safetensors", "old");
+    project.write(".refit-placing-live/new/model.safetensors", "new");
+    let live = std::fs::File::open(project.path(".refit-placing-live")).unwrap();
+    live.try_lock().unwrap();
+    project.run(&[SPEC]);
+    assert!(!project.path(".refit-placing-dead").exists());
+    assert!(
+        project
+            .path(".refit-placing-live/new/model.safetensors")
+            .exists()
+    );
+    drop(live);
+    project.run(&[SPEC]);
+    assert_eq!(strays(&project), Vec::<PathBuf>::new());
 }

@@ -26,8 +26,8 @@ fn sorted(mut keys: Vec<Key>) -> Vec<Key> {
 fn checkpoints_are_told_of_with_their_sizes() {
     let (_folder, store) = open();
     assert_eq!(store.unfinished().unwrap(), []);
-    build(&store, 1, "content");
     let (done, going) = (checkpoint(&store, 1), checkpoint(&store, 2));
+    build(&store, 1, "content");
     let told = store.unfinished().unwrap();
     assert_eq!(keys(&told), sorted(vec![done, going]));
     for one in &told {
@@ -40,12 +40,12 @@ fn checkpoints_are_told_of_with_their_sizes() {
 #[test]
 fn checkpoints_that_no_spec_goes_on_from_are_collected() {
     let (_folder, store) = open();
-    build(&store, 1, "content");
     let (done, used, unused) = (
         checkpoint(&store, 1),
         checkpoint(&store, 2),
         checkpoint(&store, 3),
     );
+    build(&store, 1, "content");
     let scope = Scope {
         keep: Some(Used {
             keys: [done, used].into(),
@@ -109,4 +109,21 @@ fn answers_are_told_of_and_stay() {
     };
     store.gc(&all, false).unwrap();
     assert_eq!(store.answers(), Some(told));
+}
+
+#[test]
+fn a_run_takes_the_checkpoints_of_what_is_done_and_leaves_those_of_what_is_built_anew() {
+    let (_folder, store) = open();
+    let (done, going) = (checkpoint(&store, 1), checkpoint(&store, 2));
+    build(&store, 1, "content");
+    store.tidy();
+    assert_eq!(keys(&store.unfinished().unwrap()), [going]);
+    // The clock of a file system may lag a little.
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(checkpoint(&store, 1), done);
+    store.tidy();
+    assert_eq!(
+        keys(&store.unfinished().unwrap()),
+        sorted(vec![done, going])
+    );
 }
