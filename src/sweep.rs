@@ -157,18 +157,21 @@ pub fn used(pipeline: &Pipeline, at_hand: &Fetched, store: &Store) -> Result<Use
         objects: steps.filter_map(|step| step.digest).collect(),
         ..Used::default()
     };
-    let going_on = |row: &&results::Row| matches!(row.state, State::Running | State::Died);
+    let going_on = |row: &&results::Row| !matches!(row.state, State::Done | State::Pruned);
     for row in rows.iter().filter(going_on) {
         for replicate in trial::replicates(settings) {
-            if let Ok(prepared) = trial::prepare(&sweep, row.number, row.assignment, replicate) {
-                used.keys.extend(recorded(&prepared.plan, store)?.keys);
+            match trial::prepare(&sweep, row.number, row.assignment, replicate) {
+                Ok(prepared) => used.extend(recorded(&prepared.plan, store)?),
+                // What fails so early has no checkpoint.
+                Err(_) => used.unknown |= row.state != State::Failed,
             }
         }
     }
-    if let Some(best) = results::best(&rows, direction)
-        && let Ok(plan) = Plan::resolve(&pipeline.with(best.assignment).0, at_hand)
-    {
-        used.extend(recorded(&plan, store)?);
+    if let Some(best) = results::best(&rows, direction) {
+        match Plan::resolve(&pipeline.with(best.assignment).0, at_hand) {
+            Ok(plan) => used.extend(recorded(&plan, store)?),
+            Err(_) => used.unknown = true,
+        }
     }
     Ok(used)
 }

@@ -195,6 +195,7 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
         return Err(Failure::unusable(crate::store::StoreError::NoScope));
     }
     let collected = store.gc(scope, dry_run).map_err(Failure::failed)?;
+    let unknown = scope.keep.as_ref().is_some_and(|keep| keep.unknown);
     if as_json {
         let objects: Vec<_> = collected
             .objects
@@ -208,6 +209,7 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
             "bytes": collected.bytes,
             "kept": collected.kept,
             "kept_checkpoints": collected.kept_checkpoints,
+            "unknown_keys": unknown,
             "answers": store.answers(),
         }));
         return Ok(Exit::Done);
@@ -245,6 +247,12 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
             collected.kept_checkpoints.len(),
             HumanBytes(kept)
         ));
+        if unknown {
+            tell(
+                "(all of them, since not every step of the specs can be known now: a model or data set is not fetched, or a trial \
+                 cannot be planned; `refit plan` says which)\n",
+            );
+        }
     }
     if let Some(answers) = store.answers() {
         tell(&format!(

@@ -142,7 +142,8 @@ fn not_fetched(step: &Step) -> Reason {
     }
 }
 
-/// The recorded results of a plan as it is now, whether or not their objects are there and whole, and the keys of its steps.
+/// The recorded results of a plan as it is now, whether or not their objects are there and whole, and the keys of its steps. A
+/// step behind one that never had a result has no key yet, and so was never begun.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -150,6 +151,7 @@ pub fn recorded(plan: &Plan, store: &Store) -> Result<Used, Unreadable> {
     let history = History::new(store, &plan.pipeline);
     let mut digests: BTreeMap<usize, Digest> = BTreeMap::new();
     let mut keys = BTreeSet::new();
+    let mut unknown = false;
     for (index, step) in plan.steps.iter().enumerate() {
         let known =
             |(field, input): (&&str, &usize)| Some(((*field).to_owned(), *digests.get(input)?));
@@ -158,7 +160,8 @@ pub fn recorded(plan: &Plan, store: &Store) -> Result<Used, Unreadable> {
             continue;
         }
         if !step.unfetched.is_empty() {
-            // Its key cannot be known now, and its last result is the likeliest.
+            // Its key cannot be known now, nor those behind it, and its last result is the likeliest.
+            unknown = true;
             digests.extend(history.digest(&step.name).map(|digest| (index, digest)));
             continue;
         }
@@ -171,6 +174,7 @@ pub fn recorded(plan: &Plan, store: &Store) -> Result<Used, Unreadable> {
     Ok(Used {
         objects: digests.into_values().collect(),
         keys,
+        unknown,
     })
 }
 

@@ -5,8 +5,8 @@
 //! replaced; one that was edited since, or that refit did not place, is refused unless forced.
 //!
 //! The folder appears whole, by a rename; while it is replaced there is a moment without one. Whoever is killed in that
-//! moment leaves the old one beside it, and the next run places the new one. What lies beside for a moment is locked by
-//! whoever made it, so that the next run knows what the killed left, and deletes it.
+//! moment leaves the old one beside it; the next run puts that one back, and then places the new one. What lies beside for a
+//! moment is locked by whoever made it, so that the next run knows what the killed left, and deletes it.
 //!
 //! Deliberately absent: keys. Where an artifact is placed changes no result.
 
@@ -30,6 +30,10 @@ pub const MARKER: &str = ".refit.json";
 const CARD: &str = "README.md";
 /// How names begin of what lies beside a placed folder for a moment.
 const DRAFT: &str = ".refit-placing-";
+/// The folder in there with what was replaced, under the name of its place.
+const OLD: &str = "old";
+/// How names begin of what could not be put back. It belongs to the user.
+const KEPT: &str = ".refit-kept-";
 /// The store's own file inside an object, which is no part of the artifact.
 const MANIFEST: &str = "manifest.json";
 
@@ -88,6 +92,17 @@ pub enum PlaceError {
     #[diagnostic(help("check the free space and the permissions of the folder that `to` names"))]
     Write {
         path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {}, nor put back what was there, which is in {} now", path.display(), kept.display())]
+    #[diagnostic(help(
+        "check the disk and the permissions of the folder that `to` names, and move the old folder back if you need it; the next \
+         run places the new one"
+    ))]
+    Stranded {
+        path: PathBuf,
+        kept: PathBuf,
         #[source]
         source: io::Error,
     },
@@ -241,9 +256,21 @@ impl Beside {
     fn path(&self) -> &Path {
         self.folder.path()
     }
+
+    /// Leaves the folder, under a name that nobody tidies if it can be had; where it is then.
+    fn keep(self) -> PathBuf {
+        let folder = self.folder.keep();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let kept = folder.with_file_name(name.replacen(DRAFT, KEPT, 1));
+        match fs::rename(&folder, &kept) {
+            Ok(()) => kept,
+            Err(_) => folder,
+        }
+    }
 }
 
-/// Deletes what killed runs left beside the places of this plan. Nothing depends on that, so that what cannot be deleted is
+/// Deletes what killed runs left beside the places of this plan, and puts back what they took out of a place that is empty
+/// since. Nothing depends on that, so that what cannot be deleted is
 /// only told in the log.
 pub fn tidy(plan: &Plan) {
     let places = plan.steps.iter().filter_map(|step| step.placement.as_ref());
@@ -257,12 +284,33 @@ pub fn tidy(plan: &Plan) {
                 continue;
             };
             if folder.try_lock().is_ok()
-                && let Err(error) = fs::remove_dir_all(&path)
+                && let Err(error) =
+                    put_back(&path.join(OLD), parent).and_then(|()| fs::remove_dir_all(&path))
             {
                 tracing::debug!(%error, "{} stays", path.display());
             }
         }
     }
+}
+
+/// Puts what was replaced back where there is nothing now.
+fn put_back(old: &Path, parent: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let to = parent.join(entry.file_name());
+        match fs::symlink_metadata(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::rename(entry.path(), &to)?;
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The digest of every file but the marker, by its bytes; the store remembers those that stay.
@@ -360,8 +408,26 @@ pub fn place(
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     write_whole(&target, text.as_bytes()).map_err(write(&target))?;
     sync_folders(&draft).map_err(write(&draft))?;
-    swap(&draft, to, &beside.path().join("old"))
-        .and_then(|()| fs::File::open(parent)?.sync_all())
+    let old = beside.path().join(OLD);
+    fs::create_dir(&old).map_err(write(&old))?;
+    let old = old.join(to.file_name().unwrap_or_default());
+    match swap(&draft, to, &old) {
+        Ok(()) => {}
+        Err(Unswapped::AsItWas(source)) => return Err(write(to)(source)),
+        Err(Unswapped::OutOfPlace(source)) => {
+            let inside = old.strip_prefix(beside.path()).map(Path::to_owned);
+            // Only the old one is worth keeping.
+            let _ = fs::remove_dir_all(&draft);
+            let kept = beside.keep();
+            return Err(PlaceError::Stranded {
+                path: to.to_owned(),
+                kept: inside.map_or(kept.clone(), |inside| kept.join(inside)),
+                source,
+            });
+        }
+    }
+    fs::File::open(parent)
+        .and_then(|parent| parent.sync_all())
         .map_err(write(to))
 }
 
@@ -383,16 +449,23 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Why a folder did not get into its place.
+enum Unswapped {
+    AsItWas(io::Error),
+    /// What was there could not be put back.
+    OutOfPlace(io::Error),
+}
+
 /// Puts `draft` at `to`, and what was there at `old`.
-fn swap(draft: &Path, to: &Path, old: &Path) -> io::Result<()> {
+fn swap(draft: &Path, to: &Path, old: &Path) -> Result<(), Unswapped> {
     let replaced = match fs::rename(to, old) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error),
+        Err(error) => return Err(Unswapped::AsItWas(error)),
     };
-    let placed = fs::rename(draft, to);
-    if placed.is_err() && replaced {
-        fs::rename(old, to)?;
+    match fs::rename(draft, to) {
+        Ok(()) => Ok(()),
+        Err(error) if replaced && fs::rename(old, to).is_err() => Err(Unswapped::OutOfPlace(error)),
+        Err(error) => Err(Unswapped::AsItWas(error)),
     }
-    placed
 }

@@ -27,7 +27,8 @@ pub struct Unfinished {
     pub bytes: u64,
     /// When the last of its files was written.
     pub written: Timestamp,
-    /// The key got its result since: nobody goes on from here. (A result that is older is being built anew, by force.)
+    /// The key got its result since, and the object is there: nobody goes on from here. (A result that is older is being built
+    /// anew, by force, and one that was collected may be, since something needs it.)
     pub done: bool,
 }
 
@@ -60,7 +61,9 @@ impl Store {
                 key,
                 bytes,
                 written,
-                done: record.is_some_and(|record| record.created >= written),
+                done: record.is_some_and(|record| {
+                    record.created >= written && self.is_there(&record.digest)
+                }),
             }
         });
         Ok(unfinished.collect())

@@ -59,7 +59,8 @@ pub struct Draft<'s> {
     fingerprint: Fingerprint,
     key: Key,
     path: PathBuf,
-    /// That folder, whatever is put in its place. Open, since another one could get the number of one that is gone.
+    /// That folder, whatever is put in its place. Open, since another one could get the number of one that is gone. None where
+    /// the system opens no folders.
     folder: Option<File>,
     lock: Option<Lock>,
     /// Keeps `gc` away.
@@ -101,7 +102,7 @@ impl Store {
             store: self,
             fingerprint: fingerprint.clone(),
             key,
-            folder: File::open(&path).ok(),
+            folder: opened(&path)?,
             path,
             lock: Some(lock),
             _hold: hold,
@@ -160,7 +161,7 @@ impl Draft<'_> {
     ///
     /// # Errors
     /// A file cannot be read or written. The draft is then gone, and the key has the record it had before.
-    pub fn commit(self, artifact: Kind, seconds: f64) -> Result<Record, StoreError> {
+    pub fn commit(mut self, artifact: Kind, seconds: f64) -> Result<Record, StoreError> {
         let layout = &self.store.layout;
         let manifest_path = self.path.join(MANIFEST);
         if manifest_path.exists() {
@@ -181,10 +182,9 @@ impl Draft<'_> {
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| StoreError::write(&manifest_path, e.into()))?;
         write_whole(&manifest_path, &text)?;
-        if self
-            .folder
-            .as_ref()
-            .is_some_and(|folder| !in_place(folder, &self.path))
+        // Closed with the check: some network file systems rename no open folder.
+        if let Some(folder) = self.folder.take()
+            && !in_place(&folder, &self.path)
         {
             return Err(StoreError::Taken {
                 path: self.path.clone(),
@@ -267,8 +267,22 @@ impl Draft<'_> {
     }
 }
 
+#[cfg(unix)]
+fn opened(folder: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(folder) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) => Err(StoreError::read(folder, error)),
+    }
+}
+
+#[cfg(not(unix))]
+fn opened(_: &Path) -> Result<Option<File>, StoreError> {
+    Ok(None)
+}
+
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
+        self.folder = None;
         if let Err(error) = remove(&self.path) {
             tracing::warn!("a draft stays until the next run: {error}");
         }

@@ -38,12 +38,16 @@ pub struct Used {
     pub objects: BTreeSet<Digest>,
     /// Keys that may be worked on, and so go on from a checkpoint.
     pub keys: BTreeSet<Key>,
+    /// Something in use has a key that cannot be known now, as before its model is fetched. It may be any, so that every
+    /// checkpoint of unfinished work is in use.
+    pub unknown: bool,
 }
 
 impl Used {
     pub fn extend(&mut self, other: Used) {
         self.objects.extend(other.objects);
         self.keys.extend(other.keys);
+        self.unknown |= other.unknown;
     }
 }
 
@@ -92,6 +96,8 @@ impl Store {
             })?);
         }
 
+        // Which checkpoints are done is seen while the objects are there.
+        let unfinished = self.unfinished()?;
         let mut collected = Collected::default();
         let past = Past::of(self)?;
         for digest in self.layout.digests()? {
@@ -126,8 +132,8 @@ impl Store {
                 used,
             });
         }
-        for one in self.unfinished()? {
-            let in_use = |keep: &Used| keep.keys.contains(&one.key);
+        for one in unfinished {
+            let in_use = |keep: &Used| keep.unknown || keep.keys.contains(&one.key);
             let kept = scope.keep.as_ref().is_some_and(in_use)
                 || scope.older_than.is_some_and(|limit| one.written >= limit);
             if kept && !one.done {

@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use crate::project::{Project, Said, digests};
@@ -96,31 +98,35 @@ fn undisturbed(settings: &str) -> std::collections::BTreeMap<String, String> {
 
 #[test]
 fn a_training_killed_ten_times_ends_as_one_that_was_not() {
+    const KILLS: usize = 10;
     let wanted = undisturbed("");
     let project = project("");
-    let mut kills = 0;
+    let seed = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let newest = || checkpoints(&project).last().map_or(0, |path| step_of(path));
     let mut last = 0;
-    for round in 0..10_u64 {
-        let mut more = 0;
+    for kill in 0..KILLS {
+        let more = EVERY * random.random_range(1..=3);
+        let mut seen = None;
+        let pause = Duration::from_micros(random.random_range(0..10_000));
         let ripe = &mut || {
-            let newest = checkpoints(&project).last().map(|path| step_of(path));
-            if newest.is_some_and(|step| step > last) {
-                more += 1;
+            if seen.is_none() && newest() >= last + more {
+                seen = Some(Instant::now());
             }
-            more > round
+            seen.is_some_and(|seen| seen.elapsed() >= pause)
         };
-        if !stopped(&project, libc::SIGKILL, ripe) {
-            break;
-        }
-        kills += 1;
-        let newest = step_of(checkpoints(&project).last().unwrap());
-        assert!(newest > last && newest.is_multiple_of(EVERY));
-        last = newest;
+        let stopped = stopped(&project, libc::SIGKILL, ripe);
+        assert!(stopped, "seed {seed}: it ended before kill {kill}");
+        let now = newest();
+        assert!(
+            now >= last + more && now.is_multiple_of(EVERY),
+            "seed {seed}"
+        );
+        last = now;
     }
-    assert!(kills >= 3, "{kills} kills");
     let run = project.run(&[SPEC]);
-    assert!(resumed_from(&run) >= Some(last), "{run}");
-    assert_eq!(digests(&run), wanted);
+    assert_eq!(resumed_from(&run), Some(last), "seed {seed}: {run}");
+    assert_eq!(digests(&run), wanted, "seed {seed}");
     assert!(checkpoints(&project).is_empty(), "they stay behind");
     project.refit(&["cache", "verify"]).success();
 }
@@ -336,6 +342,35 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
 }
 
 #[test]
+fn checkpoints_of_another_version_do_not_crowd_out_the_new() {
+    let wanted = undisturbed("");
+    let project = project("");
+    project.replace(SPEC, "keep = 2", "keep = 1");
+    // Late enough that what the next training writes has lower steps.
+    let late = |project: &Project| checkpoints(project).last().map_or(0, |path| step_of(path));
+    let ripe = &mut || late(&project) >= 20 * EVERY;
+    assert!(stopped(&project, libc::SIGKILL, ripe), "it was too quick");
+    let other = checkpoints(&project).pop().unwrap();
+    let card = std::fs::read_to_string(other.join("state.json")).unwrap();
+    let version = format!("\"program\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(card.contains(&version), "{card}");
+    let card = card.replacen(&version, "\"program\":\"0.0.0\"", 1);
+    std::fs::write(other.join("state.json"), card).unwrap();
+
+    let ripe = &mut || {
+        checkpoints(&project)
+            .iter()
+            .any(|one| step_of(one) < step_of(&other))
+    };
+    assert!(stopped(&project, libc::SIGINT, ripe), "it was too quick");
+    let newest = late(&project);
+    assert!(0 < newest && newest < step_of(&other), "{newest}");
+    let run = project.run(&[SPEC]);
+    assert_eq!(resumed_from(&run), Some(newest));
+    assert_eq!(digests(&run), wanted);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_ends_no_training() {
     let wanted = undisturbed("");
     let project = project("");
@@ -394,4 +429,31 @@ fn checkpoints_are_listed_and_collected_when_no_spec_goes_on_from_them() {
     assert!(said.stdout.contains("checkpoints of"), "{said:?}");
     gc(&[]);
     assert!(checkpoints(&project).is_empty());
+}
+
+#[test]
+fn checkpoints_stay_while_a_model_that_is_not_fetched_hides_who_goes_on_from_them() {
+    let project = project("");
+    let ripe = &mut || !checkpoints(&project).is_empty();
+    assert!(stopped(&project, libc::SIGKILL, ripe), "it was too quick");
+    let text = project.read(SPEC);
+    let scratch = "scratch = { layers = 1, hidden = 16, heads = 2, max_positions = 24 }";
+    assert!(text.contains(scratch));
+    project.write(
+        "other.toml",
+        &text.replacen(scratch, "encoder = \"nobody/nothing\"", 1),
+    );
+    let said = project
+        .refit(&["cache", "gc", "--unused-by", "other.toml"])
+        .success();
+    assert!(said.stderr.contains("not every step"), "{said:?}");
+    let gc = ["cache", "gc", "--unused-by", "other.toml", "--json"];
+    let told = project.refit(&gc).success().json();
+    assert_eq!(told["unknown_keys"], true);
+    assert_eq!(
+        told["kept_checkpoints"].as_array().unwrap().len(),
+        1,
+        "{told}"
+    );
+    assert!(!checkpoints(&project).is_empty());
 }

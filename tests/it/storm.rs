@@ -15,7 +15,7 @@ use notify::{RecursiveMode, Watcher};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::project::{Project, assets, digests};
+use crate::project::{Project, assets, digests, skipped};
 
 const SPEC: &str = "pipeline.toml";
 /// Kills where none are asked for.
@@ -171,6 +171,19 @@ fn killed(project: &Project, moment: &Moment, changes: &Receiver<()>) -> bool {
     status.code().is_none()
 }
 
+/// Tells of every change below the project. The system may have no more watches to give.
+fn watch(project: &Project) -> notify::Result<(notify::RecommendedWatcher, Receiver<()>)> {
+    let (sender, changes) = channel();
+    let tell = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = sender.send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(tell)?;
+    watcher.watch(&project.path("."), RecursiveMode::Recursive)?;
+    Ok((watcher, changes))
+}
+
 #[test]
 fn a_pipeline_killed_again_and_again_ends_as_one_that_was_not() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -196,18 +209,13 @@ fn a_pipeline_killed_again_and_again_ends_as_one_that_was_not() {
         // A store that is finished cannot be disturbed any more: the next kills have a new one.
         let project = project();
         rounds += 1;
-        let (sender, changes) = channel();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                let matters = event.is_ok_and(|event| !event.kind.is_access());
-                if matters {
-                    let _ = sender.send(());
-                }
-            })
-            .unwrap();
-        watcher
-            .watch(&project.path("."), RecursiveMode::Recursive)
-            .unwrap();
+        let (_watcher, changes) = match watch(&project) {
+            Ok(watched) => watched,
+            Err(error) => {
+                skipped::<()>(&format!("a storm needs a watch over a folder: {error}"));
+                return;
+            }
+        };
         while done < kills {
             let moment = match random.random_bool(0.5) {
                 true => Moment::After(length.mul_f64(random.random_range(0.0..0.7))),
@@ -236,7 +244,8 @@ fn a_pipeline_killed_again_and_again_ends_as_one_that_was_not() {
 #[test]
 fn what_a_killed_placing_left_is_deleted_and_nothing_of_a_living_one() {
     let project = Project::tiny();
-    project.write(".refit-placing-dead/old/model.safetensors", "old");
+    project.run(&[SPEC]);
+    project.write(".refit-placing-dead/old/dist/model.safetensors", "old");
     project.write(".refit-placing-live/new/model.safetensors", "new");
     let live = std::fs::File::open(project.path(".refit-placing-live")).unwrap();
     live.try_lock().unwrap();
@@ -249,5 +258,27 @@ fn what_a_killed_placing_left_is_deleted_and_nothing_of_a_living_one() {
     );
     drop(live);
     project.run(&[SPEC]);
+    assert_eq!(strays(&project), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_a_killed_placing_took_away_is_put_back() {
+    let project = Project::tiny();
+    project.run(&[SPEC]);
+    let before = placed(&project);
+    std::fs::create_dir_all(project.path(".refit-placing-dead/old")).unwrap();
+    std::fs::rename(
+        project.path("dist"),
+        project.path(".refit-placing-dead/old/dist"),
+    )
+    .unwrap();
+    // A run that places nothing.
+    project.run(&[SPEC, "data"]);
+    assert!(!project.path(".refit-placing-dead").exists());
+    assert!(placed(&project) == before);
+    // It may be replaced as if nothing had happened.
+    project.replace(SPEC, "epochs = 2", "epochs = 3");
+    project.run(&[SPEC]);
+    assert!(placed(&project) != before);
     assert_eq!(strays(&project), Vec::<PathBuf>::new());
 }

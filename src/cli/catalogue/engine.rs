@@ -143,6 +143,11 @@ fn runs() -> Vec<Sample> {
             path: "dist/news/model.safetensors".into(),
             source: denied(),
         },
+        PlaceError::Stranded {
+            path: "dist/news".into(),
+            kept: "dist/.refit-kept-7f3a/old/news".into(),
+            source: denied(),
+        },
     ];
     let running = [
         RunError::Refused {

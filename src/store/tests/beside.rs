@@ -127,3 +127,45 @@ fn a_run_takes_the_checkpoints_of_what_is_done_and_leaves_those_of_what_is_built
         sorted(vec![done, going])
     );
 }
+
+#[test]
+fn checkpoints_of_what_was_collected_stay_for_whoever_builds_it_anew() {
+    let (_folder, store) = open();
+    let key = checkpoint(&store, 1);
+    let record = build(&store, 1, "content");
+    assert!(store.unfinished().unwrap()[0].done);
+    store
+        .layout
+        .discard(&store.layout.object(&record.digest))
+        .unwrap();
+    assert!(!store.unfinished().unwrap()[0].done);
+    store.tidy();
+    let scope = Scope {
+        keep: Some(Used {
+            keys: [key].into(),
+            ..Used::default()
+        }),
+        older_than: None,
+    };
+    assert!(store.gc(&scope, false).unwrap().checkpoints.is_empty());
+    assert_eq!(keys(&store.unfinished().unwrap()), [key]);
+}
+
+#[test]
+fn checkpoints_stay_while_it_is_not_known_who_goes_on_from_them() {
+    let (_folder, store) = open();
+    let (done, going) = (checkpoint(&store, 1), checkpoint(&store, 2));
+    build(&store, 1, "content");
+    let mut keep = Used::default();
+    keep.extend(Used {
+        unknown: true,
+        ..Used::default()
+    });
+    let scope = Scope {
+        keep: Some(keep),
+        older_than: None,
+    };
+    let collected = store.gc(&scope, false).unwrap();
+    assert_eq!(keys(&collected.checkpoints), [done]);
+    assert_eq!(keys(&collected.kept_checkpoints), [going]);
+}
