@@ -270,8 +270,7 @@ impl Beside {
 }
 
 /// Deletes what killed runs left beside the places of this plan, and puts back what they took out of a place that is empty
-/// since. Nothing depends on that, so that what cannot be deleted is
-/// only told in the log.
+/// since. Nothing depends on that, so that what cannot be deleted is only told in the log.
 pub fn tidy(plan: &Plan) {
     let places = plan.steps.iter().filter_map(|step| step.placement.as_ref());
     let parents: BTreeSet<&Path> = places.filter_map(|to| to.parent()).collect();
