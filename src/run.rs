@@ -121,6 +121,12 @@ pub enum RunError {
     #[error("{} changed while the stage read it", path.display())]
     #[diagnostic(help("run again once the file is as it should be; nothing was stored"))]
     ChangedMeanwhile { path: PathBuf },
+    #[error("{} was taken away while the stage read it", path.display())]
+    #[diagnostic(help(
+        "another refit collected it, so the locks of this file system do not reach from one machine to the other; nothing was \
+         stored. Run again, and run `refit cache gc` only while no other machine works with the store"
+    ))]
+    CollectedMeanwhile { path: PathBuf },
     #[error("a fault of refit itself: {0}")]
     #[diagnostic(help(
         "nothing was stored. Please report this with the spec and the output of the same command with -vv"
@@ -140,10 +146,16 @@ pub fn run(
 ) -> Result<RunRecord, StoreError> {
     let started = jiff::Timestamp::now();
     let clock = Instant::now();
-    let _hold = store.hold(&mut wait_politely(options.interrupted, &mut || {
-        observer.warned("waiting for `refit cache gc` to finish on this store");
-    }))?;
-    store.sweep_drafts()?;
+    store.tidy();
+    // Another run that begins has the store to itself for a moment, which is not worth a word.
+    let mut said = false;
+    let _hold = store.hold(&mut |waited| {
+        if waited > Duration::from_millis(200) && !std::mem::replace(&mut said, true) {
+            observer.warned("waiting for `refit cache gc` to finish on this store");
+        }
+        go_on(options.interrupted)
+    })?;
+    place::tidy(plan);
     let mut walk = Walk::new(plan, store, options, observer);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -198,8 +210,14 @@ pub fn run(
         scores: scores(plan, store, &steps),
         steps,
     };
-    if options.recorded {
-        store.save_run(&record)?;
+    // All results are in the store: what is missing without a record is a line of the log.
+    if options.recorded
+        && let Err(error) = store.save_run(&record)
+    {
+        observer.warned(&format!(
+            "this run is not in `refit log`: {}",
+            with_causes(&error)
+        ));
     }
     store.save_memo();
     Ok(record)
@@ -221,12 +239,27 @@ fn wait_politely(
         if !std::mem::replace(&mut said, true) {
             say();
         }
-        if interrupted.load(Ordering::Relaxed) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        go_on(interrupted)
     }
+}
+
+fn go_on(interrupted: &AtomicBool) -> ControlFlow<()> {
+    if interrupted.load(Ordering::Relaxed) {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
+}
+
+/// An error and what is behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// What the records of steps would say in a run that has nothing to do, from what was judged of them.

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: any knowledge of stages, plans and specs; and any decision about what is fresh.
 
+mod beside;
 pub mod draft;
 mod error;
 pub mod gc;
@@ -33,16 +34,17 @@ use crate::artifact::{
 };
 use crate::fingerprint::{Fingerprint, Key};
 
+pub use beside::{Answers, Unfinished};
 pub use draft::{Begun, Draft, Need};
 pub use error::StoreError;
-pub use gc::{Collected, Removed, Scope};
+pub use gc::{Collected, Removed, Scope, Used};
 pub use journal::{Claim, Deciding, Journal};
 pub use lock::OnWait;
 pub use runs::{RunRecord, StepRecord};
 pub use verify::{Damage, Verified};
 
 use layout::{Layout, MANIFEST, names_in};
-use lock::{Lock, Mode, acquire};
+use lock::{Lock, Mode, acquire, keeps_others_out};
 use memo::{Memo, Stamp, settled_by_now};
 
 /// The environment variable that names the store.
@@ -226,6 +228,11 @@ impl Store {
         }
     }
 
+    /// Whether an object is still in its place, whatever became of its files.
+    pub fn is_there(&self, digest: &Digest) -> bool {
+        self.layout.object(digest).join(MANIFEST).is_file()
+    }
+
     fn manifest(&self, digest: &Digest) -> Option<Manifest> {
         let path = self.layout.object(digest).join(MANIFEST);
         let text = read_if_there(&path)?;
@@ -329,7 +336,11 @@ impl Store {
     /// The store cannot be written, or its file system knows no locks.
     pub fn hold(&self, on_wait: OnWait) -> Result<Option<Hold>, StoreError> {
         self.layout.prepare()?;
-        Ok(acquire(&self.layout.lock(), Mode::Shared, on_wait)?.map(|lock| Hold { _lock: lock }))
+        let Some(lock) = acquire(&self.layout.lock(), Mode::Shared, on_wait)? else {
+            return Ok(None);
+        };
+        keeps_others_out(&lock)?;
+        Ok(Some(Hold { _lock: lock }))
     }
 
     /// Every result, newest first.
@@ -349,7 +360,7 @@ impl Store {
                  created,
                  ..
              }| {
-                let collected = !self.layout.object(&digest).join(MANIFEST).is_file();
+                let collected = !self.is_there(&digest);
                 Listed {
                     key,
                     kind,

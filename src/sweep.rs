@@ -28,12 +28,12 @@ pub mod results;
 pub mod search;
 pub mod trial;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use self::ledger::Ledger;
+use self::results::State;
 use self::trial::fits;
-use crate::artifact::{Digest, Unreadable};
+use crate::artifact::Unreadable;
 use crate::fingerprint::canonical;
 use crate::hub::Fetched;
 use crate::plan::Plan;
@@ -41,7 +41,7 @@ use crate::run::judge::{Assessment, recorded};
 use crate::spec::sweep::{Direction, SweepSettings};
 use crate::spec::{Pipeline, Problem};
 use crate::stage::StageError;
-use crate::store::{Journal, Store, StoreError};
+use crate::store::{Journal, Store, StoreError, Used};
 
 /// A sweep that can be run: a spec that has one, and what its trials need.
 pub struct Sweep<'a> {
@@ -120,21 +120,18 @@ pub fn problems(
     found
 }
 
-/// The results of a spec's trials as far as the sweep has come, and of all stages of the best of them.
+/// The results of a spec's trials as far as the sweep has come, of all stages of the best of them, and what those that were
+/// begun would go on with.
 ///
 /// # Errors
 /// The journal cannot be read, or a file of the best trial.
-pub fn used(
-    pipeline: &Pipeline,
-    at_hand: &Fetched,
-    store: &Store,
-) -> Result<BTreeSet<Digest>, SweepError> {
+pub fn used(pipeline: &Pipeline, at_hand: &Fetched, store: &Store) -> Result<Used, SweepError> {
     let goal = pipeline
         .sweep
         .as_ref()
         .and_then(|settings| Some((settings, settings.goal.parts()?)));
     let Some((settings, (stage, metric, direction))) = goal else {
-        return Ok(BTreeSet::new());
+        return Ok(Used::default());
     };
     let sweep = Sweep {
         pipeline,
@@ -156,11 +153,25 @@ pub fn used(
     let rows = results::rows(&sweep, &ledger, &trials);
     let runs = rows.iter().flat_map(|row| &row.runs);
     let steps = runs.flat_map(|(_, run)| &run.steps);
-    let mut used: BTreeSet<Digest> = steps.filter_map(|step| step.digest).collect();
-    if let Some(best) = results::best(&rows, direction)
-        && let Ok(plan) = Plan::resolve(&pipeline.with(best.assignment).0, at_hand)
-    {
-        used.extend(recorded(&plan, store)?);
+    let mut used = Used {
+        objects: steps.filter_map(|step| step.digest).collect(),
+        ..Used::default()
+    };
+    let going_on = |row: &&results::Row| !matches!(row.state, State::Done | State::Pruned);
+    for row in rows.iter().filter(going_on) {
+        for replicate in trial::replicates(settings) {
+            match trial::prepare(&sweep, row.number, row.assignment, replicate) {
+                Ok(prepared) => used.extend(recorded(&prepared.plan, store)?),
+                // What fails so early has no checkpoint.
+                Err(_) => used.unknown |= row.state != State::Failed,
+            }
+        }
+    }
+    if let Some(best) = results::best(&rows, direction) {
+        match Plan::resolve(&pipeline.with(best.assignment).0, at_hand) {
+            Ok(plan) => used.extend(recorded(&plan, store)?),
+            Err(_) => used.unknown = true,
+        }
     }
     Ok(used)
 }

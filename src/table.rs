@@ -37,6 +37,7 @@ mod squad;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use polars::prelude::{
@@ -496,16 +497,17 @@ fn frame(columns: Vec<Column>) -> Result<DataFrame, TableError> {
 /// Row groups of a fixed size from one chunk, columns one after the other: the bytes depend on the rows alone.
 fn write_parquet(path: &Path, mut frame: DataFrame) -> Result<(), TableError> {
     let file = File::create(path).map_err(|e| TableError::unwritable(path, e))?;
+    // Parquet's metadata come a few bytes at a time.
+    let mut file = BufWriter::new(file);
     let written = read::guarded(|| {
         frame.rechunk_mut();
-        ParquetWriter::new(file)
+        ParquetWriter::new(&mut file)
             .with_row_group_size(Some(1 << 18))
             .set_parallel(false)
             .finish(&mut frame)
     });
-    written
-        .map(drop)
-        .map_err(|message| TableError::unwritable(path, message))
+    written.map_err(|message| TableError::unwritable(path, message))?;
+    file.flush().map_err(|e| TableError::unwritable(path, e))
 }
 
 #[cfg(test)]

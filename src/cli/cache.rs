@@ -1,6 +1,5 @@
 //! `refit cache`: list, verify and collect what the store holds.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -12,9 +11,8 @@ use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     store_here, table, tell,
 };
-use crate::artifact::Digest;
 use crate::run::judge::recorded;
-use crate::store::{Scope, Store};
+use crate::store::{Scope, Store, Used};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,7 +22,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List every result, newest first.
+    /// List every result, newest first, then the checkpoints of unfinished work and what services answered.
     List {
         #[command(flatten)]
         store: StoreArguments,
@@ -40,7 +38,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Remove objects. Needs a scope; with both, an object must be in both. Keys are kept, so steps stay fresh.
+    /// Remove objects, and checkpoints that nobody goes on from. Needs a scope; with both, one must be in both. Keys are
+    /// kept, so steps stay fresh; so is what services answered.
     Gc {
         /// Keep what these specs use now, remove the rest.
         #[arg(long, value_name = "SPEC", num_args = 1..)]
@@ -114,10 +113,7 @@ fn list(store: &Store, as_json: bool) -> Answer {
             one.kind.clone(),
             one.digest.short(),
             HumanBytes(one.bytes).to_string(),
-            one.created
-                .to_zoned(jiff::tz::TimeZone::system())
-                .strftime("%Y-%m-%d %H:%M:%S")
-                .to_string(),
+            local(one.created),
             if one.collected {
                 "collected".to_owned()
             } else {
@@ -125,8 +121,33 @@ fn list(store: &Store, as_json: bool) -> Answer {
             },
         ]);
     }
+    for one in store.unfinished().map_err(Failure::failed)? {
+        rows.add_row([
+            one.key.short(),
+            "checkpoints".to_owned(),
+            String::new(),
+            HumanBytes(one.bytes).to_string(),
+            local(one.written),
+            if one.done { "left over" } else { "unfinished" }.to_owned(),
+        ]);
+    }
+    if let Some(answers) = store.answers() {
+        rows.add_row([
+            String::new(),
+            "answers".to_owned(),
+            String::new(),
+            HumanBytes(answers.bytes).to_string(),
+            local(answers.written),
+            format!("in {}", store.kept().display()),
+        ]);
+    }
     print(&format!("{}\n", rows.trim_fmt()));
     Ok(Exit::Done)
+}
+
+fn local(time: Timestamp) -> String {
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn verify(store: &Store, as_json: bool) -> Answer {
@@ -174,15 +195,23 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
         return Err(Failure::unusable(crate::store::StoreError::NoScope));
     }
     let collected = store.gc(scope, dry_run).map_err(Failure::failed)?;
+    let unknown = scope.keep.as_ref().is_some_and(|keep| keep.unknown);
     if as_json {
         let objects: Vec<_> = collected
             .objects
             .iter()
             .map(|one| json!({ "digest": one.digest, "bytes": one.bytes }))
             .collect();
-        print_json(
-            &json!({ "dry_run": dry_run, "removed": objects, "bytes": collected.bytes, "kept": collected.kept }),
-        );
+        print_json(&json!({
+            "dry_run": dry_run,
+            "removed": objects,
+            "checkpoints": collected.checkpoints,
+            "bytes": collected.bytes,
+            "kept": collected.kept,
+            "kept_checkpoints": collected.kept_checkpoints,
+            "unknown_keys": unknown,
+            "answers": store.answers(),
+        }));
         return Ok(Exit::Done);
     }
     let verb = if dry_run { "would remove" } else { "removed" };
@@ -193,18 +222,51 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
             HumanBytes(one.bytes)
         ));
     }
+    for one in &collected.checkpoints {
+        print(&format!(
+            "{verb} the checkpoints of {} ({}), {}\n",
+            one.key,
+            HumanBytes(one.bytes),
+            if one.done {
+                "which is done"
+            } else {
+                "unfinished"
+            }
+        ));
+    }
     tell(&format!(
         "{verb} {} objects, {}; {} kept\n",
         collected.objects.len(),
         HumanBytes(collected.bytes),
         collected.kept
     ));
+    let kept: u64 = collected.kept_checkpoints.iter().map(|one| one.bytes).sum();
+    if kept > 0 {
+        tell(&format!(
+            "the checkpoints of {} unfinished steps are kept, {}\n",
+            collected.kept_checkpoints.len(),
+            HumanBytes(kept)
+        ));
+        if unknown {
+            tell(
+                "(all of them, since not every step of the specs can be known now: a model or data set is not fetched, or a trial \
+                 cannot be planned; `refit plan` says which)\n",
+            );
+        }
+    }
+    if let Some(answers) = store.answers() {
+        tell(&format!(
+            "answers of programs and services are kept, {}; to have everything asked anew, delete {}\n",
+            HumanBytes(answers.bytes),
+            store.kept().display()
+        ));
+    }
     Ok(Exit::Done)
 }
 
 /// What a run of these specs would use as it is.
-fn used_by(specs: &[PathBuf], store: &Store) -> Result<BTreeSet<Digest>, Failure> {
-    let mut used = BTreeSet::new();
+fn used_by(specs: &[PathBuf], store: &Store) -> Result<Used, Failure> {
+    let mut used = Used::default();
     for spec in specs {
         let spec = SpecArguments {
             spec: spec.clone(),

@@ -5,7 +5,6 @@
 mod show;
 mod voice;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +18,6 @@ use super::{
     Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print,
     print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
-use crate::artifact::Digest;
 use crate::hub;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -27,7 +25,7 @@ use crate::run;
 use crate::run::judge::{Foreseen, assess};
 use crate::spec::sweep::SweepSettings;
 use crate::spec::{Pipeline, Problem};
-use crate::store::Store;
+use crate::store::{Store, Used};
 use crate::sweep::drive::{Options, drive};
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{self, Order, Row, State};
@@ -229,14 +227,14 @@ pub(super) fn check(
     }
 }
 
-/// The results of a spec's trials, and of all stages of the best of them.
+/// The results of a spec's trials, and of all stages of the best of them, and the keys that they may go on with.
 pub(super) fn used(
     pipeline: &Pipeline,
     place: &StoreArguments,
     store: &Store,
-) -> Result<BTreeSet<Digest>, Failure> {
+) -> Result<Used, Failure> {
     let Some(settings) = &pipeline.sweep else {
-        return Ok(BTreeSet::new());
+        return Ok(Used::default());
     };
     let needs = Needs::of(pipeline, settings, place)?;
     crate::sweep::used(pipeline, &needs.at_hand, store).map_err(Failure::failed)

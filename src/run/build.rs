@@ -107,6 +107,7 @@ fn attempt(
     })?;
     drop(progress);
     still_as_judged(&step.files, &job.fingerprint, store)?;
+    still_there(&job.inputs, store)?;
     let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
     store.forget_checkpoints(&record.key);
     tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
@@ -125,6 +126,16 @@ fn still_as_judged(
         }
     }
     Ok(())
+}
+
+/// What a stage did not find it may have done without.
+fn still_there(inputs: &BTreeMap<&'static str, Input>, store: &Store) -> Result<(), RunError> {
+    match inputs.values().find(|input| !store.is_there(&input.digest)) {
+        Some(input) => Err(RunError::CollectedMeanwhile {
+            path: input.path.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn told(panic: &(dyn Any + Send)) -> String {

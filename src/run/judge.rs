@@ -14,7 +14,7 @@ use crate::artifact::{Digest, Unreadable};
 use crate::fingerprint::{Fingerprint, Key, differences};
 use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
-use crate::store::{ObjectState, Record, RunRecord, StepRecord, Store};
+use crate::store::{ObjectState, Record, RunRecord, StepRecord, Store, Used};
 
 /// What is known about a step whose inputs are known.
 #[derive(Debug, Clone)]
@@ -142,13 +142,16 @@ fn not_fetched(step: &Step) -> Reason {
     }
 }
 
-/// The recorded results of a plan as it is now, whether or not their objects are there and whole.
+/// The recorded results of a plan as it is now, whether or not their objects are there and whole, and the keys of its steps. A
+/// step behind one that never had a result has no key yet, and so was never begun.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadable> {
+pub fn recorded(plan: &Plan, store: &Store) -> Result<Used, Unreadable> {
     let history = History::new(store, &plan.pipeline);
     let mut digests: BTreeMap<usize, Digest> = BTreeMap::new();
+    let mut keys = BTreeSet::new();
+    let mut unknown = false;
     for (index, step) in plan.steps.iter().enumerate() {
         let known =
             |(field, input): (&&str, &usize)| Some(((*field).to_owned(), *digests.get(input)?));
@@ -157,16 +160,22 @@ pub fn recorded(plan: &Plan, store: &Store) -> Result<BTreeSet<Digest>, Unreadab
             continue;
         }
         if !step.unfetched.is_empty() {
-            // Its key cannot be known now, and its last result is the likeliest.
+            // Its key cannot be known now, nor those behind it, and its last result is the likeliest.
+            unknown = true;
             digests.extend(history.digest(&step.name).map(|digest| (index, digest)));
             continue;
         }
         let key = fingerprint_of(step, inputs, store)?.key();
+        keys.insert(key);
         if let Some(record) = store.record(&key) {
             digests.insert(index, record.digest);
         }
     }
-    Ok(digests.into_values().collect())
+    Ok(Used {
+        objects: digests.into_values().collect(),
+        keys,
+        unknown,
+    })
 }
 
 /// What `refit plan` says of a step.

@@ -5,16 +5,18 @@
 //! replaced; one that was edited since, or that refit did not place, is refused unless forced.
 //!
 //! The folder appears whole, by a rename; while it is replaced there is a moment without one. Whoever is killed in that
-//! moment leaves the old one beside it, and the next run places the new one.
+//! moment leaves the old one beside it; the next run puts that one back, and then places the new one. What lies beside for a
+//! moment is locked by whoever made it, so that the next run knows what the killed left, and deletes it.
 //!
 //! Deliberately absent: keys. Where an artifact is placed changes no result.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::artifact::{Digest, Unreadable, files_under, relative_name};
 use crate::fingerprint::Key;
@@ -28,6 +30,10 @@ pub const MARKER: &str = ".refit.json";
 const CARD: &str = "README.md";
 /// How names begin of what lies beside a placed folder for a moment.
 const DRAFT: &str = ".refit-placing-";
+/// The folder in there with what was replaced, under the name of its place.
+const OLD: &str = "old";
+/// How names begin of what could not be put back. It belongs to the user.
+const KEPT: &str = ".refit-kept-";
 /// The store's own file inside an object, which is no part of the artifact.
 const MANIFEST: &str = "manifest.json";
 
@@ -86,6 +92,17 @@ pub enum PlaceError {
     #[diagnostic(help("check the free space and the permissions of the folder that `to` names"))]
     Write {
         path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {}, nor put back what was there, which is in {} now", path.display(), kept.display())]
+    #[diagnostic(help(
+        "check the disk and the permissions of the folder that `to` names, and move the old folder back if you need it; the next \
+         run places the new one"
+    ))]
+    Stranded {
+        path: PathBuf,
+        kept: PathBuf,
         #[source]
         source: io::Error,
     },
@@ -203,18 +220,95 @@ pub fn note_published(
         source,
     };
     // Beside the folder: whoever is killed here must leave nothing in it that was not placed.
-    let beside = to.parent().unwrap_or(to);
-    let draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(beside);
-    let mut draft = draft.map_err(failed)?;
-    let written = serde_json::to_writer_pretty(&mut draft, &marker);
-    written.map_err(|error| failed(error.into()))?;
-    #[cfg(unix)]
-    fs::set_permissions(
-        draft.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    )
-    .map_err(failed)?;
-    draft.persist(&path).map_err(|error| failed(error.error))?;
+    let beside = Beside::new(to.parent().unwrap_or(to)).map_err(failed)?;
+    let draft = beside.path().join(MARKER);
+    let text = serde_json::to_vec_pretty(&marker).map_err(|error| failed(error.into()))?;
+    write_whole(&draft, &text).map_err(failed)?;
+    fs::rename(&draft, &path).map_err(failed)
+}
+
+/// A folder for what is not in its place yet, or not any more. Gone when dropped.
+struct Beside {
+    folder: TempDir,
+    /// None where folders cannot be locked: nobody tidies there.
+    _lock: Option<fs::File>,
+}
+
+impl Beside {
+    fn new(parent: &Path) -> io::Result<Beside> {
+        loop {
+            let folder = tempfile::Builder::new().prefix(DRAFT).tempdir_in(parent)?;
+            let lock = fs::File::open(folder.path()).ok();
+            match lock.as_ref().map(fs::File::try_lock) {
+                // Somebody tidied it away before it was locked.
+                Some(Err(TryLockError::WouldBlock)) => {}
+                Some(Ok(())) if !folder.path().exists() => {}
+                tried => {
+                    return Ok(Beside {
+                        folder,
+                        _lock: lock.filter(|_| matches!(tried, Some(Ok(())))),
+                    });
+                }
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves the folder, under a name that nobody tidies if it can be had; where it is then.
+    fn keep(self) -> PathBuf {
+        let folder = self.folder.keep();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let kept = folder.with_file_name(name.replacen(DRAFT, KEPT, 1));
+        match fs::rename(&folder, &kept) {
+            Ok(()) => kept,
+            Err(_) => folder,
+        }
+    }
+}
+
+/// Deletes what killed runs left beside the places of this plan, and puts back what they took out of a place that is empty
+/// since. Nothing depends on that, so that what cannot be deleted is only told in the log.
+pub fn tidy(plan: &Plan) {
+    let places = plan.steps.iter().filter_map(|step| step.placement.as_ref());
+    let parents: BTreeSet<&Path> = places.filter_map(|to| to.parent()).collect();
+    for parent in parents {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRAFT));
+        for entry in ours {
+            let path = entry.path();
+            let Ok(folder) = fs::File::open(&path) else {
+                continue;
+            };
+            if folder.try_lock().is_ok()
+                && let Err(error) =
+                    put_back(&path.join(OLD), parent).and_then(|()| fs::remove_dir_all(&path))
+            {
+                tracing::debug!(%error, "{} stays", path.display());
+            }
+        }
+    }
+}
+
+/// Puts what was replaced back where there is nothing now.
+fn put_back(old: &Path, parent: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let to = parent.join(entry.file_name());
+        match fs::symlink_metadata(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::rename(entry.path(), &to)?;
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
     Ok(())
 }
 
@@ -278,16 +372,15 @@ pub fn place(
     };
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
-    let draft = tempfile::Builder::new()
-        .prefix(DRAFT)
-        .tempdir_in(parent)
-        .map_err(write(parent))?;
+    let beside = Beside::new(parent).map_err(write(parent))?;
+    let draft = beside.path().join("new");
+    fs::create_dir(&draft).map_err(write(&draft))?;
     for file in files_under(object)? {
         let name = file.strip_prefix(object).unwrap_or(&file);
         if name == Path::new(MANIFEST) {
             continue;
         }
-        let target = draft.path().join(name);
+        let target = draft.join(name);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(write(folder))?;
         }
@@ -297,7 +390,7 @@ pub fn place(
             .map_err(write(&target))?;
     }
     if let Some(card) = card {
-        let target = draft.path().join(CARD);
+        let target = draft.join(CARD);
         write_whole(&target, card.as_bytes()).map_err(write(&target))?;
     }
     let marker = Marker {
@@ -306,14 +399,46 @@ pub fn place(
         stage: step.name.clone(),
         key: record.key,
         digest: record.digest,
-        files: files(draft.path(), store)?,
+        files: files(&draft, store)?,
         published: None,
     };
-    let target = draft.path().join(MARKER);
+    let target = draft.join(MARKER);
     let text =
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     write_whole(&target, text.as_bytes()).map_err(write(&target))?;
-    swap(&draft.keep(), to, parent).map_err(write(to))
+    sync_folders(&draft).map_err(write(&draft))?;
+    let old = beside.path().join(OLD);
+    fs::create_dir(&old).map_err(write(&old))?;
+    let old = old.join(to.file_name().unwrap_or_default());
+    match swap(&draft, to, &old) {
+        Ok(()) => {}
+        Err(Unswapped::AsItWas(source)) => return Err(write(to)(source)),
+        Err(Unswapped::OutOfPlace(source)) => {
+            let inside = old.strip_prefix(beside.path()).map(Path::to_owned);
+            // Only the old one is worth keeping.
+            let _ = fs::remove_dir_all(&draft);
+            let kept = beside.keep();
+            return Err(PlaceError::Stranded {
+                path: to.to_owned(),
+                kept: inside.map_or(kept.clone(), |inside| kept.join(inside)),
+                source,
+            });
+        }
+    }
+    fs::File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .map_err(write(to))
+}
+
+/// Brings the lists of names below a folder onto the disk: a folder without its marker would be a stranger's.
+fn sync_folders(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// On the disk before it is renamed: an empty marker would make the folder a stranger's.
@@ -323,27 +448,23 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn swap(draft: &Path, to: &Path, parent: &Path) -> io::Result<()> {
-    // A temporary folder is private to its owner; a placed one is not.
-    #[cfg(unix)]
-    fs::set_permissions(draft, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let old = tempfile::Builder::new()
-        .prefix(".refit-replaced-")
-        .tempdir_in(parent)?;
-    let replaced = match fs::rename(to, old.path().join("old")) {
+/// Why a folder did not get into its place.
+enum Unswapped {
+    AsItWas(io::Error),
+    /// What was there could not be put back.
+    OutOfPlace(io::Error),
+}
+
+/// Puts `draft` at `to`, and what was there at `old`.
+fn swap(draft: &Path, to: &Path, old: &Path) -> Result<(), Unswapped> {
+    let replaced = match fs::rename(to, old) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => {
-            fs::remove_dir_all(draft)?;
-            return Err(error);
-        }
+        Err(error) => return Err(Unswapped::AsItWas(error)),
     };
-    if let Err(error) = fs::rename(draft, to) {
-        if replaced {
-            fs::rename(old.path().join("old"), to)?;
-        }
-        fs::remove_dir_all(draft)?;
-        return Err(error);
+    match fs::rename(draft, to) {
+        Ok(()) => Ok(()),
+        Err(error) if replaced && fs::rename(old, to).is_err() => Err(Unswapped::OutOfPlace(error)),
+        Err(error) => Err(Unswapped::AsItWas(error)),
     }
-    fs::File::open(parent)?.sync_all()
 }

@@ -11,9 +11,14 @@
 //! Killed before 3, it leaves a folder in `drafts/` that nobody reads and the next holder of the lock empties; killed before
 //! 4, an object that no key names yet, which the next run finds in place when it has built the same.
 //!
+//! Where locks do not hold, as between machines whose file system keeps them to itself, two may build one key at once. Each
+//! has a folder of its own, and a draft that was taken away under its builder is never committed: it is an error, and
+//! nothing was stored.
+//!
 //! Deliberately absent: what a stage writes, and the decision to build.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +27,8 @@ use jiff::Timestamp;
 use crate::artifact::{Kind, Manifest, files_under};
 use crate::fingerprint::{Fingerprint, Key};
 
-use super::layout::{MANIFEST, names_in, remove, sync_folder, sync_tree, write_whole};
-use super::lock::{Lock, Mode, OnWait, acquire, attempt};
+use super::layout::{MANIFEST, key_in, names_in, remove, sync_folder, sync_tree, write_whole};
+use super::lock::{Lock, Mode, OnWait, acquire, attempt, in_place};
 use super::memo::Stamp;
 use super::{ObjectState, Record, Store, StoreError, object_name};
 
@@ -54,6 +59,9 @@ pub struct Draft<'s> {
     fingerprint: Fingerprint,
     key: Key,
     path: PathBuf,
+    /// That folder, whatever is put in its place. Open, since another one could get the number of one that is gone. None where
+    /// the system opens no folders.
+    folder: Option<File>,
     lock: Option<Lock>,
     /// Keeps `gc` away.
     _hold: Lock,
@@ -85,13 +93,16 @@ impl Store {
             lock.remove();
             return Ok(Begun::Already(record));
         }
+        for left in self.layout.drafts_of(&key)? {
+            self.layout.discard(&left)?;
+        }
         let path = self.layout.draft(&key);
-        remove(&path)?;
         fs::create_dir(&path).map_err(|e| StoreError::write(&path, e))?;
         Ok(Begun::Won(Draft {
             store: self,
             fingerprint: fingerprint.clone(),
             key,
+            folder: opened(&path)?,
             path,
             lock: Some(lock),
             _hold: hold,
@@ -103,22 +114,40 @@ impl Store {
     /// # Errors
     /// The store cannot be read or written.
     pub fn sweep_drafts(&self) -> Result<usize, StoreError> {
-        let mut keys: Vec<Key> = names_in(&self.layout.drafts())?
-            .iter()
-            .filter_map(|name| name.strip_suffix(".lock").unwrap_or(name).parse().ok())
-            .collect();
-        keys.sort();
-        keys.dedup();
+        let names = names_in(&self.layout.drafts())?;
+        let keys: BTreeSet<Key> = names.iter().filter_map(|name| key_in(name)).collect();
         let mut swept = 0;
         for key in keys {
             if let Some(lock) = attempt(&self.layout.draft_lock(&key), Mode::Alone)? {
-                let path = self.layout.draft(&key);
-                swept += usize::from(path.exists());
-                remove(&path)?;
+                for left in self.layout.drafts_of(&key)? {
+                    self.layout.discard(&left)?;
+                    swept += 1;
+                }
                 lock.remove();
             }
         }
         Ok(swept)
+    }
+
+    /// Deletes whatever killed commands left half done, as far as nobody is at work on it. Nothing depends on that, so that
+    /// what cannot be deleted is only told in the log.
+    pub fn tidy(&self) {
+        if !self.root().exists() {
+            return;
+        }
+        let tidied = attempt(&self.layout.lock(), Mode::Alone).and_then(|alone| {
+            self.sweep_drafts()?;
+            if alone.is_some() {
+                self.layout.sweep_rubbish()?;
+                for one in self.unfinished()?.iter().filter(|one| one.done) {
+                    self.layout.discard(&self.checkpoints(&one.key))?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = tidied {
+            tracing::debug!(%error, "what killed commands left stays");
+        }
     }
 }
 
@@ -132,7 +161,7 @@ impl Draft<'_> {
     ///
     /// # Errors
     /// A file cannot be read or written. The draft is then gone, and the key has the record it had before.
-    pub fn commit(self, artifact: Kind, seconds: f64) -> Result<Record, StoreError> {
+    pub fn commit(mut self, artifact: Kind, seconds: f64) -> Result<Record, StoreError> {
         let layout = &self.store.layout;
         let manifest_path = self.path.join(MANIFEST);
         if manifest_path.exists() {
@@ -153,6 +182,14 @@ impl Draft<'_> {
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| StoreError::write(&manifest_path, e.into()))?;
         write_whole(&manifest_path, &text)?;
+        // Closed with the check: some network file systems rename no open folder.
+        if let Some(folder) = self.folder.take()
+            && !in_place(&folder, &self.path)
+        {
+            return Err(StoreError::Taken {
+                path: self.path.clone(),
+            });
+        }
 
         let object = layout.object(&digest);
         self.settle(&manifest, &object)?;
@@ -230,8 +267,22 @@ impl Draft<'_> {
     }
 }
 
+#[cfg(unix)]
+fn opened(folder: &Path) -> Result<Option<File>, StoreError> {
+    match File::open(folder) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) => Err(StoreError::read(folder, error)),
+    }
+}
+
+#[cfg(not(unix))]
+fn opened(_: &Path) -> Result<Option<File>, StoreError> {
+    Ok(None)
+}
+
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
+        self.folder = None;
         if let Err(error) = remove(&self.path) {
             tracing::warn!("a draft stays until the next run: {error}");
         }

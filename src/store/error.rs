@@ -68,6 +68,12 @@ pub enum StoreError {
     #[error("`refit cache gc` was not told what to keep")]
     #[diagnostic(help("give `--unused-by SPEC…`, `--older-than 7d`, or both"))]
     NoScope,
+    #[error("{} was taken away while the stage wrote into it", path.display())]
+    #[diagnostic(help(
+        "another refit took its process for dead, so the locks of this file system do not reach from one machine to the \
+         other; nothing was stored. Let one machine at a time work with the store, or name another one with --store or REFIT_STORE"
+    ))]
+    Taken { path: PathBuf },
     #[error("a stage wrote {}, which is the store's own file", path.display())]
     #[diagnostic(help(
         "this is a fault of refit itself: nothing was stored; please report it with the spec"
@@ -100,7 +106,8 @@ fn remedy(error: &io::Error) -> &'static str {
              or name a store on another disk with --store or REFIT_STORE"
         }
         ErrorKind::ReadOnlyFilesystem => {
-            "this file system is read-only: name a store elsewhere with --store or REFIT_STORE"
+            "this file system is read-only, so only what is in the store already can be used: \
+             name a store elsewhere with --store or REFIT_STORE"
         }
         ErrorKind::PermissionDenied => {
             "check the owner and the permissions of the store's folder, \

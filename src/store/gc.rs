@@ -1,4 +1,4 @@
-//! Collecting: objects leave, records stay.
+//! Collecting: objects and forgotten checkpoints leave, records stay.
 //!
 //! What was built once can be built again, so an object may go at any time; its key's record stays, and a step with a record
 //! stays fresh until a consumer must read the object. Which objects may go is never guessed: a [`Scope`] says it.
@@ -16,17 +16,39 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::artifact::{Digest, files_under};
+use crate::fingerprint::Key;
 
+use super::beside::{Unfinished, modified};
 use super::lock::{Mode, attempt};
 use super::{Record, Store, StoreError};
 
-/// Which objects are to go. With both parts given, an object goes only if both say so.
+/// Which objects and checkpoints are to go. With both parts given, one goes only if both say so. The checkpoints of a key
+/// that has its result go in any case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// All but these may go (`--unused-by`).
-    pub keep: Option<BTreeSet<Digest>>,
-    /// Those that were neither built nor named by a run since then may go (`--older-than`).
+    pub keep: Option<Used>,
+    /// Objects that were neither built nor named by a run since then, and checkpoints that are older, may go (`--older-than`).
     pub older_than: Option<Timestamp>,
+}
+
+/// What is in use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    pub objects: BTreeSet<Digest>,
+    /// Keys that may be worked on, and so go on from a checkpoint.
+    pub keys: BTreeSet<Key>,
+    /// Something in use has a key that cannot be known now, as before its model is fetched. It may be any, so that every
+    /// checkpoint of unfinished work is in use.
+    pub unknown: bool,
+}
+
+impl Used {
+    pub fn extend(&mut self, other: Used) {
+        self.objects.extend(other.objects);
+        self.keys.extend(other.keys);
+        self.unknown |= other.unknown;
+    }
 }
 
 /// An object that went, or would go.
@@ -44,10 +66,13 @@ pub struct Removed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
     pub objects: Vec<Removed>,
-    /// The sizes of `objects` together.
+    pub checkpoints: Vec<Unfinished>,
+    /// The sizes of `objects` and `checkpoints` together.
     pub bytes: u64,
     /// How many objects stay.
     pub kept: usize,
+    /// The checkpoints that stay.
+    pub kept_checkpoints: Vec<Unfinished>,
 }
 
 impl Store {
@@ -71,6 +96,8 @@ impl Store {
             })?);
         }
 
+        // Which checkpoints are done is seen while the objects are there.
+        let unfinished = self.unfinished()?;
         let mut collected = Collected::default();
         let past = Past::of(self)?;
         for digest in self.layout.digests()? {
@@ -82,7 +109,7 @@ impl Store {
             let kept = scope
                 .keep
                 .as_ref()
-                .is_some_and(|keep| keep.contains(&digest));
+                .is_some_and(|keep| keep.objects.contains(&digest));
             if kept || scope.older_than.is_some_and(|limit| used >= limit) {
                 collected.kept += 1;
                 continue;
@@ -105,6 +132,20 @@ impl Store {
                 used,
             });
         }
+        for one in unfinished {
+            let in_use = |keep: &Used| keep.unknown || keep.keys.contains(&one.key);
+            let kept = scope.keep.as_ref().is_some_and(in_use)
+                || scope.older_than.is_some_and(|limit| one.written >= limit);
+            if kept && !one.done {
+                collected.kept_checkpoints.push(one);
+                continue;
+            }
+            if alone.is_some() {
+                self.layout.discard(&self.checkpoints(&one.key))?;
+            }
+            collected.bytes += one.bytes;
+            collected.checkpoints.push(one);
+        }
         if alone.is_some() {
             self.sweep_drafts()?;
             self.layout.sweep_rubbish()?;
@@ -114,12 +155,8 @@ impl Store {
 
     /// When an object without a record was written, as far as its folder knows.
     fn stamped(&self, digest: &Digest) -> Timestamp {
-        let modified = fs::metadata(self.layout.object(digest))
-            .and_then(|metadata| metadata.modified())
-            .ok();
-        modified
-            .and_then(|time| Timestamp::try_from(time).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH)
+        let found = fs::metadata(self.layout.object(digest));
+        found.map_or(Timestamp::UNIX_EPOCH, |found| modified(&found))
     }
 }
 

@@ -12,7 +12,7 @@
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
 //! ├── checkpoints/KEY/     how far the training for a key has come
 //! ├── kept/…               what stages asked of programs and services, by stage
-//! ├── drafts/KEY/          an artifact that is being built
+//! ├── drafts/KEY-…/        an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
 //! ```
@@ -37,6 +37,7 @@ pub(super) const FORMAT: &str = "1";
 /// The list of an object's files. A folder without it is no object.
 pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
+const LOCK: &str = ".lock";
 const DISCARDED: &str = "discarded-";
 const OURS: [&str; 12] = [
     "format",
@@ -85,12 +86,20 @@ impl Layout {
         self.root.join("drafts")
     }
 
+    /// A folder for building what has this key, under a name that nobody else takes.
     pub(super) fn draft(&self, key: &Key) -> PathBuf {
-        self.drafts().join(key.to_string())
+        self.drafts().join(format!("{key}-{}", unique()))
+    }
+
+    /// What was begun under a key.
+    pub(super) fn drafts_of(&self, key: &Key) -> Result<Vec<PathBuf>, StoreError> {
+        let names = names_in(&self.drafts())?.into_iter();
+        let drafts = names.filter(|name| !name.ends_with(LOCK) && key_in(name) == Some(*key));
+        Ok(drafts.map(|name| self.drafts().join(name)).collect())
     }
 
     pub(super) fn draft_lock(&self, key: &Key) -> PathBuf {
-        self.drafts().join(format!("{key}.lock"))
+        self.drafts().join(format!("{key}{LOCK}"))
     }
 
     pub(super) fn runs(&self) -> PathBuf {
@@ -191,7 +200,7 @@ impl Layout {
         remove(&away)
     }
 
-    /// Deletes what [`Layout::discard`] and [`write_whole`] left when they were killed. Only while nobody else writes.
+    /// Deletes what [`Layout::discard`] and [`write_whole`] left when they were killed. Only while nobody else works here.
     pub(super) fn sweep_rubbish(&self) -> Result<(), StoreError> {
         for name in names_in(&self.drafts())?
             .iter()
@@ -209,6 +218,12 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// The key that a name in `drafts` begins with.
+pub(super) fn key_in(name: &str) -> Option<Key> {
+    let end = name.find(['-', '.']).unwrap_or(name.len());
+    name[..end].parse().ok()
 }
 
 /// The names in a folder that are text, in no order. A folder that is not there has none.
@@ -241,17 +256,21 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let failed = |e| StoreError::write(path, e);
     let folder = path.parent().unwrap_or(Path::new("."));
-    // A plain `NamedTempFile` would be readable by its owner alone, and a store may be shared.
-    let mut file = tempfile::Builder::new()
-        .prefix(WRITING)
-        .make_in(folder, |path| {
-            OpenOptions::new().write(true).create_new(true).open(path)
+    let draft = folder.join(format!("{WRITING}{}", unique()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&draft)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
         })
-        .map_err(failed)?;
-    file.write_all(content)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
+        .and_then(|()| fs::rename(&draft, path));
+    if let Err(error) = written {
+        // What stays is rubbish that a later run clears.
+        let _ = fs::remove_file(&draft);
+        return Err(failed(error));
+    }
     sync_folder(folder)
 }
 

@@ -7,7 +7,7 @@
 //! Deliberately absent: what is protected. See [`super::draft`] and [`super::gc`].
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,6 +41,13 @@ pub(super) fn attempt(path: &Path, mode: Mode) -> Result<Option<Lock>, StoreErro
             .create(true)
             .truncate(false)
             .open(path)
+            .or_else(|error| match (mode, error.kind()) {
+                // Whoever only reads may do so where nothing can be written.
+                (Mode::Shared, ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                    File::open(path).map_err(|_| error)
+                }
+                _ => Err(error),
+            })
             .map_err(|e| StoreError::write(path, e))?;
         let tried = match mode {
             Mode::Shared => file.try_lock_shared(),
@@ -62,6 +69,22 @@ pub(super) fn attempt(path: &Path, mode: Mode) -> Result<Option<Lock>, StoreErro
                 });
             }
         }
+    }
+}
+
+/// Whether the file system's locks keep others out: while `held` is held, nobody else may get the same one alone. (A file
+/// system without locks of its own may give every lock that it is asked for.)
+pub(super) fn keeps_others_out(held: &Lock) -> Result<(), StoreError> {
+    match attempt(&held.path, Mode::Alone) {
+        Ok(Some(_)) => Err(StoreError::Lock {
+            path: held.path.clone(),
+            source: io::Error::new(
+                ErrorKind::Unsupported,
+                "the file system gives one lock to two at once",
+            ),
+        }),
+        // Where it cannot be asked for, it was not given either.
+        _ => Ok(()),
     }
 }
 
@@ -106,8 +129,9 @@ impl Lock {
     }
 }
 
+/// Whether an open file or folder is the one at `path`.
 #[cfg(unix)]
-fn in_place(file: &File, path: &Path) -> bool {
+pub(super) fn in_place(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     match (file.metadata(), fs::metadata(path)) {
@@ -117,6 +141,6 @@ fn in_place(file: &File, path: &Path) -> bool {
 }
 
 #[cfg(not(unix))]
-fn in_place(_: &File, _: &Path) -> bool {
+pub(super) fn in_place(_: &File, _: &Path) -> bool {
     true
 }

@@ -6,12 +6,16 @@
 //! A run is addressed by how long ago it was, `1` for the newest, or by the beginning of the hash of its record's name, which
 //! stays the same as runs are added.
 //!
+//! Should the clock have gone back since the newest run, a run's file is named as if it had begun right after that one, so that
+//! the newest stays the newest; the record says what the clock said.
+//!
 //! Deliberately absent: anything that a decision about freshness would need. All records may be deleted.
 
 use std::fs;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, civil};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -77,14 +81,28 @@ impl Store {
     /// The store cannot be written.
     pub fn save_run(&self, run: &RunRecord) -> Result<PathBuf, StoreError> {
         self.layout.prepare()?;
-        let time = run.started.strftime("%Y%m%dT%H%M%S%.9fZ");
-        let path =
-            self.layout
-                .runs()
-                .join(format!("{time}-{}-{}.json", tag(&run.pipeline), unique()));
+        let time = self.in_order(run.started, Timestamp::now())?.strftime(TIME);
+        let name = format!("{time}-{}-{}.json", tag(&run.pipeline), unique());
+        let path = self.layout.runs().join(name);
         let text = serde_json::to_vec(run).map_err(|e| StoreError::write(&path, e.into()))?;
         write_whole(&path, &text)?;
         Ok(path)
+    }
+
+    /// The time to name a run by that began at `started` and is saved `now`.
+    fn in_order(&self, started: Timestamp, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let names = names_in(&self.layout.runs())?;
+        let times = names.iter().filter_map(|name| {
+            let time = name.split('-').next()?.strip_suffix('Z')?;
+            let time = civil::DateTime::strptime(TIME.trim_end_matches('Z'), time).ok()?;
+            time.to_zoned(TimeZone::UTC)
+                .ok()
+                .map(|time| time.timestamp())
+        });
+        // One that began later may be saved earlier; that it began in the future only the clock can be blamed for.
+        let newest = times.max().filter(|newest| *newest > now);
+        let next = newest.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(1)).ok());
+        Ok(next.unwrap_or(started))
     }
 
     /// All runs, newest first, each read when it is asked for. Records that cannot be read are left out with a warning.
@@ -163,6 +181,9 @@ impl Store {
         })
     }
 }
+
+/// How a record's name begins.
+const TIME: &str = "%Y%m%dT%H%M%S%.9fZ";
 
 /// Digits of a short address, and the fewest that are taken for one.
 const ADDRESS: usize = 7;

@@ -11,7 +11,9 @@ use super::*;
 use crate::fingerprint::FORMAT;
 use crate::outcome::{Outcome, Reason};
 
+mod beside;
 mod together;
+mod trouble;
 
 fn open() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -47,6 +49,13 @@ fn build(store: &Store, number: u64, content: &str) -> Record {
     fs::write(draft.path().join("table.json"), content).unwrap();
     fs::write(draft.path().join("inner/train.txt"), content).unwrap();
     draft.commit(Kind::Table, 1.5).unwrap()
+}
+
+fn used<const N: usize>(objects: [Digest; N]) -> Option<Used> {
+    Some(Used {
+        objects: objects.into(),
+        ..Used::default()
+    })
 }
 
 fn is_present(store: &Store, record: &Record) -> bool {
@@ -448,7 +457,7 @@ fn collecting_removes_objects_and_no_records() {
     let (_folder, store) = open();
     let (kept, gone) = (build(&store, 1, "kept"), build(&store, 2, "gone"));
     let scope = Scope {
-        keep: Some([kept.digest].into()),
+        keep: used([kept.digest]),
         older_than: None,
     };
     let told = store.gc(&scope, true).unwrap();
@@ -512,12 +521,12 @@ fn both_scopes_together_must_agree() {
     let record = build(&store, 1, "content");
     let ahead = Timestamp::now() + Duration::from_secs(60);
     let keep = Scope {
-        keep: Some([record.digest].into()),
+        keep: used([record.digest]),
         older_than: Some(ahead),
     };
     assert!(store.gc(&keep, false).unwrap().objects.is_empty());
     let both = Scope {
-        keep: Some(BTreeSet::new()),
+        keep: used([]),
         older_than: Some(ahead),
     };
     assert_eq!(store.gc(&both, false).unwrap().objects.len(), 1);
@@ -528,7 +537,7 @@ fn nothing_is_collected_while_a_run_holds_the_store_or_builds() {
     let (_folder, store) = open();
     build(&store, 1, "content");
     let scope = Scope {
-        keep: Some(BTreeSet::new()),
+        keep: used([]),
         older_than: None,
     };
     let hold = store.hold(&mut never).unwrap().unwrap();

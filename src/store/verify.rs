@@ -3,13 +3,19 @@
 //! This finds what stamps cannot show: a disk that gives other bytes than were written. A damaged object stays where it
 //! is; the memo forgets it, so that the next command that asks reads it in full, finds it corrupted, and builds it again.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::artifact::{Digest, digest_file, files_under};
 
 use super::layout::MANIFEST;
-use super::lock::{Mode, attempt};
+use super::lock::{Mode, acquire};
 use super::{Store, StoreError, object_name};
+
+/// How long one waits for the store before it counts as being collected.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An object that is not what its name says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +49,13 @@ impl Store {
         let busy = || StoreError::Busy {
             path: self.root().to_owned(),
         };
-        let together = attempt(&self.layout.lock(), Mode::Shared)?.ok_or_else(busy)?;
+        // A run that begins keeps everybody out for a moment, `gc` for longer.
+        let mut patience = |waited| match waited < PATIENCE {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let together = acquire(&self.layout.lock(), Mode::Shared, &mut patience)?;
+        let together = together.ok_or_else(busy)?;
         for digest in self.layout.digests()? {
             on_object(&digest);
             let (problems, bytes) = self.problems(&digest);

@@ -11,6 +11,8 @@ mod crash;
 mod data;
 mod editors;
 mod elsewhere;
+#[cfg(unix)]
+mod faults;
 mod freezing;
 mod golden;
 mod hub;
@@ -27,6 +29,8 @@ mod real;
 mod resume;
 mod schema;
 mod stages;
+#[cfg(unix)]
+mod storm;
 mod sweep;
 mod tasks;
 mod versions;

@@ -485,6 +485,44 @@ fn what_the_trials_of_a_sweep_left_is_used_by_it() {
 }
 
 #[test]
+fn what_a_stopped_trial_goes_on_with_is_used_by_its_sweep() {
+    // The tokens are those of the trial alone.
+    let project = with_sweep(&format!("{LONG}\"tokenize.tokens.max_length\" = [12]\n"));
+    project.replace(
+        SPEC,
+        "[load.data]",
+        "[run]\ncheckpoint = { every_steps = 5 }\n\n[load.data]",
+    );
+    let mut child = start(&project, &[]);
+    let written = || {
+        let keys = std::fs::read_dir(project.path(".refit/checkpoints"));
+        let steps = keys.into_iter().flatten().flatten();
+        let steps = steps.flat_map(|key| std::fs::read_dir(key.path()));
+        steps
+            .flatten()
+            .flatten()
+            .any(|step| step.file_name().to_str().unwrap().starts_with("step-"))
+    };
+    wait_for("a checkpoint", written);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gc = ["cache", "gc", "--unused-by", SPEC, "--json"];
+    let told = project.refit(&gc).success().json();
+    let count = |what: &str| told[what].as_array().unwrap().len();
+    assert_eq!(count("removed"), 0, "{told}");
+    assert_eq!(
+        (count("checkpoints"), count("kept_checkpoints")),
+        (0, 1),
+        "{told}"
+    );
+    assert_eq!(told["unknown_keys"], false);
+    // Nobody goes on with a trial that the sweep has no more.
+    project.replace(SPEC, "[1000000]", "[1]");
+    let told = project.refit(&gc).success().json();
+    assert_eq!(told["checkpoints"].as_array().unwrap().len(), 1, "{told}");
+}
+
+#[test]
 fn tables_are_written_by_their_ending() {
     let project = with_sweep(SWEEP);
     project

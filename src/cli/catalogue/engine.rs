@@ -106,6 +106,9 @@ fn stores() -> Vec<Sample> {
             store: store(),
         },
         StoreError::NoScope,
+        StoreError::Taken {
+            path: "/project/.refit/drafts/7f3a-09c1".into(),
+        },
         StoreError::Reserved {
             path: "/project/.refit/drafts/7f3a/manifest.json".into(),
         },
@@ -140,6 +143,11 @@ fn runs() -> Vec<Sample> {
             path: "dist/news/model.safetensors".into(),
             source: denied(),
         },
+        PlaceError::Stranded {
+            path: "dist/news".into(),
+            kept: "dist/.refit-kept-7f3a/old/news".into(),
+            source: denied(),
+        },
     ];
     let running = [
         RunError::Refused {
@@ -150,6 +158,9 @@ fn runs() -> Vec<Sample> {
         },
         RunError::ChangedMeanwhile {
             path: "data/train.csv".into(),
+        },
+        RunError::CollectedMeanwhile {
+            path: "/project/.refit/objects/7f3a".into(),
         },
         RunError::Internal("a step has no key".into()),
     ];

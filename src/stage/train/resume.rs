@@ -80,14 +80,19 @@ pub(super) fn newest(context: &Context, device: &str) -> Option<Resumed> {
 
 /// All checkpoints in a folder, the oldest first.
 fn written(folder: &Path) -> Vec<PathBuf> {
+    let mut found = beginning(folder, STEP);
+    found.sort();
+    found
+}
+
+/// What in a folder has a name that begins so.
+fn beginning(folder: &Path, with: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_one = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with(STEP))
+        name.is_some_and(|name| name.starts_with(with))
     };
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_one).collect();
-    found.sort();
-    found
+    entries.map(|entry| entry.path()).filter(is_one).collect()
 }
 
 /// # Errors
@@ -223,7 +228,7 @@ fn write_all(
             .read()
             .map_err(|error| io::Error::other(error.to_string()))
             .and_then(|state| write(folder, device, state, log))
-            .and_then(|()| prune(folder, keep));
+            .and_then(|()| prune(folder, step, keep));
         if let Err(error) = written {
             let place = folder.display();
             note(
@@ -236,7 +241,7 @@ fn write_all(
 
 fn write(folder: &Path, device: &str, state: State, log: String) -> io::Result<()> {
     let State { numbers, tensors } = state;
-    let name = format!("{STEP}{:012}", numbers.step);
+    let name = name_of(numbers.step);
     let draft = folder.join(format!("{WRITING}{name}"));
     remove(&draft)?;
     fs::create_dir_all(&draft)?;
@@ -284,13 +289,20 @@ fn write_tensors(path: &Path, tensors: &BTreeMap<String, Vec<f32>>) -> io::Resul
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Leaves the newest `keep`, and nothing half-written.
-fn prune(folder: &Path, keep: usize) -> io::Result<()> {
+fn name_of(step: u64) -> String {
+    format!("{STEP}{step:012}")
+}
+
+/// Leaves the newest `keep` of those up to this step, and nothing half-written. Those of later steps cannot be used, or the
+/// training would have gone on from them; they must not stand in the way of those that can.
+fn prune(folder: &Path, step: u64, keep: usize) -> io::Result<()> {
     let all = written(folder);
-    for old in all.iter().take(all.len().saturating_sub(keep)) {
-        remove(old)?;
-    }
-    Ok(())
+    let own = folder.join(name_of(step));
+    let (usable, later) = all.split_at(all.partition_point(|path| *path <= own));
+    let old = &usable[..usable.len().saturating_sub(keep)];
+    let half = beginning(folder, WRITING);
+    let mut all = old.iter().chain(later).chain(&half);
+    all.try_for_each(|path| remove(path))
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
@@ -309,3 +321,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
