@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// How many trials may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Several, as in `cuda:0,cuda:1`, are shared out among the trials
+    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N, cuda:all. Several, as in `cuda:0,cuda:1`, are shared out among the trials
     /// that run side by side. Default: `[run] device`.
     #[arg(long, value_parser = device, value_delimiter = ',')]
     device: Vec<String>,

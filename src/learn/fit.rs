@@ -22,6 +22,8 @@
 mod accumulate;
 mod average;
 mod checkpointing;
+mod reduce;
+mod replicas;
 mod scaling;
 mod settings;
 mod state;
@@ -37,7 +39,8 @@ pub use scaling::LossScale;
 pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Recipe};
 pub use state::{Held, Kept, Numbers, State};
 
-use self::accumulate::Accumulation;
+use self::accumulate::{Accumulation, Work};
+use self::replicas::Replicas;
 use self::training::Training;
 use super::batch::{self, Cut, Layout, Rows};
 use super::{LearnError, Objective, Predictions};
@@ -90,13 +93,15 @@ pub enum Event<'a> {
     State(Box<Held>),
 }
 
-/// Where a training begins, and how often it tells all that it is.
+/// Where a training begins, how often it tells all that it is, and what computes beside its own device.
 #[derive(Debug, Clone, Default)]
 pub struct Course {
     /// Where it goes on; with the first step without. It must be a state of a training with the same material and recipe.
     pub from: Option<State>,
     /// After every so many steps its state is told; never without.
     pub every: Option<u64>,
+    /// Further devices, each of which computes a share of every batch.
+    pub beside: Vec<Device>,
 }
 
 /// One optimizer step, as it stands in the metrics log.
@@ -157,7 +162,8 @@ pub struct Snapshot {
     pub epoch: u64,
 }
 
-/// Trains `model` (built on `device`, without autodiff).
+/// Trains `model` (built on `device`, without autodiff). Devices beside that one share each batch with it, and change nothing but
+/// the rounding of sums; it alone validates and takes the steps.
 ///
 /// On a device that computes beside the host, steps are told [`TOGETHER`] at a time, so that a break is noticed up to as many
 /// steps late.
@@ -208,7 +214,13 @@ fn fit_at(
     course: Course,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
-    if !recipe.precision.runs_on(device) {
+    let Course {
+        from,
+        every,
+        beside,
+    } = course;
+    let devices = || std::iter::once(device).chain(&beside);
+    if !devices().all(|device| recipe.precision.runs_on(device)) {
         return Err(LearnError::Precision {
             precision: recipe.precision,
         });
@@ -219,14 +231,22 @@ fn fit_at(
         layout: pace.layout,
         pad_id: material.pad_id,
         max_length: material.max_length,
+        devices: devices().count(),
     };
     let at_once = recipe.batch.at_once();
     let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
-    let Course { from, every } = course;
     let taken = from.as_ref().map_or(0, |state| state.numbers.step);
     std::thread::scope(|scope| {
         let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, taken, lay_out)?;
-        let accumulation = Accumulation::new(cut, pace, material, recipe, device);
+        let replicas = Replicas::begin(
+            scope,
+            Work::new(material, recipe),
+            recipe.frozen.as_ref(),
+            &model,
+            device,
+            beside,
+        )?;
+        let accumulation = Accumulation::new(cut, pace, material, recipe, device, replicas);
         let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
         let training =
             Training::begin(model, from, (accumulation, scale), material, recipe, device)?;

@@ -101,6 +101,11 @@ impl Gradients {
             .collect()
     }
 
+    /// All of them with their names, `[elements]` each, as large as they are.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = (String, Tensor<1>)> {
+        self.by_name.into_iter()
+    }
+
     /// Takes out the gradient of one parameter, as `[elements]`.
     pub(super) fn remove(&mut self, name: &str) -> Option<Tensor<1>> {
         self.by_name.remove(name)

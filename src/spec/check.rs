@@ -184,7 +184,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
             let message = format!("`{field}` is {}, which is no device", error.instance());
             vec![
                 problem(message, "unknown device".to_owned())
-                    .help("one of `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`"),
+                    .help("`auto`, or one or several of `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:all` with commas between"),
             ]
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {

@@ -60,9 +60,12 @@ pub struct Preamble {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSettings {
-    /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`.
+    /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`,
+    /// `cuda:all` (every GPU). Several with commas between (`cuda:0,1`) share the batches of a training.
     #[serde(default = "auto")]
-    #[schemars(regex(pattern = "^(auto|flex|ndarray|cuda(:[0-9]+)?)$"))]
+    #[schemars(regex(
+        pattern = "^(auto|(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?)(,(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?))*)$"
+    ))]
     pub device: String,
     /// How many independent stages may run side by side.
     #[serde(default = "one")]
@@ -95,12 +98,17 @@ impl Default for CheckpointSettings {
     }
 }
 
-/// Whether `text` can name a device, by the same rule as the schema's pattern.
+/// Whether `text` can name devices, by the same rule as the schema's pattern.
 pub fn is_device(text: &str) -> bool {
-    let numbered = text.strip_prefix("cuda:").is_some_and(|index| {
-        !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit())
-    });
-    numbered || ["auto", "flex", "ndarray", "cuda"].contains(&text)
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut after_number = false;
+    text == "auto"
+        || text.split(',').all(|name| {
+            let number = name.strip_prefix("cuda:").unwrap_or_default();
+            let numbered = is_number(number) || (after_number && is_number(name));
+            after_number = numbered;
+            numbered || ["flex", "ndarray", "cuda", "cuda:all"].contains(&name)
+        })
 }
 
 fn auto() -> String {
@@ -340,8 +348,29 @@ mod tests {
         let pattern = &schema()["definitions"]["RunSettings"]["properties"]["device"]["pattern"];
         let validator = jsonschema::draft7::new(&json!({ "pattern": pattern })).unwrap();
         for text in [
-            "auto", "flex", "ndarray", "cuda", "cuda:0", "cuda:12", "cuda:", "cuda:x", "tpu", "",
+            "auto",
+            "flex",
+            "ndarray",
+            "cuda",
+            "cuda:0",
+            "cuda:12",
+            "cuda:",
+            "cuda:x",
+            "tpu",
+            "",
             "xflex",
+            "cuda:all",
+            "cuda:0,1",
+            "cuda:0,1,2",
+            "cuda:0,",
+            "cuda:all,1",
+            "flex,1",
+            "flex,cuda:1,2",
+            "auto,flex",
+            "flex,auto",
+            "cuda:0,x",
+            "ws://host:4000",
+            ",",
         ] {
             assert_eq!(validator.is_valid(&json!(text)), is_device(text), "{text}");
         }

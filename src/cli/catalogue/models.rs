@@ -309,6 +309,10 @@ fn devices() -> Vec<Sample> {
             asked: "cuda:7".into(),
             available: available(),
         },
+        DeviceError::Twice {
+            asked: "cuda:0,1,0".into(),
+            device: "cuda:0".into(),
+        },
     ]
     .into_iter()
     .map(sample)

@@ -503,3 +503,4 @@ mod parts;
 mod precision;
 mod recipe;
 mod resumed;
+mod shared;
