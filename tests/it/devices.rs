@@ -50,9 +50,8 @@ fn thirty_steps_of_two_devices_have_the_losses_of_one() {
     assert_eq!((alone.len(), shared.len()), (30, 30));
     let off = alone.iter().zip(&shared).map(|(a, b)| (a - b).abs() / a);
     let largest = off.fold(0.0, f64::max);
-    assert!(largest < 1e-4, "a loss is off by {largest:e} of itself");
+    assert!(largest < 1e-5, "a loss is off by {largest:e} of itself");
     assert_ne!(alone, shared, "one device did it all");
-    assert!(alone[29] < alone[0] / 1.2);
 }
 
 #[test]
