@@ -63,27 +63,111 @@ pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
         });
     }
     let mut found: Vec<One> = Vec::new();
-    let mut numbers = false;
-    for name in asked.split(',') {
-        let continued = numbers && !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        let full = match continued {
-            true => format!("cuda:{name}"),
-            false => name.to_owned(),
-        };
-        numbers = full
-            .strip_prefix("cuda:")
-            .is_some_and(|number| number != "all");
-        for one in named(&full)? {
+    for name in names(asked)? {
+        for one in named(&name)? {
             if found.iter().any(|other| other.device == one.device) {
-                return Err(DeviceError::Twice {
-                    asked: asked.to_owned(),
-                    device: one.name,
-                });
+                return Err(twice(asked, one.name));
             }
             found.push(one);
         }
     }
     Ok(together(found))
+}
+
+/// The name of each device in `asked`, as [`choose`] reads it, whether or not it is there: `cuda:0,1` are `cuda:0` and `cuda:1`, and
+/// `auto` and `cuda:all` stay what they are.
+///
+/// # Errors
+/// An unknown name; a device named twice, as far as names tell.
+pub fn names(asked: &str) -> Result<Vec<String>, DeviceError> {
+    if asked == "auto" {
+        return Ok(vec![asked.to_owned()]);
+    }
+    let mut found: Vec<(String, Stated)> = Vec::new();
+    for name in asked.split(',') {
+        let numbers = matches!(found.last(), Some((_, Stated::Cuda(Some(_)))));
+        let continued = numbers && !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        let full = match continued {
+            true => format!("cuda:{name}"),
+            false => name.to_owned(),
+        };
+        let stated = Stated::of(&full).ok_or_else(|| unknown(&full))?;
+        if found.iter().any(|(_, other)| other.overlaps(&stated)) {
+            return Err(twice(asked, full));
+        }
+        found.push((full, stated));
+    }
+    Ok(found.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The devices in `asked` one by one, for whoever gives each to somebody else: `cuda:all` is one name for each of them. What is
+/// not there stays, so that whoever computes on it says so.
+///
+/// # Errors
+/// Those of [`names`].
+pub fn apart(asked: &str) -> Result<Vec<String>, DeviceError> {
+    let names = names(asked)?.into_iter().flat_map(|name| {
+        let all = (name == "cuda:all")
+            .then(cuda_devices)
+            .filter(|all| *all > 0);
+        match all {
+            Some(all) => (0..all).map(|number| format!("cuda:{number}")).collect(),
+            None => vec![name],
+        }
+    });
+    Ok(names.collect())
+}
+
+/// What a name says.
+#[derive(PartialEq, Eq)]
+enum Stated {
+    Flex,
+    Ndarray,
+    /// One of the GPUs, by which number; `None` in `cuda`, which is the first.
+    Cuda(Option<usize>),
+    AllCuda,
+}
+
+impl Stated {
+    fn of(name: &str) -> Option<Stated> {
+        match name {
+            "flex" => Some(Stated::Flex),
+            "ndarray" => Some(Stated::Ndarray),
+            "cuda" => Some(Stated::Cuda(None)),
+            "cuda:all" => Some(Stated::AllCuda),
+            _ => {
+                let number = name.strip_prefix("cuda:")?;
+                // `parse` would take a sign.
+                let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+                let number = digits.then(|| number.parse().ok()).flatten()?;
+                Some(Stated::Cuda(Some(number)))
+            }
+        }
+    }
+
+    fn overlaps(&self, other: &Stated) -> bool {
+        match (self, other) {
+            (Stated::Cuda(one), Stated::Cuda(another)) => {
+                one.unwrap_or_default() == another.unwrap_or_default()
+            }
+            (Stated::Cuda(_), Stated::AllCuda) | (Stated::AllCuda, Stated::Cuda(_)) => true,
+            _ => self == other,
+        }
+    }
+}
+
+fn twice(asked: &str, device: String) -> DeviceError {
+    DeviceError::Twice {
+        asked: asked.to_owned(),
+        device,
+    }
+}
+
+fn unknown(asked: &str) -> DeviceError {
+    DeviceError::Unknown {
+        asked: asked.to_owned(),
+        available: available().join(", "),
+    }
 }
 
 /// One device.
@@ -99,9 +183,10 @@ fn together(devices: Vec<One>) -> Chosen {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for one in &devices {
         let kind = kind_of(one);
-        match kinds.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((kind, 1)),
+        match kinds.last_mut() {
+            // Of others between them the sum would be another.
+            Some((last, count)) if *last == kind => *count += 1,
+            _ => kinds.push((kind, 1)),
         }
     }
     let kinds = kinds.into_iter().map(|(kind, count)| match count {
@@ -121,27 +206,30 @@ fn together(devices: Vec<One>) -> Chosen {
 
 /// The devices behind one name, at least one.
 fn named(name: &str) -> Result<Vec<One>, DeviceError> {
-    let unknown = || DeviceError::Unknown {
-        asked: name.to_owned(),
-        available: available().join(", "),
-    };
-    match name {
-        "flex" => Ok(vec![flex()]),
-        "ndarray" => {
+    match Stated::of(name).ok_or_else(|| unknown(name))? {
+        Stated::Flex => Ok(vec![flex()]),
+        Stated::Ndarray => {
             let one = ndarray().ok_or_else(|| not_built_in(name, "ndarray"))?;
             Ok(vec![one])
         }
-        "cuda" => Ok(vec![numbered(name, 0)?]),
-        "cuda:all" => {
+        Stated::Cuda(number) => Ok(vec![numbered(name, number.unwrap_or_default())?]),
+        Stated::AllCuda => {
             let first = numbered(name, 0)?;
             let others = (1..cuda_devices()).filter_map(cuda);
             Ok(std::iter::once(first).chain(others).collect())
         }
-        _ => match name.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(number)) => Ok(vec![numbered(name, number)?]),
-            _ => Err(unknown()),
-        },
     }
+}
+
+/// What `device` is called.
+pub fn name(device: &Device) -> String {
+    let plain = device.clone().without_autodiff();
+    let mut all = [Some(flex()), ndarray()]
+        .into_iter()
+        .flatten()
+        .chain((0..cuda_devices()).filter_map(cuda));
+    let found = all.find(|one| one.device == plain);
+    found.map_or_else(|| format!("{plain:?}"), |one| one.name)
 }
 
 /// Whether `device` computes on the CPU.
@@ -284,6 +372,9 @@ mod tests {
             "cuda:",
             "cuda:x",
             "cuda:-1",
+            "cuda:+1",
+            "cuda,1",
+            "cuda:all,1",
             "",
             "Flex",
             "flex,",
@@ -325,6 +416,11 @@ mod tests {
         assert_eq!(kind(&["cuda:3"]), "cuda");
         assert_eq!(kind(&["cuda:0", "cuda:1"]), "cuda x2");
         assert_eq!(kind(&["flex", "cuda:0", "cuda:1"]), "flex + cuda x2");
+        assert_eq!(
+            kind(&["cuda:0", "flex", "cuda:1"]),
+            "cuda + flex + cuda",
+            "sums are made in the order of the devices"
+        );
     }
 
     #[test]
@@ -342,8 +438,42 @@ mod tests {
 
     #[test]
     fn a_device_named_twice_is_an_error() {
-        let error = choose("flex,flex").unwrap_err();
-        assert!(matches!(error, DeviceError::Twice { device, .. } if device == "flex"));
+        for (asked, twice) in [
+            ("flex,flex", "flex"),
+            ("cuda:0,1,0", "cuda:0"),
+            ("cuda,cuda:0", "cuda:0"),
+            ("cuda:1,cuda:01", "cuda:01"),
+            ("cuda:all,cuda:3", "cuda:3"),
+            ("cuda:3,flex,cuda:all", "cuda:all"),
+        ] {
+            let error = choose(asked).unwrap_err();
+            assert!(
+                matches!(&error, DeviceError::Twice { device, .. } if device == twice),
+                "{asked}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_is_one_name_for_each_device() {
+        let names = |asked| names(asked).unwrap();
+        assert_eq!(names("auto"), ["auto"]);
+        assert_eq!(names("cuda:0,1,flex"), ["cuda:0", "cuda:1", "flex"]);
+        assert_eq!(names("flex,cuda,cuda:12"), ["flex", "cuda", "cuda:12"]);
+        let all = apart("flex,cuda:all").unwrap();
+        match cuda_devices() {
+            0 => assert_eq!(all, ["flex", "cuda:all"]),
+            there => assert_eq!(all.len(), 1 + there),
+        }
+    }
+
+    #[test]
+    fn a_device_has_the_name_that_it_was_chosen_by() {
+        for asked in available() {
+            let device = choose(&asked).unwrap().device;
+            assert_eq!(name(&device), asked);
+            assert_eq!(name(&device.autodiff()), asked);
+        }
     }
 
     #[test]

@@ -12,12 +12,12 @@ use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, git_commit, print,
     print_json, resolve, seconds, store_of_spec, tell,
 };
+use crate::device::{self, DeviceError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
 use crate::run::{Checkpointing, Options, Provenance, run};
 use crate::spec::Pipeline;
-use crate::spec::schema::is_device;
 use crate::stage::{KINDS, StageError};
 use crate::store::{ObjectState, RunRecord};
 
@@ -57,9 +57,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn device(text: &str) -> Result<String, String> {
-    match is_device(text) {
-        true => Ok(text.to_owned()),
-        false => Err("expected auto, or one or several of flex, ndarray, cuda, cuda:N and cuda:all with commas between".to_owned()),
+    match device::names(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(twice @ DeviceError::Twice { .. }) => Err(twice.to_string()),
+        Err(_) => Err("expected auto, or one or several of flex, ndarray, cuda, cuda:N and cuda:all with commas between".to_owned()),
     }
 }
 

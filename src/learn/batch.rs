@@ -468,7 +468,7 @@ pub(super) struct Prepared {
 /// ends when the receiver is dropped.
 ///
 /// # Errors
-/// [`LearnError::Device`] when no thread can be had.
+/// [`LearnError::Thread`] when none can be had.
 pub(super) fn ahead<'scope, 'rows: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     rows: &'rows dyn Rows,
@@ -507,10 +507,7 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     std::thread::Builder::new()
         .name("batches".to_owned())
         .spawn_scoped(scope, work)
-        .map_err(|cause| LearnError::Device {
-            doing: "starting a thread for batches",
-            cause: cause.to_string(),
-        })?;
+        .map_err(|source| LearnError::Thread { source })?;
     Ok(receiver)
 }
 

@@ -30,6 +30,7 @@ mod state;
 mod training;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::Serialize;
@@ -40,8 +41,9 @@ pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Reci
 pub use state::{Held, Kept, Numbers, State};
 
 use self::accumulate::{Accumulation, Work};
+use self::reduce::AllReduce;
 use self::replicas::Replicas;
-use self::training::Training;
+use self::training::{Training, tell};
 use super::batch::{self, Cut, Layout, Rows};
 use super::{LearnError, Objective, Predictions};
 use crate::device;
@@ -88,6 +90,8 @@ pub enum Event<'a> {
     Validation(&'a ValidationRecord),
     /// The device ran out of memory, and from now on so many rows go through it at once.
     Halved(usize),
+    /// The devices cannot add up among themselves, for this reason, and do it by way of the host.
+    ByTheHost(&'a LearnError),
     /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, as
     /// the last that is told.
     State(Box<Held>),
@@ -180,7 +184,15 @@ pub fn fit(
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
     let pace = Pace {
-        layout: Layout::on(device, recipe.batch.padding, material.max_length),
+        // One layout for all: that of a device that is no CPU, where there is one.
+        layout: Layout::on(
+            std::iter::once(device)
+                .chain(&course.beside)
+                .find(|device| !device::is_cpu(device))
+                .unwrap_or(device),
+            recipe.batch.padding,
+            material.max_length,
+        ),
         // In fp16 every step waits to hear whether its gradients overflowed.
         together: match recipe.precision {
             _ if device::is_cpu(device) => 1,
@@ -189,6 +201,7 @@ pub fn fit(
         },
         fits: None,
         scale: LossScale::BEGIN,
+        all: None,
     };
     fit_at(pace, model, material, recipe, device, course, on)
 }
@@ -203,6 +216,8 @@ struct Pace<'a> {
     fits: Option<&'a dyn Fn(usize) -> bool>,
     /// By what losses are multiplied at first, in `fp16`.
     scale: LossScale,
+    /// How devices add up among themselves; `None` for their collectives, where they have some.
+    all: Option<&'a AllReduce>,
 }
 
 fn fit_at(
@@ -220,8 +235,9 @@ fn fit_at(
         beside,
     } = course;
     let devices = || std::iter::once(device).chain(&beside);
-    if !devices().all(|device| recipe.precision.runs_on(device)) {
+    if let Some(device) = devices().find(|device| !recipe.precision.runs_on(device)) {
         return Err(LearnError::Precision {
+            device: device::name(device),
             precision: recipe.precision,
         });
     }
@@ -233,6 +249,17 @@ fn fit_at(
         max_length: material.max_length,
         devices: devices().count(),
     };
+    let all_devices: Vec<Device> = devices().cloned().collect();
+    let mut all = match pace.all {
+        Some(all) => Some(Arc::clone(all)),
+        None => device::have_collectives(&all_devices).then(reduce::of_devices),
+    };
+    let mut turn = all.is_some().then(replicas::turn);
+    if let Some(Err(error)) = all.as_ref().map(|all| reduce::try_out(all, &all_devices)) {
+        tell(on, Event::ByTheHost(&error))?;
+        (all, turn) = (None, None);
+    }
+    let _turn = turn;
     let at_once = recipe.batch.at_once();
     let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
     let taken = from.as_ref().map_or(0, |state| state.numbers.step);
@@ -245,6 +272,7 @@ fn fit_at(
             &model,
             device,
             beside,
+            all,
         )?;
         let accumulation = Accumulation::new(cut, pace, material, recipe, device, replicas);
         let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);

@@ -183,12 +183,10 @@ pub(super) fn read<const D: usize>(
     tensor: Tensor<D>,
     doing: &'static str,
 ) -> Result<Vec<f32>, LearnError> {
+    let device = tensor.device();
     tensor
         .try_into_vec_as::<f32>()
-        .map_err(|cause| LearnError::Device {
-            doing,
-            cause: cause.to_string(),
-        })
+        .map_err(|cause| LearnError::failed(&device, doing, cause.to_string()))
 }
 
 #[cfg(test)]

@@ -98,19 +98,6 @@ impl Default for CheckpointSettings {
     }
 }
 
-/// Whether `text` can name devices, by the same rule as the schema's pattern.
-pub fn is_device(text: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mut after_number = false;
-    text == "auto"
-        || text.split(',').all(|name| {
-            let number = name.strip_prefix("cuda:").unwrap_or_default();
-            let numbered = is_number(number) || (after_number && is_number(name));
-            after_number = numbered;
-            numbered || ["flex", "ndarray", "cuda", "cuda:all"].contains(&name)
-        })
-}
-
 fn auto() -> String {
     "auto".to_owned()
 }
@@ -308,6 +295,7 @@ fn forget_null(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device;
 
     #[test]
     fn the_schema_is_draft_07_without_one_of_or_null() {
@@ -344,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pattern_of_devices_and_their_rule_agree() {
+    fn the_pattern_of_devices_lets_through_what_can_be_named() {
         let pattern = &schema()["definitions"]["RunSettings"]["properties"]["device"]["pattern"];
         let validator = jsonschema::draft7::new(&json!({ "pattern": pattern })).unwrap();
         for text in [
@@ -372,7 +360,11 @@ mod tests {
             "ws://host:4000",
             ",",
         ] {
-            assert_eq!(validator.is_valid(&json!(text)), is_device(text), "{text}");
+            assert_eq!(
+                validator.is_valid(&json!(text)),
+                device::names(text).is_ok(),
+                "{text}"
+            );
         }
     }
 }

@@ -59,6 +59,38 @@ fn a_training_on_two_devices_that_is_killed_goes_on_to_the_same_digest() {
     let whole = project(200);
     let wanted = digests(&whole.run(BOTH));
     let project = project(200);
+    killed(&project);
+    let run = project.run(BOTH);
+    let steps = run["steps"].as_array().unwrap();
+    let of = steps.iter().find(|step| step["stage"] == "classifier");
+    assert!(of.unwrap()["resumed_from_step"].as_u64() > Some(0), "{run}");
+    assert_eq!(digests(&run), wanted);
+}
+
+#[test]
+fn a_checkpoint_of_another_number_of_devices_is_passed_over() {
+    let whole = project(200);
+    let wanted = digests(&whole.run(&[SPEC, "--device", "flex"]));
+    let project = project(200);
+    killed(&project);
+    let said = project
+        .refit(&["run", SPEC, "--device", "flex", "--json"])
+        .success();
+    assert!(
+        said.stderr
+            .contains("it is of a training on flex + ndarray, and this one is on flex"),
+        "{}",
+        said.stderr
+    );
+    let run: Value = serde_json::from_str(&said.stdout).unwrap();
+    let steps = run["steps"].as_array().unwrap();
+    let of = steps.iter().find(|step| step["stage"] == "classifier");
+    assert_eq!(of.unwrap()["resumed_from_step"], Value::Null, "{run}");
+    assert_eq!(digests(&run), wanted);
+}
+
+/// Begins a run on both devices and kills it once it has written a checkpoint.
+fn killed(project: &Project) {
     let mut child = project
         .command(&[&["run"], BOTH].concat())
         .stdout(Stdio::null())
@@ -80,11 +112,6 @@ fn a_training_on_two_devices_that_is_killed_goes_on_to_the_same_digest() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let run = project.run(BOTH);
-    let steps = run["steps"].as_array().unwrap();
-    let of = steps.iter().find(|step| step["stage"] == "classifier");
-    assert!(of.unwrap()["resumed_from_step"].as_u64() > Some(0), "{run}");
-    assert_eq!(digests(&run), wanted);
 }
 
 #[test]
@@ -100,6 +127,14 @@ fn devices_that_cannot_be_shared_are_told_before_anything_runs() {
     );
     let said = project
         .refit(&["run", SPEC, "--device", "flex,flex"])
-        .exits(1);
+        .exits(2);
     assert!(said.stderr.contains("asked for twice"), "{}", said.stderr);
+    let device = "run.device=\"cuda:0,1,0\"";
+    let said = project.refit(&["check", SPEC, "--set", device]).exits(2);
+    assert!(
+        said.stderr
+            .contains("`run.device` names the device \"cuda:0\" twice"),
+        "{}",
+        said.stderr
+    );
 }

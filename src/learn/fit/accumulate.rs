@@ -159,7 +159,8 @@ impl<'a> Accumulation<'a> {
         };
         self.replicas.compute(weights, epoch, &mut share_of);
         let check = |rows| self.check_memory(rows);
-        let own = self.work.sum(model, self.device, share_of(0), &check);
+        let share = share_of(0);
+        let own = || self.work.sum(model, self.device, share, &check);
         let sum = self.replicas.sum(own, model)?;
         // No batch is without rows; were one, it would teach nothing.
         let (loss, gradients) = sum.unwrap_or_else(|| {
@@ -172,10 +173,10 @@ impl<'a> Accumulation<'a> {
     /// As if the device had no more memory than was said.
     fn check_memory(&self, rows: usize) -> Result<(), LearnError> {
         match self.pace.fits {
-            Some(fits) if !fits(rows) => Err(LearnError::Device {
-                doing: "training",
-                cause: format!("out of device memory for {rows} rows"),
-            }),
+            Some(fits) if !fits(rows) => {
+                let cause = format!("out of device memory for {rows} rows");
+                Err(LearnError::failed(self.device, "training", cause))
+            }
             _ => Ok(()),
         }
     }
@@ -328,6 +329,7 @@ mod tests {
             together: 1,
             fits: None,
             scale: LossScale::BEGIN,
+            all: None,
         };
         let alone = Replicas::none(&device);
         let mut accumulation = Accumulation::new(cut, pace, &material, &recipe, &device, alone);

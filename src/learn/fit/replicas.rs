@@ -1,38 +1,46 @@
 //! Devices beside the first, each with a replica of the model and a thread, that compute their share of every batch.
 //!
 //! A device is given the weights and its share, and computes while the first device computes its own. When it fails, panics
-//! included, the step fails as a whole: no weight has changed until then.
+//! included, the step fails as a whole: no weight has changed until then. Where devices add up by collectives, all of them say
+//! that they have their numbers before the first of them is asked to, because a collective waits for all, and without end.
 //!
 //! Promise: N devices compute what one does of the same batch, what dropout drops included, to the rounding of sums.
 //!
 //! Deliberately absent: validation, which the first device does alone.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use burn::tensor::Device;
 
 use super::accumulate::{Share, Work};
-use super::reduce::{self, Settled, Summand, Weights};
+use super::reduce::{self, AllReduce, Flat, Settled, Summand, Weights, guarded};
 use super::training::learning;
-use crate::device;
 use crate::learn::{Frozen, LearnError};
 use crate::model::Classifier;
+
+/// While it is held, no other training uses collectives. Communicators of a set of devices are those of the process, and calls
+/// are matched by their order: two trainings would add up each other's gradients.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The devices beside the first.
 pub(super) struct Replicas {
     /// The first, and the others in their order.
     devices: Vec<Device>,
     others: Vec<Replica>,
-    /// Whether they copy from each other and have collectives.
-    straight: bool,
+    /// How they add up where they do so among themselves; they then copy from each other, too.
+    all: Option<AllReduce>,
     /// Whether they were given weights.
     begun: bool,
 }
 
 struct Replica {
+    device: Device,
     orders: Sender<Order>,
     answers: Receiver<Result<Answer, LearnError>>,
 }
@@ -43,15 +51,15 @@ enum Order {
         epoch: u64,
         share: Share,
     },
-    /// All devices computed theirs: add up what they did.
+    /// All devices have their numbers: add them up.
     Reduce,
 }
 
 enum Answer {
     /// `None` for an empty share.
     Summand(Option<Settled>),
-    /// To be added up once all are.
-    Ready,
+    /// To be added up once all are; of which parameters there is a gradient.
+    Ready(BTreeSet<String>),
     Reduced,
 }
 
@@ -62,12 +70,13 @@ impl Replicas {
         Replicas {
             devices: vec![first.clone()],
             others: Vec::new(),
-            straight: false,
+            all: None,
             begun: false,
         }
     }
 
-    /// A thread for each of `others`, which ends when this is dropped. `model` lends its form alone.
+    /// A thread for each of `others`, which ends when this is dropped. `model` lends its form alone. `all` is how the devices
+    /// add up among themselves; without it they do so by way of the host.
     ///
     /// # Errors
     /// [`LearnError::Device`] when no thread can be had.
@@ -78,11 +87,11 @@ impl Replicas {
         model: &Classifier,
         first: &Device,
         others: Vec<Device>,
+        all: Option<AllReduce>,
     ) -> Result<Replicas, LearnError> {
         let devices: Vec<Device> = std::iter::once(first.clone())
             .chain(others.iter().cloned())
             .collect();
-        let straight = device::have_collectives(&devices);
         let begin = |own: Device| {
             let (orders, received) = channel();
             let (answer, answers) = channel();
@@ -90,21 +99,27 @@ impl Replicas {
                 work,
                 frozen,
                 plain: model.clone(),
-                device: own,
-                devices: straight.then(|| devices.clone()),
+                device: own.clone(),
+                among: all.clone().map(|all| (all, devices.clone())),
                 waiting: None,
             };
             std::thread::Builder::new()
                 .name("replica".to_owned())
                 .spawn_scoped(scope, move || replica.follow(&received, &answer))
-                .map_err(|cause| failed("starting a thread for a device", cause.to_string()))?;
-            Ok(Replica { orders, answers })
+                .map_err(|cause| {
+                    LearnError::failed(&own, "starting its thread", cause.to_string())
+                })?;
+            Ok(Replica {
+                device: own,
+                orders,
+                answers,
+            })
         };
         let others = others.into_iter().map(begin);
         Ok(Replicas {
             others: others.collect::<Result<_, LearnError>>()?,
             devices,
-            straight,
+            all,
             begun: false,
         })
     }
@@ -141,67 +156,87 @@ impl Replicas {
         if self.others.is_empty() {
             return Ok(None);
         }
-        let weights = reduce::weights(model, !self.begun, self.straight)?;
+        let weights = reduce::weights(model, !self.begun, self.all.is_some())?;
         self.begun = true;
         Ok(Some(weights))
     }
 
-    /// The sum of what the first device computed and the others did. Waits for all of them, so that none is at work on a step
-    /// that failed.
+    /// The sum of what the first device computes by `own` with `model` and what the others did. Waits for all of them, so that
+    /// none is at work on a step that failed.
     ///
     /// # Errors
     /// That of the first device that failed.
     pub(super) fn sum(
         &self,
-        own: Result<Option<Summand>, LearnError>,
+        own: impl FnOnce() -> Result<Option<Summand>, LearnError>,
         model: &Classifier,
     ) -> Result<Option<Summand>, LearnError> {
-        let answers: Vec<_> = self.others.iter().map(Replica::answer).collect();
-        let mut sum = own?;
-        let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let first = &self.devices[0];
-        if self.straight {
-            for other in &self.others {
-                let _ = other.orders.send(Order::Reduce);
-            }
-            let sum = reduce::collective(sum, model, first, &self.devices);
-            for other in &self.others {
-                other.answer()?;
-            }
-            return Ok(Some(sum));
+        if self.others.is_empty() {
+            return own();
         }
-        for answer in answers {
+        match &self.all {
+            Some(all) => self.among_themselves(all, own, model),
+            None => self.by_the_host(own),
+        }
+    }
+
+    fn by_the_host(
+        &self,
+        own: impl FnOnce() -> Result<Option<Summand>, LearnError>,
+    ) -> Result<Option<Summand>, LearnError> {
+        let first = &self.devices[0];
+        let own = guarded(first, own);
+        let answers = self.answers();
+        let mut sum = own?;
+        for answer in answers? {
             if let Answer::Summand(Some(summand)) = answer {
-                summand.add_to(&mut sum, first);
+                guarded(first, || {
+                    summand.add_to(&mut sum, first);
+                    Ok(())
+                })?;
             }
         }
         Ok(sum)
+    }
+
+    fn among_themselves(
+        &self,
+        all: &AllReduce,
+        own: impl FnOnce() -> Result<Option<Summand>, LearnError>,
+        model: &Classifier,
+    ) -> Result<Option<Summand>, LearnError> {
+        let first = &self.devices[0];
+        let own = guarded(first, || Flat::of(own()?, model, first));
+        let answers = self.answers();
+        let own = own?;
+        let mut used = own.used.clone();
+        for answer in answers? {
+            if let Answer::Ready(names) = answer {
+                used.extend(names);
+            }
+        }
+        for other in &self.others {
+            let _ = other.orders.send(Order::Reduce);
+        }
+        let sum = guarded(first, || Ok(own.sum(all, &self.devices, &used)));
+        let answers = self.answers();
+        let sum = sum?;
+        answers?;
+        Ok(Some(sum))
+    }
+
+    /// What all the others answer, once all have.
+    fn answers(&self) -> Result<Vec<Answer>, LearnError> {
+        let answers: Vec<_> = self.others.iter().map(Replica::answer).collect();
+        answers.into_iter().collect()
     }
 }
 
 impl Replica {
     fn answer(&self) -> Result<Answer, LearnError> {
-        let answer = self.answers.recv();
-        answer.unwrap_or_else(|_| Err(failed("training", "its thread ended".into())))
+        let ended = || LearnError::failed(&self.device, "training", "its thread ended".into());
+        self.answers.recv().unwrap_or_else(|_| Err(ended()))
     }
-}
-
-/// Does what computes on a device; what panics is an error of the device.
-fn guarded<T>(work: impl FnOnce() -> Result<T, LearnError>) -> Result<T, LearnError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(failed("training", told(panic.as_ref()))))
-}
-
-fn failed(doing: &'static str, cause: String) -> LearnError {
-    LearnError::Device { doing, cause }
-}
-
-fn told(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("it panicked without a message").to_owned()
 }
 
 /// What the thread of a device has.
@@ -211,16 +246,19 @@ struct Following<'a> {
     /// Without autodiff. Until it is given weights, those of whoever lent it.
     plain: Classifier,
     device: Device,
-    /// All devices, where they add up by collectives.
-    devices: Option<Vec<Device>>,
-    /// What was computed, until it is added up, and with which model.
-    waiting: Option<(Option<Summand>, Classifier)>,
+    /// How it adds up with which devices, itself included, where they do so among themselves.
+    among: Option<(AllReduce, Vec<Device>)>,
+    /// What was computed, until it is added up.
+    waiting: Option<Flat>,
 }
 
 impl Following<'_> {
     fn follow(mut self, orders: &Receiver<Order>, answers: &Sender<Result<Answer, LearnError>>) {
         while let Ok(order) = orders.recv() {
-            let answer = guarded(|| self.obey(order));
+            let answer = {
+                let device = self.device.clone();
+                guarded(&device, || self.obey(order))
+            };
             if answers.send(answer).is_err() {
                 return;
             }
@@ -240,35 +278,21 @@ impl Following<'_> {
                 }
                 let model = learning(self.plain.clone(), self.frozen, epoch);
                 let summand = self.work.sum(&model, &self.device, share, &|_| Ok(()))?;
-                if self.devices.is_some() {
-                    self.waiting = Some((summand, model));
-                    return Ok(Answer::Ready);
+                if self.among.is_some() {
+                    let flat = Flat::of(summand, &model, &self.device)?;
+                    let used = flat.used.clone();
+                    self.waiting = Some(flat);
+                    return Ok(Answer::Ready(used));
                 }
                 Ok(Answer::Summand(summand.map(Settled::of).transpose()?))
             }
             Order::Reduce => {
-                if let (Some(devices), Some((summand, model))) =
-                    (&self.devices, self.waiting.take())
-                {
-                    reduce::collective(summand, &model, &self.device, devices);
+                if let (Some((all, devices)), Some(flat)) = (&self.among, self.waiting.take()) {
+                    // The first device alone makes something of it.
+                    flat.sum(all, devices, &BTreeSet::new());
                 }
                 Ok(Answer::Reduced)
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_panics_on_a_device_is_an_error_of_it() {
-        let panicked = guarded::<()>(|| panic!("{} kernels are missing", 2));
-        let Err(LearnError::Device { cause, .. }) = panicked else {
-            panic!("{panicked:?}");
-        };
-        assert_eq!(cause, "2 kernels are missing");
-        assert!(guarded(|| Ok(1)).is_ok());
     }
 }

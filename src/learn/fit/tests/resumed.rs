@@ -74,7 +74,7 @@ fn go(
                     let numbers = serde_json::from_str(&text).unwrap();
                     state = Some((lines.len(), State { numbers, tensors }));
                 }
-                Event::Rows(_) | Event::Halved(_) => {}
+                Event::Rows(_) | Event::Halved(_) | Event::ByTheHost(_) => {}
             }
             match stops {
                 true => ControlFlow::Break(()),
