@@ -51,6 +51,8 @@ pub use crate::kernels::Precision;
 
 use std::path::PathBuf;
 
+use burn::tensor::Device;
+
 use crate::device;
 use crate::model::ModelError;
 
@@ -234,11 +236,14 @@ pub enum LearnError {
         learning_rate: f64,
     },
 
-    #[error("this device does not compute in {precision}")]
+    #[error("the device {device} does not compute in {precision}")]
     #[diagnostic(help(
         "drop `precision`, or choose another device: `flex` and `cuda` have half precision, on GPUs since Ampere (2020) also `bf16`; `ndarray` has none"
     ))]
-    Precision { precision: Precision },
+    Precision {
+        device: String,
+        precision: Precision,
+    },
 
     #[error(
         "training in fp16 came to a halt at step {step}: gradients overflow even with the loss multiplied by no more than {scale:e}"
@@ -250,14 +255,36 @@ pub enum LearnError {
     Overflow { step: u64, scale: f64 },
 
     /// A kernel failed, or the device ran out of memory.
-    #[error("the device failed while {doing}: {cause}")]
+    #[error("the device {device} failed while {doing}: {cause}")]
     #[diagnostic(help(
         "if it ran out of memory, set `batch.micro_size` below `batch.size`, and lower `batch.evaluation_size`, or `max_length` in the tokenize stage"
     ))]
-    Device { doing: &'static str, cause: String },
+    Device {
+        device: String,
+        doing: &'static str,
+        cause: String,
+    },
+
+    /// The machine gave no thread.
+    #[error("cannot start a thread that prepares batches")]
+    #[diagnostic(help(
+        "let fewer programs run beside it, or raise the limit of threads (`ulimit -u`)"
+    ))]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl LearnError {
+    fn failed(device: &Device, doing: &'static str, cause: String) -> LearnError {
+        LearnError::Device {
+            device: device::name(device),
+            doing,
+            cause,
+        }
+    }
+
     /// Whether smaller parts of a batch may help.
     fn is_out_of_memory(&self) -> bool {
         match self {

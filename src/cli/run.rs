@@ -12,12 +12,12 @@ use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, git_commit, print,
     print_json, resolve, seconds, store_of_spec, tell,
 };
+use crate::device::{self, DeviceError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
 use crate::run::{Checkpointing, Options, Provenance, run};
 use crate::spec::Pipeline;
-use crate::spec::schema::is_device;
 use crate::stage::{KINDS, StageError};
 use crate::store::{ObjectState, RunRecord};
 
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// How many independent stages may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Default: `[run] device`.
+    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all with commas between. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
     /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.
@@ -57,9 +57,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn device(text: &str) -> Result<String, String> {
-    match is_device(text) {
-        true => Ok(text.to_owned()),
-        false => Err("expected auto, flex, ndarray, cuda or cuda:N".to_owned()),
+    match device::names(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(twice @ DeviceError::Twice { .. }) => Err(twice.to_string()),
+        Err(_) => Err("expected auto, or one or several of flex, ndarray, cuda, cuda:N and cuda:all with commas between".to_owned()),
     }
 }
 

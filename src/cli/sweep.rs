@@ -13,11 +13,12 @@ use clap::Args;
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
 use super::progress::Terminal;
-use super::run::{INTERRUPTED, checkpoints, device, listen_for_interrupts, provenance};
+use super::run::{INTERRUPTED, checkpoints, listen_for_interrupts, provenance};
 use super::{
     Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print,
     print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
+use crate::device;
 use crate::hub;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -42,10 +43,10 @@ pub(super) struct Arguments {
     /// How many trials may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, flex, ndarray, cuda, cuda:N. Several, as in `cuda:0,cuda:1`, are shared out among the trials
-    /// that run side by side. Default: `[run] device`.
-    #[arg(long, value_parser = device, value_delimiter = ',')]
-    device: Vec<String>,
+    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all with commas between. Of several each
+    /// trial has one, and those that run side by side are spread over them. Default: `[run] device`.
+    #[arg(long, value_parser = super::run::device)]
+    device: Option<String>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
     /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
@@ -153,10 +154,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     listen_for_interrupts();
     let terminal = Terminal::new(&plan, &INTERRUPTED);
     warn_of_the_test_split(&sweep, &terminal);
-    let devices = match arguments.device.is_empty() {
-        true => vec![pipeline.run.device.clone()],
-        false => arguments.device.clone(),
-    };
+    let asked = arguments.device.as_ref().unwrap_or(&pipeline.run.device);
+    let devices = device::apart(asked).map_err(Failure::unusable)?;
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
     let options = Options {
         jobs,

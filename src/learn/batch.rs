@@ -389,6 +389,8 @@ impl Laid {
 /// Rows that go through the model at once, ready on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Part {
+    /// The number of the device that computes it.
+    pub(super) device: usize,
     /// Which of the batch's rows.
     pub(super) rows: Range<usize>,
     pub(super) laid: Laid,
@@ -402,15 +404,29 @@ pub(super) struct Cut {
     pub(super) layout: Layout,
     pub(super) pad_id: u32,
     pub(super) max_length: usize,
+    /// Among how many devices a batch is shared out.
+    pub(super) devices: usize,
+}
+
+/// What falls to each of `devices` of so many rows: consecutive rows, the first of them one more where it does not come out
+/// even, the last nothing where there are too few.
+pub(super) fn shares(rows: usize, devices: usize) -> impl Iterator<Item = Range<usize>> {
+    let devices = devices.max(1);
+    (0..devices).scan(0, move |first, device| {
+        let share = rows / devices + usize::from(device < rows % devices);
+        let range = *first..*first + share;
+        *first = range.end;
+        Some(range)
+    })
 }
 
 impl Cut {
-    /// The rows `chosen` in parts of `at_once` rows, the last one smaller where it does not come out even. Every part has
-    /// the shape that it has within the whole.
+    /// Each device's share of the rows `chosen`, in parts of `at_once` rows, the last one smaller where it does not come out
+    /// even. Every part has the shape that it has within the whole.
     pub(super) fn parts(self, rows: &dyn Rows, chosen: &[usize], at_once: usize) -> Vec<Part> {
         let at_once = at_once.max(1);
         let layout = match self.layout {
-            Layout::Padded { to: None } if chosen.len() > at_once => {
+            Layout::Padded { to: None } if chosen.len() > at_once || self.devices > 1 => {
                 let lengths = chosen.iter().map(|&row| rows.length(row).max(1));
                 let to = self.layout.spans(lengths, self.max_length).stride();
                 Layout::Padded { to }
@@ -419,16 +435,20 @@ impl Cut {
         };
         let mut tokens_before = 0;
         let mut parts = Vec::new();
-        for (number, chosen) in chosen.chunks(at_once).enumerate() {
-            let laid = Laid::out(rows, chosen, layout, self.pad_id, self.max_length);
-            let first = number * at_once;
-            let tokens = laid.spans.rows();
-            parts.push(Part {
-                rows: first..first + chosen.len(),
-                laid,
-                tokens_before,
-            });
-            tokens_before += tokens;
+        for (device, share) in shares(chosen.len(), self.devices).enumerate() {
+            for first in share.clone().step_by(at_once) {
+                let of_batch = first..(first + at_once).min(share.end);
+                let chosen = &chosen[of_batch.clone()];
+                let laid = Laid::out(rows, chosen, layout, self.pad_id, self.max_length);
+                let tokens = laid.spans.rows();
+                parts.push(Part {
+                    device,
+                    rows: of_batch,
+                    laid,
+                    tokens_before,
+                });
+                tokens_before += tokens;
+            }
         }
         parts
     }
@@ -448,7 +468,7 @@ pub(super) struct Prepared {
 /// ends when the receiver is dropped.
 ///
 /// # Errors
-/// [`LearnError::Device`] when no thread can be had.
+/// [`LearnError::Thread`] when none can be had.
 pub(super) fn ahead<'scope, 'rows: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     rows: &'rows dyn Rows,
@@ -487,10 +507,7 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     std::thread::Builder::new()
         .name("batches".to_owned())
         .spawn_scoped(scope, work)
-        .map_err(|cause| LearnError::Device {
-            doing: "starting a thread for batches",
-            cause: cause.to_string(),
-        })?;
+        .map_err(|source| LearnError::Thread { source })?;
     Ok(receiver)
 }
 

@@ -22,12 +22,15 @@
 mod accumulate;
 mod average;
 mod checkpointing;
+mod reduce;
+mod replicas;
 mod scaling;
 mod settings;
 mod state;
 mod training;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::Serialize;
@@ -37,8 +40,10 @@ pub use scaling::LossScale;
 pub use settings::{EarlyStopping, EmaSettings, EvaluateEvery, Keep, Length, Recipe};
 pub use state::{Held, Kept, Numbers, State};
 
-use self::accumulate::Accumulation;
-use self::training::Training;
+use self::accumulate::{Accumulation, Work};
+use self::reduce::AllReduce;
+use self::replicas::Replicas;
+use self::training::{Training, tell};
 use super::batch::{self, Cut, Layout, Rows};
 use super::{LearnError, Objective, Predictions};
 use crate::device;
@@ -85,18 +90,22 @@ pub enum Event<'a> {
     Validation(&'a ValidationRecord),
     /// The device ran out of memory, and from now on so many rows go through it at once.
     Halved(usize),
+    /// The devices cannot add up among themselves, for this reason, and do it by way of the host.
+    ByTheHost(&'a LearnError),
     /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, as
     /// the last that is told.
     State(Box<Held>),
 }
 
-/// Where a training begins, and how often it tells all that it is.
+/// Where a training begins, how often it tells all that it is, and what computes beside its own device.
 #[derive(Debug, Clone, Default)]
 pub struct Course {
     /// Where it goes on; with the first step without. It must be a state of a training with the same material and recipe.
     pub from: Option<State>,
     /// After every so many steps its state is told; never without.
     pub every: Option<u64>,
+    /// Further devices, each of which computes a share of every batch.
+    pub beside: Vec<Device>,
 }
 
 /// One optimizer step, as it stands in the metrics log.
@@ -157,7 +166,8 @@ pub struct Snapshot {
     pub epoch: u64,
 }
 
-/// Trains `model` (built on `device`, without autodiff).
+/// Trains `model` (built on `device`, without autodiff). Devices beside that one share each batch with it, and change nothing but
+/// the rounding of sums; it alone validates and takes the steps.
 ///
 /// On a device that computes beside the host, steps are told [`TOGETHER`] at a time, so that a break is noticed up to as many
 /// steps late.
@@ -174,7 +184,15 @@ pub fn fit(
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
     let pace = Pace {
-        layout: Layout::on(device, recipe.batch.padding, material.max_length),
+        // One layout for all: that of a device that is no CPU, where there is one.
+        layout: Layout::on(
+            std::iter::once(device)
+                .chain(&course.beside)
+                .find(|device| !device::is_cpu(device))
+                .unwrap_or(device),
+            recipe.batch.padding,
+            material.max_length,
+        ),
         // In fp16 every step waits to hear whether its gradients overflowed.
         together: match recipe.precision {
             _ if device::is_cpu(device) => 1,
@@ -183,6 +201,7 @@ pub fn fit(
         },
         fits: None,
         scale: LossScale::BEGIN,
+        all: None,
     };
     fit_at(pace, model, material, recipe, device, course, on)
 }
@@ -197,6 +216,8 @@ struct Pace<'a> {
     fits: Option<&'a dyn Fn(usize) -> bool>,
     /// By what losses are multiplied at first, in `fp16`.
     scale: LossScale,
+    /// How devices add up among themselves; `None` for their collectives, where they have some.
+    all: Option<&'a AllReduce>,
 }
 
 fn fit_at(
@@ -208,8 +229,15 @@ fn fit_at(
     course: Course,
     on: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Fitted, LearnError> {
-    if !recipe.precision.runs_on(device) {
+    let Course {
+        from,
+        every,
+        beside,
+    } = course;
+    let devices = || std::iter::once(device).chain(&beside);
+    if let Some(device) = devices().find(|device| !recipe.precision.runs_on(device)) {
         return Err(LearnError::Precision {
+            device: device::name(device),
             precision: recipe.precision,
         });
     }
@@ -219,14 +247,34 @@ fn fit_at(
         layout: pace.layout,
         pad_id: material.pad_id,
         max_length: material.max_length,
+        devices: devices().count(),
     };
+    let all_devices: Vec<Device> = devices().cloned().collect();
+    let mut all = match pace.all {
+        Some(all) => Some(Arc::clone(all)),
+        None => device::have_collectives(&all_devices).then(reduce::of_devices),
+    };
+    let mut turn = all.is_some().then(replicas::turn);
+    if let Some(Err(error)) = all.as_ref().map(|all| reduce::try_out(all, &all_devices)) {
+        tell(on, Event::ByTheHost(&error))?;
+        (all, turn) = (None, None);
+    }
+    let _turn = turn;
     let at_once = recipe.batch.at_once();
     let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
-    let Course { from, every } = course;
     let taken = from.as_ref().map_or(0, |state| state.numbers.step);
     std::thread::scope(|scope| {
         let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, taken, lay_out)?;
-        let accumulation = Accumulation::new(cut, pace, material, recipe, device);
+        let replicas = Replicas::begin(
+            scope,
+            Work::new(material, recipe),
+            recipe.frozen.as_ref(),
+            &model,
+            device,
+            beside,
+            all,
+        )?;
+        let accumulation = Accumulation::new(cut, pace, material, recipe, device, replicas);
         let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
         let training =
             Training::begin(model, from, (accumulation, scale), material, recipe, device)?;

@@ -101,6 +101,11 @@ impl Gradients {
             .collect()
     }
 
+    /// All of them with their names, `[elements]` each, as large as they are.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = (String, Tensor<1>)> {
+        self.by_name.into_iter()
+    }
+
     /// Takes out the gradient of one parameter, as `[elements]`.
     pub(super) fn remove(&mut self, name: &str) -> Option<Tensor<1>> {
         self.by_name.remove(name)
@@ -178,12 +183,10 @@ pub(super) fn read<const D: usize>(
     tensor: Tensor<D>,
     doing: &'static str,
 ) -> Result<Vec<f32>, LearnError> {
+    let device = tensor.device();
     tensor
         .try_into_vec_as::<f32>()
-        .map_err(|cause| LearnError::Device {
-            doing,
-            cause: cause.to_string(),
-        })
+        .map_err(|cause| LearnError::failed(&device, doing, cause.to_string()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A document against the JSON Schema: every violation becomes a [`Problem`] at the exact key or value.
 //!
 //! The schema is the one source of names, types, ranges and choices; validation is the `jsonschema` crate's. What this
-//! module adds is the place and the wording.
+//! module adds is the place and the wording, and what no pattern says: that a list names a device once.
 //!
 //! Deliberately absent: anything that needs two fields at once; stages say that in `Stage::check`, and edges are the plan's.
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::document::{Node, Step};
 use super::problem::{Place, Problem, did_you_mean, listed};
 use super::schema::schema;
+use crate::device::{self, DeviceError};
 use crate::stage::Meant;
 
 /// Every violation of the schema, in the order of the text.
@@ -40,6 +41,7 @@ pub fn against_schema(root: &Node) -> Vec<Problem> {
         .flat_map(|error| explain(&error, root))
         .collect();
     problems.extend(floats_for_integers(root));
+    problems.extend(device_twice(root));
     let (nameless, places) = kinds_without_a_name(root);
     problems.retain(|problem| !places.contains(&problem.place));
     problems.extend(nameless);
@@ -184,7 +186,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
             let message = format!("`{field}` is {}, which is no device", error.instance());
             vec![
                 problem(message, "unknown device".to_owned())
-                    .help("one of `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`"),
+                    .help("`auto`, or one or several of `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:all` with commas between"),
             ]
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
@@ -424,6 +426,24 @@ fn floats_for_integers(root: &Node) -> Vec<Problem> {
         },
     );
     problems
+}
+
+/// What a pattern cannot say of `run.device`.
+fn device_twice(root: &Node) -> Option<Problem> {
+    let node = &root.get("run")?.node.get("device")?.node;
+    let super::document::Value::String(text) = &node.value else {
+        return None;
+    };
+    let error = device::names(text).err()?;
+    let DeviceError::Twice { device, .. } = &error else {
+        return None;
+    };
+    let problem = Problem::new(
+        &node.place,
+        format!("`run.device` names the device {device:?} twice"),
+        "must be distinct",
+    );
+    Some(problem.help("name each device once"))
 }
 
 fn walk(

@@ -60,9 +60,12 @@ pub struct Preamble {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSettings {
-    /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`.
+    /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`,
+    /// `cuda:all` (every GPU). Several with commas between (`cuda:0,1`) share the batches of a training.
     #[serde(default = "auto")]
-    #[schemars(regex(pattern = "^(auto|flex|ndarray|cuda(:[0-9]+)?)$"))]
+    #[schemars(regex(
+        pattern = "^(auto|(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?)(,(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?))*)$"
+    ))]
     pub device: String,
     /// How many independent stages may run side by side.
     #[serde(default = "one")]
@@ -93,14 +96,6 @@ impl Default for CheckpointSettings {
             keep: 1,
         }
     }
-}
-
-/// Whether `text` can name a device, by the same rule as the schema's pattern.
-pub fn is_device(text: &str) -> bool {
-    let numbered = text.strip_prefix("cuda:").is_some_and(|index| {
-        !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit())
-    });
-    numbered || ["auto", "flex", "ndarray", "cuda"].contains(&text)
 }
 
 fn auto() -> String {
@@ -300,6 +295,7 @@ fn forget_null(schema: &mut Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device;
 
     #[test]
     fn the_schema_is_draft_07_without_one_of_or_null() {
@@ -336,14 +332,39 @@ mod tests {
     }
 
     #[test]
-    fn the_pattern_of_devices_and_their_rule_agree() {
+    fn the_pattern_of_devices_lets_through_what_can_be_named() {
         let pattern = &schema()["definitions"]["RunSettings"]["properties"]["device"]["pattern"];
         let validator = jsonschema::draft7::new(&json!({ "pattern": pattern })).unwrap();
         for text in [
-            "auto", "flex", "ndarray", "cuda", "cuda:0", "cuda:12", "cuda:", "cuda:x", "tpu", "",
+            "auto",
+            "flex",
+            "ndarray",
+            "cuda",
+            "cuda:0",
+            "cuda:12",
+            "cuda:",
+            "cuda:x",
+            "tpu",
+            "",
             "xflex",
+            "cuda:all",
+            "cuda:0,1",
+            "cuda:0,1,2",
+            "cuda:0,",
+            "cuda:all,1",
+            "flex,1",
+            "flex,cuda:1,2",
+            "auto,flex",
+            "flex,auto",
+            "cuda:0,x",
+            "ws://host:4000",
+            ",",
         ] {
-            assert_eq!(validator.is_valid(&json!(text)), is_device(text), "{text}");
+            assert_eq!(
+                validator.is_valid(&json!(text)),
+                device::names(text).is_ok(),
+                "{text}"
+            );
         }
     }
 }

@@ -215,7 +215,7 @@ impl Stage for Train {
             max_length: tokens.max_length(),
         };
         let recipe = self.recipe(context.seed, frozen);
-        let kind = chosen.name.split(':').next().unwrap_or_default();
+        let kind = chosen.kind.as_str();
         let checkpoints = context.checkpoints;
         let resumed = checkpoints
             .every
@@ -240,6 +240,7 @@ impl Stage for Train {
         let course = Course {
             from,
             every: checkpoints.every,
+            beside: chosen.beside.clone(),
         };
         let device = &chosen.device;
         let fitted = learn::fit(

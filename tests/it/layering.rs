@@ -48,7 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact", "table", "text", "model", "learn", "metrics", "task", "device", "kernels",
         ],
     ),
-    ("spec", &["artifact", "stage"]),
+    ("spec", &["artifact", "stage", "device"]),
     ("plan", &["spec", "stage", "hub", "fingerprint", "artifact"]),
     (
         "run",

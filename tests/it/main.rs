@@ -9,6 +9,7 @@ mod compare;
 mod compressed;
 mod crash;
 mod data;
+mod devices;
 mod editors;
 mod elsewhere;
 #[cfg(unix)]

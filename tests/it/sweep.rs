@@ -389,6 +389,29 @@ fn trials_side_by_side_come_to_the_same_table() {
     );
 }
 
+#[test]
+fn of_several_devices_each_trial_has_one() {
+    let project = with_sweep(SWEEP);
+    let swept = sweep(&project, &["--device", "flex,ndarray", "--jobs", "2"]);
+    assert_eq!(states(&swept), ["done"; 6]);
+    let twice = ["sweep", SPEC, "--device", "flex,ndarray,flex"];
+    let said = project.refit(&twice).exits(2);
+    assert!(said.stderr.contains("asked for twice"), "{}", said.stderr);
+    if cfg!(feature = "cuda") {
+        return;
+    }
+    // Where none is built in, each trial says which it was given.
+    let project = with_sweep(SWEEP);
+    let given = ["sweep", SPEC, "--json", "--device", "cuda:0,1"];
+    let swept = project.refit(&given).exits(1).json();
+    assert_eq!(states(&swept), ["failed"; 6]);
+    for trial in trials(&swept) {
+        let message = trial["message"].as_str().unwrap();
+        let one = ["\"cuda:0\"", "\"cuda:1\""].map(|name| message.contains(name));
+        assert!(one[0] != one[1], "{message}");
+    }
+}
+
 /// Starts a sweep again and again, and kills it each time; then lets it end.
 fn killed(project: &Project, times: u64, longest: Duration) -> Value {
     let mut killed = 0;

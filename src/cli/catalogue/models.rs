@@ -250,6 +250,7 @@ fn learning() -> Vec<Sample> {
             learning_rate: 5e-4,
         },
         LearnError::Precision {
+            device: "ndarray".into(),
             precision: Precision::Bf16,
         },
         LearnError::Overflow {
@@ -257,8 +258,12 @@ fn learning() -> Vec<Sample> {
             scale: 1e-3,
         },
         LearnError::Device {
+            device: "cuda:1".into(),
             doing: "training",
             cause: "out of memory".into(),
+        },
+        LearnError::Thread {
+            source: std::io::ErrorKind::WouldBlock.into(),
         },
     ]
     .into_iter()
@@ -308,6 +313,10 @@ fn devices() -> Vec<Sample> {
         DeviceError::NotThere {
             asked: "cuda:7".into(),
             available: available(),
+        },
+        DeviceError::Twice {
+            asked: "cuda:0,1,0".into(),
+            device: "cuda:0".into(),
         },
     ]
     .into_iter()

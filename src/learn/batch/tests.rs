@@ -144,12 +144,13 @@ proptest! {
         lengths in prop::collection::vec(0_usize..40, 1..20),
         at_once in 1_usize..8,
         padded: bool,
+        devices in 1_usize..5,
     ) {
         let row = |&length: &usize| ((0..length as u32).map(|id| 1 + id).collect(), None);
         let rows = Listed(lengths.iter().map(row).collect());
         let chosen: Vec<usize> = (0..lengths.len()).rev().collect();
         let layout = if padded { Layout::Padded { to: None } } else { Layout::Packed };
-        let cut = Cut { layout, pad_id: 0, max_length: 64 };
+        let cut = Cut { layout, pad_id: 0, max_length: 64, devices };
         let whole = Laid::out(&rows, &chosen, layout, 0, 64);
         let parts = cut.parts(&rows, &chosen, at_once);
         let ids: Vec<i32> = parts.iter().flat_map(|part| part.laid.ids.clone()).collect();
@@ -165,6 +166,24 @@ proptest! {
         prop_assert_eq!(texts, whole.spans.texts());
         let covered: Vec<usize> = parts.iter().flat_map(|part| part.rows.clone()).collect();
         prop_assert_eq!(covered, (0..lengths.len()).collect::<Vec<_>>());
+        for (device, share) in shares(lengths.len(), devices).enumerate() {
+            let own = parts.iter().filter(|part| part.device == device);
+            let rows: Vec<usize> = own.clone().flat_map(|part| part.rows.clone()).collect();
+            prop_assert_eq!(rows, share.collect::<Vec<_>>());
+            prop_assert!(own.map(|part| part.rows.len()).max().unwrap_or(0) <= at_once);
+        }
+    }
+
+    #[test]
+    fn shares_follow_each_other_and_differ_by_one_row_at_most(
+        rows in 0_usize..1000,
+        devices in 1_usize..20,
+    ) {
+        let shares: Vec<Range<usize>> = shares(rows, devices).collect();
+        prop_assert_eq!(shares.len(), devices);
+        prop_assert_eq!(shares.iter().cloned().flatten().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
+        let sizes = || shares.iter().map(|share| share.len());
+        prop_assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1);
     }
 }
 
@@ -179,6 +198,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
         layout: Layout::Packed,
         pad_id: 0,
         max_length: 8,
+        devices: 1,
     };
     let lay_out = |chosen: &[usize]| cut.parts(&rows, chosen, 3);
     std::thread::scope(|scope| {

@@ -3,23 +3,27 @@
 //! A loss is a mean over the whole batch: over its rows, its words, or the weights of its labels. Each part's loss is its own
 //! sum over what the *whole* batch weighs ([`Objective::weight`](crate::learn::Objective::weight)), so that losses and
 //! gradients of the parts add up to those of the whole however unequal the parts are. What dropout drops follows a row's
-//! place in the whole batch. So the size of the parts changes nothing but the rounding of floats.
+//! place in the whole batch. So the size of the parts changes nothing but the rounding of floats, and neither does the number of
+//! devices among which they are shared out (see `replicas`).
 //!
 //! `micro_size = "auto"` begins with the whole batch. When the device runs out of memory, what was computed of the batch is
 //! dropped, the parts are halved, and the same step is done again; no weight has changed until then. A device that computes
 //! beside the host tells of it when it is asked for a number, which is why every step is waited for then.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
+use super::reduce::{self, Summand, Weights};
+use super::replicas::Replicas;
 use super::training::tell;
 use super::{Event, Material, Pace, Recipe, checkpointing};
 use crate::device;
 use crate::kernels::Precision;
 use crate::learn::batch::{Cut, MicroSize, Part, Prepared};
 use crate::learn::gradients::read;
-use crate::learn::{Gradients, LearnError};
+use crate::learn::{Gradients, LearnError, Objective, Rows};
 use crate::model::{Classifier, Given, Mode};
 
 /// Batch after batch, cut as small as it has been found to be needed.
@@ -28,14 +32,38 @@ pub(super) struct Accumulation<'a> {
     pace: Pace<'a>,
     material: &'a Material<'a>,
     device: &'a Device,
-    seed: u64,
-    precision: Precision,
+    work: Work<'a>,
+    replicas: Replicas,
     /// Rows in a part.
     pub(super) at_once: usize,
     /// Whether a lack of memory makes parts smaller.
     halves: bool,
+}
+
+/// What every device needs to know to compute its share of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    train: &'a dyn Rows,
+    objective: &'a Objective,
+    seed: u64,
+    precision: Precision,
     /// Whether layers run a second time in place of being remembered.
     checkpoints: bool,
+    /// Whether a lack of memory is to show at once.
+    waits: bool,
+}
+
+/// What falls to one device of a batch.
+pub(super) struct Share {
+    /// All rows of the batch.
+    rows: Arc<Vec<usize>>,
+    parts: Vec<Part>,
+    /// What the whole batch weighs.
+    weight: f64,
+    /// Counted from 0.
+    step: u64,
+    /// By what the loss is multiplied before it goes back.
+    scale: f64,
 }
 
 impl<'a> Accumulation<'a> {
@@ -45,17 +73,17 @@ impl<'a> Accumulation<'a> {
         material: &'a Material<'a>,
         recipe: &Recipe,
         device: &'a Device,
+        replicas: Replicas,
     ) -> Self {
         Accumulation {
             cut,
             pace,
             material,
             device,
-            seed: recipe.seed,
-            precision: recipe.precision,
+            work: Work::new(material, recipe),
+            replicas,
             at_once: recipe.batch.at_once(),
-            halves: recipe.batch.micro_size == Some(MicroSize::Auto),
-            checkpoints: recipe.gradient_checkpointing,
+            halves: halves(recipe),
         }
     }
 
@@ -77,7 +105,10 @@ impl<'a> Accumulation<'a> {
         on: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<(Tensor<1>, Gradients), LearnError> {
         let Prepared {
-            rows, mut parts, ..
+            rows,
+            mut parts,
+            epoch,
+            ..
         } = batch;
         // Prepared ahead, when parts were larger.
         if parts
@@ -86,9 +117,11 @@ impl<'a> Accumulation<'a> {
         {
             parts = self.cut.parts(self.material.train, &rows, self.at_once);
         }
+        let rows = Arc::new(rows);
+        let weights = self.replicas.weights(model)?;
         loop {
             let largest = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
-            let done = self.sum(model, &rows, parts, step, scale);
+            let done = self.sum(model, &rows, parts, (epoch, step, scale), weights.as_ref());
             match done {
                 Err(error) if self.halves && largest > 1 && error.is_out_of_memory() => {
                     self.at_once = largest.div_ceil(2);
@@ -103,67 +136,116 @@ impl<'a> Accumulation<'a> {
     fn sum(
         &self,
         model: &Classifier,
-        rows: &[usize],
+        rows: &Arc<Vec<usize>>,
         parts: Vec<Part>,
-        step: u64,
-        scale: f64,
+        (epoch, step, scale): (u64, u64, f64),
+        weights: Option<&Weights>,
     ) -> Result<(Tensor<1>, Gradients), LearnError> {
         let Material {
             train, objective, ..
         } = *self.material;
         let weight = objective.weight(train, rows, model.outputs());
-        let mut sum: Option<(Tensor<1>, Gradients)> = None;
+        let mut of_devices: Vec<Vec<Part>> = Vec::new();
+        of_devices.resize_with(self.replicas.devices(), Vec::new);
         for part in parts {
-            self.check_memory(part.rows.len())?;
-            let chosen = &rows[part.rows.clone()];
-            let mode = Mode::train(self.seed, step)
-                .after(part.tokens_before, part.rows.start)
-                .in_precision(self.precision);
-            let laid = part.laid.on(self.device);
-            let spans = laid.spans.clone();
-            // [texts, outputs] or [tokens, outputs] → [1]
-            let loss_of = |answers| objective.share(model, answers, train, chosen, &spans, weight);
-            // Above a pooled vector no layer of the encoder is left.
-            let in_layers = !matches!(laid.given, Given::Pooled(_));
-            let (loss, gradients) = match self.checkpoints && in_layers {
-                true => checkpointing::gradients(model, laid, &mode, scale, &loss_of),
-                false => {
-                    let loss = loss_of(model.forward(&laid, &mode));
-                    let gradients = Gradients::of(&scaled(&loss, scale), model);
-                    (loss.inner(), gradients)
-                }
-            };
-            sum = Some(match sum {
-                None => (loss, gradients),
-                Some((losses, mut all)) => {
-                    all.add(gradients);
-                    (losses + loss, all)
-                }
-            });
+            of_devices[part.device].push(part);
         }
+        let mut share_of = |number: usize| Share {
+            rows: Arc::clone(rows),
+            parts: std::mem::take(&mut of_devices[number]),
+            weight,
+            step,
+            scale,
+        };
+        self.replicas.compute(weights, epoch, &mut share_of);
+        let check = |rows| self.check_memory(rows);
+        let share = share_of(0);
+        let own = || self.work.sum(model, self.device, share, &check);
+        let sum = self.replicas.sum(own, model)?;
         // No batch is without rows; were one, it would teach nothing.
         let (loss, gradients) = sum.unwrap_or_else(|| {
             let zero = Tensor::zeros([1], self.device);
             (zero, Gradients::default())
         });
-        let gradients = gradients.of_scaled_loss(scale);
-        if self.halves && !device::is_cpu(self.device) {
-            let norm = gradients.clip(0.0).map(|clip| clip.norm);
-            let waited_for = std::iter::once(loss.clone()).chain(norm).collect();
-            read(Tensor::cat(waited_for, 0), "training")?; // [2]
-        }
-        Ok((loss, gradients))
+        Ok((loss, gradients.of_scaled_loss(scale)))
     }
 
     /// As if the device had no more memory than was said.
     fn check_memory(&self, rows: usize) -> Result<(), LearnError> {
         match self.pace.fits {
-            Some(fits) if !fits(rows) => Err(LearnError::Device {
-                doing: "training",
-                cause: format!("out of device memory for {rows} rows"),
-            }),
+            Some(fits) if !fits(rows) => {
+                let cause = format!("out of device memory for {rows} rows");
+                Err(LearnError::failed(self.device, "training", cause))
+            }
             _ => Ok(()),
         }
+    }
+}
+
+fn halves(recipe: &Recipe) -> bool {
+    recipe.batch.micro_size == Some(MicroSize::Auto)
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(material: &'a Material<'a>, recipe: &Recipe) -> Self {
+        Work {
+            train: material.train,
+            objective: material.objective,
+            seed: recipe.seed,
+            precision: recipe.precision,
+            checkpoints: recipe.gradient_checkpointing,
+            waits: halves(recipe),
+        }
+    }
+
+    /// The loss of a share and its gradients, all times its scale, on `device`; `None` for an empty one. `check` is told how many
+    /// rows a part has before it is computed.
+    ///
+    /// # Errors
+    /// That of `check`; a device that fails, as far as it is waited for.
+    pub(super) fn sum(
+        &self,
+        model: &Classifier,
+        device: &Device,
+        share: Share,
+        check: &dyn Fn(usize) -> Result<(), LearnError>,
+    ) -> Result<Option<Summand>, LearnError> {
+        let Work {
+            train, objective, ..
+        } = *self;
+        let mut sum = None;
+        for part in share.parts {
+            check(part.rows.len())?;
+            let chosen = &share.rows[part.rows.clone()];
+            let mode = Mode::train(self.seed, share.step)
+                .after(part.tokens_before, part.rows.start)
+                .in_precision(self.precision);
+            let laid = part.laid.on(device);
+            let spans = laid.spans.clone();
+            // [texts, outputs] or [tokens, outputs] → [1]
+            let loss_of =
+                |answers| objective.share(model, answers, train, chosen, &spans, share.weight);
+            // Above a pooled vector no layer of the encoder is left.
+            let in_layers = !matches!(laid.given, Given::Pooled(_));
+            let summand = match self.checkpoints && in_layers {
+                true => checkpointing::gradients(model, laid, &mode, share.scale, &loss_of),
+                false => {
+                    let loss = loss_of(model.forward(&laid, &mode));
+                    let gradients = Gradients::of(&scaled(&loss, share.scale), model);
+                    (loss.inner(), gradients)
+                }
+            };
+            reduce::add(&mut sum, summand);
+        }
+        if let Some((loss, gradients)) = &sum
+            && self.waits
+            && !device::is_cpu(device)
+        {
+            let norm = gradients.clip(0.0).map(|clip| clip.norm);
+            let waited_for = std::iter::once(loss.clone()).chain(norm).collect();
+            read(Tensor::cat(waited_for, 0), "training")?; // [2]
+        }
+        Ok(sum)
     }
 }
 
@@ -240,14 +322,17 @@ mod tests {
             layout,
             pad_id: 0,
             max_length: 16,
+            devices: 1,
         };
         let pace = Pace {
             layout,
             together: 1,
             fits: None,
             scale: LossScale::BEGIN,
+            all: None,
         };
-        let mut accumulation = Accumulation::new(cut, pace, &material, &recipe, &device);
+        let alone = Replicas::none(&device);
+        let mut accumulation = Accumulation::new(cut, pace, &material, &recipe, &device, alone);
         let chosen: Vec<usize> = (0..rows.rows()).rev().collect();
         let batch = Prepared {
             epoch: 1,

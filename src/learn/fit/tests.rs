@@ -397,6 +397,7 @@ const AT_ONCE: Pace = Pace {
     together: 1,
     fits: None,
     scale: LossScale::BEGIN,
+    all: None,
 };
 
 #[test]
@@ -503,3 +504,4 @@ mod parts;
 mod precision;
 mod recipe;
 mod resumed;
+mod shared;

@@ -22,7 +22,7 @@ use super::{
 use crate::learn::batch::Prepared;
 use crate::learn::gradients::{Clip, read};
 use crate::learn::predict::predict_as;
-use crate::learn::{Gradients, LearnError, Optimizer, Schedule};
+use crate::learn::{Frozen, Gradients, LearnError, Optimizer, Schedule};
 use crate::metrics::Metric;
 use crate::model::{Classifier, Mode};
 
@@ -81,13 +81,7 @@ impl<'a> Training<'a> {
             .as_ref()
             .and_then(|stopping| stopping.metric)
             .unwrap_or(material.metric);
-        let learning = |model: Classifier, epoch: u64| {
-            let model = match &recipe.frozen {
-                Some(frozen) => frozen.apply(model, epoch),
-                None => model,
-            };
-            model.train()
-        };
+        let learning = |model, epoch| learning(model, recipe.frozen.as_ref(), epoch);
         let Some(state) = from else {
             return Ok(Training {
                 model: learning(model, 1),
@@ -436,6 +430,15 @@ impl<'a> Training<'a> {
             ..kept
         }
     }
+}
+
+/// `model` (without autodiff) as it learns in an epoch, with autodiff.
+pub(super) fn learning(model: Classifier, frozen: Option<&Frozen>, epoch: u64) -> Classifier {
+    let model = match frozen {
+        Some(frozen) => frozen.apply(model, epoch),
+        None => model,
+    };
+    model.train()
 }
 
 /// The model without autodiff, with the average of its weights where there is one.

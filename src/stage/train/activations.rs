@@ -259,7 +259,7 @@ impl Stage for Activations {
             context.progress.say(&format!(
                 "running {} once on {}; {} to store",
                 self.part(),
-                chosen.name,
+                device::name(&chosen.device),
                 size(bytes)
             ));
             context.progress.start("running", rows as u64, "rows");

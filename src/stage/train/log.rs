@@ -88,6 +88,9 @@ impl<'a> Log<'a> {
                 }
                 self.warn_of_the_writer();
             }
+            Event::ByTheHost(error) => self.context.progress.warn(&format!(
+                "the GPUs cannot add up among themselves, so they do it by way of this machine's memory, which is slower: {error}; is NCCL installed (libnccl.so.2)?"
+            )),
             Event::Halved(rows) => self.context.progress.warn(&format!(
                 "the device ran out of memory: from now on {rows} rows of a batch go through it at once; `batch = {{ micro_size = {rows} }}` spares the tries"
             )),

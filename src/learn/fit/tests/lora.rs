@@ -217,7 +217,7 @@ fn fitted(model: &Classifier) -> Classifier {
 }
 
 /// A model for two labels, as [`toy`] rows have.
-fn for_toys(settings: &LoraSettings) -> Classifier {
+pub(super) fn for_toys(settings: &LoraSettings) -> Classifier {
     let files = EncoderFiles::in_folder(&folder("families/bert"));
     let head = HeadSettings {
         dropout: Some(0.0),

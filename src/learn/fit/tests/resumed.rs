@@ -54,6 +54,7 @@ fn go(
     let course = Course {
         from,
         every: Some(every),
+        ..Course::default()
     };
     let fitted = fit_at(
         pace,
@@ -73,7 +74,7 @@ fn go(
                     let numbers = serde_json::from_str(&text).unwrap();
                     state = Some((lines.len(), State { numbers, tensors }));
                 }
-                Event::Rows(_) | Event::Halved(_) => {}
+                Event::Rows(_) | Event::Halved(_) | Event::ByTheHost(_) => {}
             }
             match stops {
                 true => ControlFlow::Break(()),
@@ -233,6 +234,7 @@ fn a_state_is_told_after_every_so_many_steps_and_the_last_of_them_will_do() {
     let course = Course {
         from: None,
         every: Some(6),
+        ..Course::default()
     };
     fit(
         classifier(3, 0.1),
@@ -278,6 +280,7 @@ fn a_state_of_another_model_is_refused() {
     let course = Course {
         from: Some(state),
         every: None,
+        ..Course::default()
     };
     let refused = fit(
         classifier(3, 0.1),
