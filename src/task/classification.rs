@@ -47,6 +47,34 @@ impl Answers for Labelled {
     }
 }
 
+/// The labels that were given to the rows so far: what scores need, four bytes for each.
+pub(super) struct Given {
+    names: Vec<String>,
+    predicted: Vec<u32>,
+}
+
+impl Given {
+    pub(super) fn new(rule: &Rule) -> Self {
+        Given {
+            names: rule.names.clone(),
+            predicted: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, outputs: &Predictions) {
+        self.predicted.extend(outputs.labels());
+    }
+
+    /// The answers to all these rows, without probabilities.
+    pub(super) fn all(self) -> impl Answers + use<> {
+        Labelled {
+            names: self.names,
+            predicted: self.predicted,
+            probabilities: Vec::new(),
+        }
+    }
+}
+
 /// Rows of predictions, to be scored again.
 pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let names = columns.after("probability_");
