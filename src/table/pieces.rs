@@ -75,14 +75,13 @@ impl<'a> Pieces<'a> {
         loop {
             self.fill()?;
             let last = self.ended;
-            let lines = self.held.iter().rposition(|&byte| byte == b'\n');
-            let end = match last {
-                true => self.held.len(),
-                false => lines.map_or(0, |newline| newline + 1),
-            };
-            if last && self.any && self.held.iter().all(|byte| b"\r\n".contains(byte)) {
+            if last && self.any && self.held.iter().all(is_line_end) {
                 return Ok(None);
             }
+            let end = match last {
+                true => self.held.len(),
+                false => before_last_line(&self.held),
+            };
             let rest = self.held.split_off(end);
             let text = std::mem::replace(&mut self.held, rest);
             if let Some(piece) = self.piece(text, last)? {
@@ -175,6 +174,19 @@ impl<'a> Pieces<'a> {
         bytes.append(&mut self.held);
         self.held = bytes;
     }
+}
+
+fn is_line_end(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Where the last line begins that is not blank. What comes before is read as it would be with all that follows; the line
+/// itself may be the last of the file, after which blank lines mean nothing.
+fn before_last_line(held: &[u8]) -> usize {
+    let filled = held.iter().rposition(|byte| !is_line_end(byte));
+    let before = held.get(..filled.unwrap_or(0)).unwrap_or_default();
+    let line_end = before.iter().rposition(|&byte| byte == b'\n');
+    line_end.map_or(0, |newline| newline + 1)
 }
 
 /// What is left of a file: its first row and one row for every label, without texts, and the counts of all.

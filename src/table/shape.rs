@@ -215,8 +215,8 @@ impl<'a> Records<'a> {
         }))
     }
 
-    /// The records of `text` from byte `from` on. Unless it is the `last` text of the file, it ends with a line, and of a
-    /// record that does not end there nothing is read.
+    /// The records of `text` from byte `from` on. Unless it is the `last` text of the file, it ends with a line and something
+    /// follows; of a record that does not end there nothing is read.
     pub(super) fn part(
         &mut self,
         text: &str,
@@ -233,7 +233,6 @@ impl<'a> Records<'a> {
             fields.clear();
             match scan.record(&mut fields) {
                 Err(TableError::UnclosedQuote { .. }) if !last => break,
-                Err(TableError::BlankLine { .. }) if !last && scan.is_blank_from(read) => break,
                 other => other?,
             }
             if fields.len() != self.width {
@@ -331,12 +330,6 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
-    }
-
-    /// Whether nothing but line ends follows.
-    fn is_blank_from(&self, at: usize) -> bool {
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        rest.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
     }
 
     /// Whether a line ends here.

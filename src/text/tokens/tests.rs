@@ -312,6 +312,84 @@ fn labels_that_do_not_fit_the_examples_are_not_written() {
     }
 }
 
+#[test]
+fn the_pieces_in_which_examples_come_are_not_in_the_bytes() {
+    let vocabulary = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "red", "blue", "fish",
+    ];
+    let tokenizer = Tokenizer::from_vocabulary(&vocabulary.map(str::to_owned), true).unwrap();
+    // Some columns of the texts are too large to stay in memory.
+    for (rows, kinds) in [(60_000, 0..1), (50, 0..3)] {
+        let text = |row: usize| ["one fish two fish red fish", "", "blue fish"][row % 3];
+        let texts: Vec<&str> = (0..rows).map(text).collect();
+        let words: Vec<Vec<&str>> = texts
+            .iter()
+            .map(|t| t.split_whitespace().collect())
+            .collect();
+        let tags: Vec<Vec<u32>> = words.iter().map(|words| vec![1; words.len()]).collect();
+        let answers: Vec<_> = (0..rows)
+            .map(|row| (row % 3 == 0).then_some(9..17))
+            .collect();
+        let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
+        let labels: Vec<Vec<u32>> = (0..rows).map(|row| (0..row as u32 % 3).collect()).collect();
+        let target: Vec<Vec<f64>> = (0..rows).map(|row| vec![row as f64, 0.5]).collect();
+        let ids: Vec<u64> = (5..5 + rows as u64).collect();
+        for kind in kinds {
+            let bytes = |by: usize| {
+                let folder = tempfile::tempdir().unwrap();
+                let mut writer = SplitWriter::new(folder.path(), "train");
+                for start in (0..rows).step_by(by) {
+                    let of = start..rows.min(start + by);
+                    let (encoded, labelled) = match kind {
+                        0 => {
+                            let texts = &texts[of.clone()];
+                            let encoded = tokenizer.encode_columns(texts, None, 7, &mut go_on);
+                            let labelled = Labelled {
+                                label: Some(&label[of.clone()]),
+                                labels: Some(&labels[of.clone()]),
+                                target: Some(&target[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                        1 => {
+                            let words = &words[of.clone()];
+                            let encoded = tokenizer.encode_words(words, 6, 2, &mut go_on);
+                            let labelled = Labelled {
+                                tags: Some(&tags[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                        _ => {
+                            let contexts = &texts[of.clone()];
+                            let questions = vec!["two"; of.len()];
+                            let encoded =
+                                tokenizer.encode_questions(&questions, contexts, 7, 1, &mut go_on);
+                            let labelled = Labelled {
+                                answers: Some(&answers[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                    };
+                    let encoded = encoded.unwrap();
+                    writer.add(&encoded, &ids[of], &labelled).unwrap();
+                }
+                let card = writer.finish().unwrap();
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+                (
+                    card,
+                    std::fs::read(split_path(folder.path(), "train")).unwrap(),
+                )
+            };
+            let whole = bytes(rows);
+            let by = rows / 7;
+            assert!(bytes(by) == whole, "kind {kind}, by {by}");
+        }
+    }
+}
+
 /// Name → type, shape and bytes of each column of a file.
 type Columns = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
