@@ -145,6 +145,22 @@ impl Rows for Window<'_> {
         self.rows.targets(self.row(row))
     }
 
+    fn words(&self, row: usize) -> Option<&[u32]> {
+        self.rows.words(self.row(row))
+    }
+
+    fn tags(&self, row: usize) -> Option<&[u32]> {
+        self.rows.tags(self.row(row))
+    }
+
+    fn characters(&self, row: usize) -> Option<(&[u32], &[u32])> {
+        self.rows.characters(self.row(row))
+    }
+
+    fn answer(&self, row: usize) -> Option<(u32, u32)> {
+        self.rows.answer(self.row(row))
+    }
+
     fn length(&self, row: usize) -> usize {
         self.rows.length(self.row(row))
     }
@@ -264,7 +280,7 @@ impl Epoch {
     }
 }
 
-/// The order in which an epoch shows rows; of more than 2^32 rows the first ones.
+/// The order in which an epoch shows rows: of 2^32 or more the first ones ([`all`]).
 pub(super) fn epoch(rows: &dyn Rows, settings: &BatchSettings, seed: u64, epoch: u64) -> Epoch {
     let size = settings.size.max(1) as usize;
     let order = if settings.group_by_length {
@@ -279,6 +295,7 @@ fn numbers(rows: &[u32]) -> Vec<usize> {
     rows.iter().map(|&row| row as usize).collect()
 }
 
+/// The first 2^32 - 1 rows are numbered; later ones are neither trained on nor scored.
 fn all(rows: usize) -> Vec<u32> {
     (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect()
 }
@@ -383,7 +400,7 @@ impl Layout {
     }
 }
 
-/// All rows in batches of at most `tokens` tokens with their padding (on a CPU at most about a thousand), and at least one row:
+/// All rows (of 2^32 or more the first ones, see [`all`]) in batches of at most `tokens` tokens with their padding (on a CPU at most about a thousand), and at least one row:
 /// the longest first, so that little is padded and a lack of memory shows at once. With them how they are to be laid out, and
 /// the length of the longest row.
 pub(super) fn by_length(

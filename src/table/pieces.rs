@@ -19,6 +19,11 @@ use super::raw::{Kind, NUMBERS_KEPT, Raw, Skipped, append};
 use super::read::{Format, Layout, of_fields};
 use super::shape::{self, Places, Records, Shape};
 
+/// The most rows of a piece: what is known of a row takes more room than a short row does.
+const MOST_ROWS: usize = 1 << 16;
+/// A quote that is not closed within so many bytes never is. Without a bound it would take the rest of the file into memory.
+const LONGEST_RECORD: usize = 256 << 20;
+
 /// A delimited file, read piece by piece.
 pub struct Pieces<'a> {
     file: &'a Path,
@@ -28,8 +33,10 @@ pub struct Pieces<'a> {
     held: Vec<u8>,
     /// Whether the source has no more.
     ended: bool,
-    /// Bytes of a piece; more where a record is longer.
+    /// Bytes of a piece.
     at_once: usize,
+    /// Bytes of the next piece: more while a longer record is read.
+    room: usize,
     records: Records<'a>,
     /// Once the first record is known.
     wanted: Option<(Wanted, usize)>,
@@ -45,7 +52,7 @@ impl<'a> Pieces<'a> {
             && layout.beside.is_empty()
     }
 
-    /// Pieces of so many bytes, or of a single row where that is longer.
+    /// Pieces of so many bytes, 65 536 rows at most, or of a single row where that is longer.
     ///
     /// # Errors
     /// A file that cannot be opened.
@@ -54,6 +61,8 @@ impl<'a> Pieces<'a> {
             Format::Tsv => b'\t',
             _ => b',',
         };
+        let mut records = Records::new(file, separator, layout.quote);
+        (records.longest, records.most) = (LONGEST_RECORD, MOST_ROWS);
         Ok(Pieces {
             file,
             layout,
@@ -61,7 +70,8 @@ impl<'a> Pieces<'a> {
             held: Vec::new(),
             ended: false,
             at_once: at_once.max(1),
-            records: Records::new(file, separator, layout.quote),
+            room: at_once.max(1),
+            records,
             wanted: None,
             any: false,
         })
@@ -74,27 +84,33 @@ impl<'a> Pieces<'a> {
     pub fn next_piece(&mut self) -> Result<Option<Raw>, TableError> {
         loop {
             self.fill()?;
-            let last = self.ended;
+            let last = self.ended && self.held.len() <= self.room;
             if last && self.any && self.held.iter().all(is_line_end) {
                 return Ok(None);
             }
             let end = match last {
                 true => self.held.len(),
-                false => before_last_line(&self.held),
+                false => before_last_line(&self.held[..self.held.len().min(self.room)]),
             };
             let rest = self.held.split_off(end);
             let text = std::mem::replace(&mut self.held, rest);
             if let Some(piece) = self.piece(text, last)? {
+                self.room = self.at_once;
                 return Ok(Some(piece));
             }
-            // Not one record is whole.
-            self.at_once = self.at_once.saturating_mul(2);
+            // Not one record is whole. Nothing is read beyond what tells that it never will be.
+            let enough = self.records.longest.saturating_add(self.at_once);
+            let double = self.room.saturating_mul(2);
+            self.room = match self.room < enough {
+                true => double.min(enough),
+                false => double,
+            };
         }
     }
 
     fn fill(&mut self) -> Result<(), TableError> {
-        while !self.ended && self.held.len() < self.at_once {
-            let missing = (self.at_once - self.held.len()) as u64;
+        while !self.ended && self.held.len() < self.room {
+            let missing = (self.room - self.held.len()) as u64;
             let read = (&mut self.source).take(missing).read_to_end(&mut self.held);
             let read = read.map_err(|e| TableError::unreadable(self.file, e))?;
             self.ended = read == 0;
@@ -150,14 +166,9 @@ impl<'a> Pieces<'a> {
             return Ok(None);
         };
         self.any = true;
-        match last {
-            true => self.held.clear(),
-            false => {
-                let rest = text.get(part.read..).unwrap_or_default();
-                self.hold(rest.as_bytes().to_vec());
-                text.truncate(part.read);
-            }
-        }
+        let rest = text.get(part.read..).unwrap_or_default();
+        self.hold(rest.as_bytes().to_vec());
+        text.truncate(part.read);
         let Some((wanted, width)) = &self.wanted else {
             return Ok(None);
         };

@@ -136,6 +136,10 @@ pub(super) struct Records<'a> {
     pub(super) line: usize,
     /// Once the first record is known.
     width: usize,
+    /// Bytes after which a record that is still open is one that never ends.
+    pub(super) longest: usize,
+    /// The most records that are read at once.
+    pub(super) most: usize,
 }
 
 /// What the first record says.
@@ -165,7 +169,14 @@ impl<'a> Records<'a> {
             quote,
             line: 1,
             width: 0,
+            longest: usize::MAX,
+            most: usize::MAX,
         }
+    }
+
+    /// Whether a record that is open after so many bytes may go on in what follows.
+    fn goes_on(&self, bytes: usize, last: bool) -> bool {
+        !last && bytes <= self.longest
     }
 
     fn scan<'t>(&self, text: &'t str, at: usize, last: bool) -> Scan<'t>
@@ -197,7 +208,9 @@ impl<'a> Records<'a> {
         }
         let mut fields = Vec::new();
         match scan.record(&mut fields) {
-            Err(TableError::UnclosedQuote { .. }) if !last => return Ok(None),
+            Err(TableError::UnclosedQuote { .. }) if self.goes_on(text.len(), last) => {
+                return Ok(None);
+            }
             other => other?,
         }
         self.width = fields.len();
@@ -215,8 +228,8 @@ impl<'a> Records<'a> {
         }))
     }
 
-    /// The records of `text` from byte `from` on. Unless it is the `last` text of the file, it ends with a line and something
-    /// follows; of a record that does not end there nothing is read.
+    /// The records of `text` from byte `from` on, as many as are read at once. Unless it is the `last` text of the file, it
+    /// ends with a line and something follows; of a record that does not end there nothing is read.
     pub(super) fn part(
         &mut self,
         text: &str,
@@ -228,11 +241,13 @@ impl<'a> Records<'a> {
         let mut columns = vec![Vec::new(); numbers.len()];
         let (mut fields, mut lines) = (Vec::new(), Vec::new());
         let (mut several, mut read) = (false, from);
-        while scan.at < scan.bytes.len() {
-            let line = scan.line;
+        while scan.at < scan.bytes.len() && lines.len() < self.most {
+            let (line, start) = (scan.line, scan.at);
             fields.clear();
             match scan.record(&mut fields) {
-                Err(TableError::UnclosedQuote { .. }) if !last => break,
+                Err(TableError::UnclosedQuote { .. }) if self.goes_on(text.len() - start, last) => {
+                    break;
+                }
                 other => other?,
             }
             if fields.len() != self.width {

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{IntoIter, sync_channel};
+use std::sync::mpsc::sync_channel;
 
+use polars::io::parquet::metadata::FileMetadataRef;
 use polars::prelude::{DataFrame, ParquetReader, SerReader};
 
 use super::read::guarded;
@@ -35,6 +36,8 @@ pub type Piece = Result<DataFrame, TableError>;
 pub struct StoredSplit {
     path: PathBuf,
     columns: Vec<String>,
+    /// Read once: it grows with the row groups.
+    metadata: FileMetadataRef,
     /// The rows of each row group.
     groups: Vec<Range<usize>>,
 }
@@ -102,15 +105,13 @@ impl StoredSplit {
             let names = reader.schema()?;
             let names = names.iter_names().map(|name| name.to_string());
             let columns = names.collect::<Vec<_>>();
-            let groups = reader.get_metadata()?.row_groups.iter();
-            let sizes = groups.map(|group| group.num_rows()).collect::<Vec<_>>();
-            Ok((columns, sizes))
+            Ok((columns, reader.get_metadata()?.clone()))
         });
-        let (columns, sizes) = read.map_err(|message| TableError::damaged(&path, message))?;
-        let (mut groups, mut end) = (Vec::with_capacity(sizes.len()), 0_usize);
-        for size in sizes {
+        let (columns, metadata) = read.map_err(|message| TableError::damaged(&path, message))?;
+        let (mut groups, mut end) = (Vec::new(), 0_usize);
+        for group in &metadata.row_groups {
             let start = end;
-            end = end.saturating_add(size);
+            end = end.saturating_add(group.num_rows());
             groups.push(start..end);
         }
         if end != rows {
@@ -120,6 +121,7 @@ impl StoredSplit {
         Ok(StoredSplit {
             path,
             columns,
+            metadata,
             groups,
         })
     }
@@ -162,7 +164,9 @@ impl StoredSplit {
         let file = File::open(path).map_err(|e| TableError::unreadable(path, e))?;
         let owned = |name: &&str| (*name).to_owned();
         let frame = guarded(|| {
-            ParquetReader::new(file)
+            let mut reader = ParquetReader::new(file);
+            reader.set_metadata(self.metadata.clone());
+            reader
                 .with_columns(columns.map(|names| names.iter().map(owned).collect()))
                 .with_slice(Some((rows.start, rows.len())))
                 .set_rechunk(true)
@@ -178,13 +182,16 @@ impl StoredSplit {
 }
 
 /// The pieces of these splits, one split after the other, each with the number of its split. The next one is read while the
-/// last is worked on.
+/// last is worked on. Where that ends early, the last piece is an error.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn ahead(splits: Vec<StoredSplit>) -> Result<IntoIter<(usize, Piece)>, TableError> {
+pub fn ahead(splits: Vec<StoredSplit>) -> Result<impl Iterator<Item = (usize, Piece)>, TableError> {
     let (sender, receiver) = sync_channel(0);
     let first = splits.first().map(|split| split.path.clone());
+    let pieces = splits.iter().map(|split| split.groups.len().max(1));
+    let paths = splits.iter().map(|split| split.path.clone());
+    let all = pieces.zip(paths).collect();
     let read = move || {
         for (number, split) in splits.iter().enumerate() {
             for piece in split.pieces() {
@@ -198,7 +205,27 @@ pub fn ahead(splits: Vec<StoredSplit>) -> Result<IntoIter<(usize, Piece)>, Table
         .name("rows".to_owned())
         .spawn(read);
     started.map_err(|e| TableError::unreadable(&first.unwrap_or_default(), e))?;
-    Ok(receiver.into_iter())
+    Ok(all_of(all, receiver.into_iter()))
+}
+
+/// The pieces of splits which have so many each, and an error once they end before all are there.
+fn all_of(
+    splits: Vec<(usize, PathBuf)>,
+    mut pieces: impl Iterator<Item = (usize, Piece)>,
+) -> impl Iterator<Item = (usize, Piece)> {
+    let (mut number, mut met, mut ended) = (0, 0, false);
+    std::iter::from_fn(move || {
+        while splits.get(number).is_some_and(|(all, _)| met == *all) {
+            (number, met) = (number + 1, 0);
+        }
+        let (_, path) = splits.get(number).filter(|_| !ended)?;
+        met += 1;
+        pieces.next().or_else(|| {
+            ended = true;
+            let message = "what reads it ended before its last row";
+            Some((number, Err(TableError::damaged(path, message))))
+        })
+    })
 }
 
 #[cfg(test)]

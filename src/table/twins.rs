@@ -21,8 +21,8 @@ use super::{TableError, Texts};
 /// Rows whose hashes are in memory at once: 1.5 MiB of them.
 const AT_ONCE: usize = 1 << 16;
 
-/// A row's split is above so many bits of its place, its number below.
-const NUMBER_BITS: u32 = 56;
+/// A row's split is above so many bits of its place, its number below: room for 2^24 splits of 2^40 rows.
+const NUMBER_BITS: u32 = 40;
 
 /// How many of the rows that `train` has too are named.
 const NAMED: usize = 3;
@@ -187,7 +187,8 @@ impl Counting {
     }
 }
 
-fn hash(row: Option<(&str, Option<&str>)>) -> [u64; 2] {
+/// 128 bits that say which text and pair a row has.
+pub fn hash(row: Option<(&str, Option<&str>)>) -> [u64; 2] {
     let (text, pair) = row.unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
     // The length says where the pair begins.

@@ -4,14 +4,14 @@
 //!
 //! Deliberately absent: errors. Nothing here stops a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use crate::metrics::Scheme;
 use crate::stage::Progress;
 use crate::table::read::{Raw, Skipped};
 use crate::table::stored::StoredSplit;
-use crate::table::twins::{Met, Twins};
+use crate::table::twins::{Met, Twins, hash};
 use crate::table::{TableError, Texts};
 
 /// What is known about the whole table.
@@ -65,7 +65,8 @@ struct Seen {
     tagged: bool,
     /// Of questions.
     unanswered: Option<usize>,
-    contexts: BTreeSet<String>,
+    /// Hashes of the contexts that `train` asks about.
+    contexts: HashSet<[u64; 2]>,
     /// Labels of rows with any number of them.
     in_lists: Option<usize>,
     one_label: bool,
@@ -78,7 +79,7 @@ struct Seen {
 const SHOWN: usize = 3;
 
 impl Seen {
-    fn add(&mut self, texts: &Texts<&str>) {
+    fn add(&mut self, texts: &Texts<&str>, is_train: bool) {
         self.rows += texts.len();
         for row in 0..texts.len() {
             let blank = texts.row(row).is_some_and(|(text, pair)| {
@@ -98,10 +99,10 @@ impl Seen {
         if let Some(answers) = &texts.answers {
             let without = answers.iter().filter(|answers| answers.is_empty()).count();
             *self.unanswered.get_or_insert(0) += without;
-            for context in texts.text_pair.iter().flatten() {
-                if !self.contexts.contains(*context) {
-                    self.contexts.insert((*context).to_owned());
-                }
+            if is_train {
+                let contexts = texts.text_pair.iter().flatten();
+                self.contexts
+                    .extend(contexts.map(|context| hash(Some((context, None)))));
             }
         }
         if let Some(lists) = &texts.labels {
@@ -145,7 +146,8 @@ impl Report {
             self.names.push(split.to_owned());
             self.names.len() - 1
         });
-        self.splits.entry(split.to_owned()).or_default().add(texts);
+        let seen = self.splits.entry(split.to_owned()).or_default();
+        seen.add(texts, number == 0);
         self.twins.add(number, texts)
     }
 

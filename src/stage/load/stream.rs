@@ -1,8 +1,8 @@
 //! `load` without holding the rows: files are read twice, piece by piece.
 //!
 //! First every file is read to the end, which says what labels there are and whether anything is broken; then once more, and
-//! each piece is numbered and written. What comes out is what comes out of reading files as a whole, to the last byte and
-//! the last word that is said.
+//! each piece is numbered and written. A table that comes out is what comes out of reading files as a whole, to the last byte,
+//! and so is what is said of it. Where several things are wrong at once, another of them may be the one that is named.
 //!
 //! Where splits are cut or sampled, an id and a class of each row are held meanwhile, about a hundred bytes; else nothing of a
 //! row is.

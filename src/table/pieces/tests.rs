@@ -82,6 +82,60 @@ fn a_row_longer_than_a_piece_is_one_row() {
 }
 
 #[test]
+fn a_quote_that_is_never_closed_does_not_take_the_rest_of_the_file_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.csv");
+    let rows = "some text,a\n".repeat(2_000);
+    let layout = layout(true, true, false);
+    for before in ["", "text,label\n", "text,label\nsome text,a\n"] {
+        std::fs::write(&file, format!("{before}\"open,a\n{rows}{rows}")).unwrap();
+        let mut pieces = Pieces::open(&file, &layout, 100).unwrap();
+        pieces.records.longest = 1_000;
+        let error = loop {
+            match pieces.next_piece() {
+                Ok(piece) => assert!(piece.is_some()),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(error, read(&file, &layout).unwrap_err().to_string());
+        let read = std::io::Seek::stream_position(&mut pieces.source).unwrap();
+        assert!(read <= 1_300, "{read} bytes");
+    }
+}
+
+#[test]
+fn pieces_are_small_again_after_a_long_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.csv");
+    let long = "line\n".repeat(5_000);
+    let rows = "some text,a\n".repeat(5_000);
+    std::fs::write(&file, format!("text,label\n\"{long}\",a\n{rows}")).unwrap();
+    let layout = layout(true, true, false);
+    let mut sizes: Vec<usize> = in_pieces(&file, &layout, 120)
+        .unwrap()
+        .iter()
+        .map(Raw::len)
+        .collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 5_001);
+    // The piece that the long row begins may have what was read with it.
+    sizes.remove(0);
+    assert!(sizes.iter().all(|&rows| rows <= 10), "{sizes:?}");
+}
+
+#[test]
+fn a_piece_of_short_rows_ends_after_so_many_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.csv");
+    let rows = MOST_ROWS * 2 + 5;
+    std::fs::write(&file, "x,a\n".repeat(rows) + "\n\n").unwrap();
+    let layout = layout(false, true, false);
+    let pieces = in_pieces(&file, &layout, 1 << 30).unwrap();
+    let sizes: Vec<usize> = pieces.iter().map(Raw::len).collect();
+    assert_eq!(sizes, [MOST_ROWS, MOST_ROWS, 5]);
+    assert_eq!(rows_of(&pieces), told(&read(&file, &layout).unwrap(), 0));
+}
+
+#[test]
 fn what_is_broken_far_into_the_file_is_named_by_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data.csv");

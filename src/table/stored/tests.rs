@@ -56,6 +56,24 @@ fn pieces_are_the_rows_in_their_order_and_an_empty_split_has_one() {
 }
 
 #[test]
+fn pieces_that_end_early_are_an_error() {
+    let folder = saved(&[("test", 0), ("train", 7)]);
+    let table = StoredTable::open(folder.path()).unwrap();
+    let splits = ["test", "train"].map(|name| table.split(name).unwrap().clone());
+    let pieces = || ahead(splits.to_vec()).unwrap();
+    let all = || vec![(1, splits[0].path.clone()), (1, splits[1].path.clone())];
+    assert!(all_of(all(), pieces()).all(|(_, piece)| piece.is_ok()));
+    for (there, short) in ["test", "train"].into_iter().enumerate() {
+        let mut found = all_of(all(), pieces().take(there));
+        assert!(found.by_ref().take(there).all(|(_, piece)| piece.is_ok()));
+        let (number, piece) = found.next().unwrap();
+        let error = piece.unwrap_err().to_string();
+        assert!(number == there && error.contains(short), "{error}");
+        assert!(found.next().is_none());
+    }
+}
+
+#[test]
 fn a_copied_table_is_the_table() {
     let (folder, to) = (saved(&[("train", 7)]), tempfile::tempdir().unwrap());
     let table = StoredTable::open(folder.path()).unwrap();
