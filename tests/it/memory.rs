@@ -138,6 +138,9 @@ fn a_file_of_four_times_the_allowed_memory_becomes_tokens() {
         .output()
         .expect("the binary starts");
     assert!(!whole.status.success());
+    // Nothing but the limit is in its way.
+    assert_ne!(whole.status.code(), Some(2), "{whole:?}");
+    project.run(&[SPEC, "rows", "--store", "unlimited"]);
 
     project.write(SPEC, &spec(""));
     let said: Said = limited(&project, &["run", SPEC])

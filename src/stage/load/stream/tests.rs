@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::hub::Fetched;
 use crate::stage::{Checkpoints, Progress, Stage};
+use crate::table::stored::StoredSplit;
 
 const SMALL: Sizes = Sizes {
     whole: 0,
@@ -38,7 +39,7 @@ struct Done {
     error: Option<String>,
 }
 
-fn loaded(base: &Path, settings: &Value, streamed: bool) -> Done {
+fn loaded(base: &Path, settings: &Value, streamed: Option<Sizes>) -> Done {
     let load: Load = serde_json::from_value(settings.clone()).unwrap();
     assert_eq!(load.check(), []);
     let fetched = Fetched::default();
@@ -60,8 +61,8 @@ fn loaded(base: &Path, settings: &Value, streamed: bool) -> Done {
     };
     assert!(suits(&load, &context, SMALL));
     let done = match streamed {
-        true => run(&load, &context, SMALL),
-        false => load.run(&context),
+        Some(sizes) => run(&load, &context, sizes),
+        None => load.run(&context),
     };
     let mut files = BTreeMap::new();
     if done.is_ok() {
@@ -80,12 +81,16 @@ fn loaded(base: &Path, settings: &Value, streamed: bool) -> Done {
 
 /// Loads in both ways, and returns what both lead to.
 fn both(files: &[(&str, &str)], settings: &Value) -> Done {
+    both_in(files, settings, SMALL)
+}
+
+fn both_in(files: &[(&str, &str)], settings: &Value, sizes: Sizes) -> Done {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
-    let whole = loaded(folder.path(), settings, false);
-    let streamed = loaded(folder.path(), settings, true);
+    let whole = loaded(folder.path(), settings, None);
+    let streamed = loaded(folder.path(), settings, Some(sizes));
     assert!(whole == streamed, "{whole:?}\n{streamed:?}");
     whole
 }
@@ -178,6 +183,36 @@ fn rows_of_any_kind_of_gold_are_the_same() {
     let said = done.heard.join("\n");
     assert!(said.contains("left out 12 rows of train"), "{said}");
     assert!(done.files["table.json"].len() > 200);
+}
+
+#[test]
+fn lists_of_several_row_groups_are_the_same() {
+    let filler = "word ".repeat(150);
+    let file = |gold: &dyn Fn(usize) -> String| {
+        let row = |row: usize| format!("{filler}{row},{}\n", gold(row));
+        "text,label\n".to_owned() + &(0..13_000).map(row).collect::<String>()
+    };
+    let labels = |row: usize| (0..row % 4).map(|label| format!("label {label}"));
+    let lists = file(&|row| labels(row).collect::<Vec<_>>().join(";"));
+    let numbers = file(&|row| format!("{}.5", row % 11));
+    let files = [("lists.csv", &*lists), ("numbers.csv", &*numbers)];
+    let sizes = Sizes {
+        whole: 0,
+        piece: 100_000,
+    };
+    let columns = |field: &str| json!({ "text": "text", field: "label" });
+    for settings in [
+        json!({ "train": "lists.csv", "columns": columns("labels"), "label_separator": ";" }),
+        json!({ "train": "numbers.csv", "columns": columns("target") }),
+    ] {
+        let done = both_in(&files, &settings, sizes);
+        assert_eq!(done.error, None, "{settings}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.parquet");
+        std::fs::write(&path, &done.files["train.parquet"]).unwrap();
+        let split = StoredSplit::open(path, 13_000).unwrap();
+        assert!(split.pieces().count() > 1, "{settings}");
+    }
 }
 
 #[test]
