@@ -27,7 +27,9 @@ mod predict;
 mod schedule;
 
 pub use balance::{BalanceMethod, BalanceSettings, Balanced, balanced_rows};
-pub use batch::{BatchSettings, Laid, Layout, MicroSize, Padding, Rows, length_grouped, shuffled};
+pub use batch::{
+    BatchSettings, Laid, Layout, MicroSize, Padding, Rows, Window, length_grouped, shuffled,
+};
 pub use fit::{
     Course, EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Held, Judgement, Keep, Kept,
     Length, LossScale, Material, Numbers, Recipe, Snapshot, State, StepRecord, ValidationRecord,
@@ -40,7 +42,7 @@ pub use loss::{
     span_cross_entropy, squared_error,
 };
 pub use masked::{Likely, predict_masked};
-pub use objective::Objective;
+pub use objective::{Mean, Objective};
 pub use optimizer::{
     Memory, Optimizer, OptimizerName, OptimizerSettings, ParameterGroup, Place, places,
 };

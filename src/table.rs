@@ -1,7 +1,8 @@
 //! Tables: rows of text with their labels, in named splits, and the only place that reads and writes them.
 //!
 //! A [`Table`] is the artifact of `load` and `augment`: `table.json` (label names, rows per split) beside one Parquet
-//! file per split. Equal tables give equal bytes, whatever the number of threads. Everything that reads a user's file
+//! file per split. Equal tables give equal bytes, whatever the number of threads. [`stored`] reads such a table piece by
+//! piece, [`pieces`] a user's file, and [`twins`] finds rows that say the same without holding them. Everything that reads a user's file
 //! lies below: [`read`] decodes one file with a reader for each format, [`compressed`] unpacks it before, [`shape`] finds the fields of delimited text (polars
 //! fills short rows silently and does not say where a file is broken), [`rows`] makes rows of single values, [`raw`] holds
 //! them, [`answer`] finds answers in their contexts, [`condition`] says which rows are wanted, [`moment`] orders times, [`labels`] turns labels into numbers, and [`split`] cuts splits.
@@ -25,6 +26,7 @@ pub mod moment;
 pub mod near;
 mod parquet;
 pub mod peek;
+pub mod pieces;
 mod place;
 pub mod preview;
 mod raw;
@@ -34,23 +36,26 @@ mod rows;
 mod shape;
 pub mod split;
 mod squad;
+pub mod stored;
+pub mod twins;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, DataType, Float64Type, InitHashMaps, IntoColumn, ListChunked, NamedFrom,
-    ParquetReader, ParquetWriter, PlHashMap, PlHashSet, PolarsDataType, SerReader, Series,
-    StringType, UInt32Type,
+    Column, DataFrame, DataType, Float64Type, IntoColumn, ListChunked, NamedFrom, ParquetReader,
+    PolarsDataType, SerReader, Series, StringType, UInt32Type,
 };
 use serde::{Deserialize, Serialize};
 
 pub use cell::Cell;
 pub use error::{Place, TableError};
 pub use parquet::class_names;
-pub use results::{Cells, Span, read_columns, write_columns, write_csv};
+pub use pieces::{Pieces, Summary};
+pub use results::{Cells, ColumnsWriter, Span, read_columns, write_columns, write_csv};
+pub use write::SplitWriter;
 
 /// How many bits of an `id` number the row; the bits above count its copies.
 pub const ROW_BITS: u32 = 40;
@@ -84,13 +89,17 @@ pub struct LeftOut {
 /// `table.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Contents {
-    label_names: Option<Vec<String>>,
+pub struct Contents {
+    /// The names behind the numbers in `label`, `labels` and `tags`.
+    pub label_names: Option<Vec<String>>,
+    /// The names of the numbers in `target`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    target_names: Option<Vec<String>>,
-    splits: BTreeMap<String, usize>,
+    pub target_names: Option<Vec<String>>,
+    /// The rows of each split.
+    pub splits: BTreeMap<String, usize>,
+    /// The broken rows that were left out when it was loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Contents {
@@ -98,6 +107,18 @@ impl Contents {
         let path = folder.join("table.json");
         let json = std::fs::read(&path).map_err(|e| TableError::unreadable(&path, e))?;
         serde_json::from_slice(&json).map_err(|e| TableError::damaged(&path, e))
+    }
+
+    /// Writes `table.json` beside the splits that a [`SplitWriter`] wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), TableError> {
+        let path = folder.join("table.json");
+        let mut json =
+            serde_json::to_vec_pretty(self).map_err(|e| TableError::unwritable(&path, e))?;
+        json.push(b'\n');
+        std::fs::write(&path, json).map_err(|e| TableError::unwritable(&path, e))
     }
 }
 
@@ -117,13 +138,11 @@ impl Table {
                 .collect(),
             left_out: self.left_out.clone(),
         };
-        let path = folder.join("table.json");
-        let mut json =
-            serde_json::to_vec_pretty(&contents).map_err(|e| TableError::unwritable(&path, e))?;
-        json.push(b'\n');
-        std::fs::write(&path, json).map_err(|e| TableError::unwritable(&path, e))?;
+        contents.write(folder)?;
         for (name, frame) in &self.splits {
-            write_parquet(&folder.join(format!("{name}.parquet")), frame.clone())?;
+            let mut writer = SplitWriter::new(folder, name);
+            writer.add(frame.clone())?;
+            writer.finish()?;
         }
         Ok(())
     }
@@ -471,43 +490,8 @@ fn items<'a, A: 'static, V>(
     Some(all)
 }
 
-/// Rows of `other` whose text (and text pair) occurs in `train` too, each with the first such row of `train`.
-pub fn overlap<T: AsRef<str> + Clone>(train: &Texts<T>, other: &Texts<T>) -> Vec<(usize, usize)> {
-    let mut first = PlHashMap::with_capacity(train.len());
-    for row in 0..train.len() {
-        first.entry(train.row(row)).or_insert(row);
-    }
-    (0..other.len())
-        .filter_map(|row| first.get(&other.row(row)).map(|&twin| (row, twin)))
-        .collect()
-}
-
-/// How many rows repeat the text (and text pair) of an earlier one.
-pub fn repeated<T: AsRef<str> + Clone>(texts: &Texts<T>) -> usize {
-    let mut seen = PlHashSet::with_capacity(texts.len());
-    (0..texts.len())
-        .filter(|&row| !seen.insert(texts.row(row)))
-        .count()
-}
-
 fn frame(columns: Vec<Column>) -> Result<DataFrame, TableError> {
     DataFrame::new_infer_height(columns).map_err(|e| TableError::damaged(Path::new("table"), e))
-}
-
-/// Row groups of a fixed size from one chunk, columns one after the other: the bytes depend on the rows alone.
-fn write_parquet(path: &Path, mut frame: DataFrame) -> Result<(), TableError> {
-    let file = File::create(path).map_err(|e| TableError::unwritable(path, e))?;
-    // Parquet's metadata come a few bytes at a time.
-    let mut file = BufWriter::new(file);
-    let written = read::guarded(|| {
-        frame.rechunk_mut();
-        ParquetWriter::new(&mut file)
-            .with_row_group_size(Some(1 << 18))
-            .set_parallel(false)
-            .finish(&mut frame)
-    });
-    written.map_err(|message| TableError::unwritable(path, message))?;
-    file.flush().map_err(|e| TableError::unwritable(path, e))
 }
 
 #[cfg(test)]
@@ -672,15 +656,5 @@ mod tests {
         assert_eq!(copy_id(5, 0), 5);
         assert_ne!(copy_id(5, 1), copy_id(5, 2));
         assert_eq!(origin(copy_id(copy_id(5, 1), 2)), 5);
-    }
-
-    #[test]
-    fn overlap_compares_text_and_pair() {
-        let train = sample();
-        let mut test = sample();
-        test.text_pair = Some(vec!["a".into(), "other".into(), "c".into()]);
-        assert_eq!(overlap(&train, &test), [(0, 0), (2, 2)]);
-        assert_eq!(repeated(&train), 0);
-        assert_eq!(repeated(&train.take(&[0, 0, 1])), 1);
     }
 }

@@ -126,7 +126,31 @@ pub struct Scored {
     pub details: Map<String, Value>,
 }
 
+/// The answers to rows that come piece by piece, of which only what scores need is kept.
+pub struct Tally(classification::Given);
+
+impl Tally {
+    /// Takes up the answers to the next rows.
+    pub fn add(&mut self, outputs: &Predictions) {
+        self.0.add(outputs);
+    }
+
+    /// The scores of all rows, as [`Answers::scores`] has them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scores(self, asked: &Asked, loss: f64) -> Result<Scored, TaskError> {
+        self.0.all().scores(asked, loss)
+    }
+}
+
 impl Rule {
+    /// For a task whose rows are answered one by one and scored by little of the answers: one label for each text.
+    pub fn tally(&self) -> Option<Tally> {
+        let tallied = self.task == Task::Classification;
+        tallied.then(|| Tally(classification::Given::new(self)))
+    }
+
     /// The rule that a model was saved with.
     ///
     /// # Errors

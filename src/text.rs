@@ -33,6 +33,19 @@ mod train;
 mod windows;
 mod words;
 
+impl TextError {
+    /// The same with the number of its row counted from so many rows before.
+    pub fn further(self, rows: usize) -> TextError {
+        match self {
+            TextError::Row { row, message } => TextError::Row {
+                row: rows + row,
+                message,
+            },
+            other => other,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -97,6 +97,79 @@ pub trait Rows: Sync {
     }
 }
 
+/// Some of the rows of a split that follow each other, each of which is an example.
+pub struct Window<'a> {
+    rows: &'a dyn Rows,
+    place: Range<usize>,
+}
+
+impl<'a> Window<'a> {
+    /// The rows at this place, or what of it there is.
+    pub fn new(rows: &'a dyn Rows, place: Range<usize>) -> Self {
+        let end = place.end.min(rows.rows());
+        let place = place.start.min(end)..end;
+        Window { rows, place }
+    }
+
+    fn row(&self, row: usize) -> usize {
+        self.place.start + row
+    }
+}
+
+impl Rows for Window<'_> {
+    fn rows(&self) -> usize {
+        self.place.len()
+    }
+
+    fn ids(&self, row: usize) -> &[u32] {
+        self.rows.ids(self.row(row))
+    }
+
+    fn type_ids(&self, row: usize) -> &[u8] {
+        self.rows.type_ids(self.row(row))
+    }
+
+    fn label(&self, row: usize) -> Option<u32> {
+        self.rows.label(self.row(row))
+    }
+
+    fn id(&self, row: usize) -> u64 {
+        self.rows.id(self.row(row))
+    }
+
+    fn labels(&self, row: usize) -> Option<&[u32]> {
+        self.rows.labels(self.row(row))
+    }
+
+    fn targets(&self, row: usize) -> Option<&[f64]> {
+        self.rows.targets(self.row(row))
+    }
+
+    fn words(&self, row: usize) -> Option<&[u32]> {
+        self.rows.words(self.row(row))
+    }
+
+    fn tags(&self, row: usize) -> Option<&[u32]> {
+        self.rows.tags(self.row(row))
+    }
+
+    fn characters(&self, row: usize) -> Option<(&[u32], &[u32])> {
+        self.rows.characters(self.row(row))
+    }
+
+    fn answer(&self, row: usize) -> Option<(u32, u32)> {
+        self.rows.answer(self.row(row))
+    }
+
+    fn length(&self, row: usize) -> usize {
+        self.rows.length(self.row(row))
+    }
+
+    fn known(&self, row: usize) -> Option<Known<'_>> {
+        self.rows.known(self.row(row))
+    }
+}
+
 impl Rows for TokenSplit {
     fn rows(&self) -> usize {
         TokenSplit::rows(self)
@@ -194,44 +267,67 @@ impl Rows for Encoded {
     }
 }
 
-/// The batches of one epoch, as row numbers.
-pub(super) fn epoch(
-    rows: &dyn Rows,
-    settings: &BatchSettings,
-    seed: u64,
-    epoch: u64,
-) -> Vec<Vec<usize>> {
+/// The order of one epoch: four bytes for each row.
+pub(super) struct Epoch {
+    order: Vec<u32>,
+    size: usize,
+}
+
+impl Epoch {
+    /// The batches, as row numbers.
+    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = Vec<usize>> + '_ {
+        self.order.chunks(self.size).map(numbers)
+    }
+}
+
+/// The order in which an epoch shows rows: of 2^32 or more the first ones ([`all`]).
+pub(super) fn epoch(rows: &dyn Rows, settings: &BatchSettings, seed: u64, epoch: u64) -> Epoch {
     let size = settings.size.max(1) as usize;
     let order = if settings.group_by_length {
-        let lengths: Vec<usize> = (0..rows.rows()).map(|row| rows.length(row)).collect();
-        length_grouped(&lengths, size, seed, epoch)
+        length_grouped(&|row| rows.length(row), rows.rows(), size, seed, epoch)
     } else {
         shuffled(rows.rows(), seed, epoch)
     };
-    order.chunks(size).map(<[usize]>::to_vec).collect()
+    Epoch { order, size }
+}
+
+fn numbers(rows: &[u32]) -> Vec<usize> {
+    rows.iter().map(|&row| row as usize).collect()
+}
+
+/// The first 2^32 - 1 rows are numbered; later ones are neither trained on nor scored.
+fn all(rows: usize) -> Vec<u32> {
+    (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect()
 }
 
 /// The numbers below `rows` in an order that `seed` and `epoch` decide.
-pub fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..rows).collect();
+pub fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut order = all(rows);
     order.shuffle(&mut generator(seed, epoch));
     order
 }
 
-/// The numbers below `lengths.len()`, so ordered that `batch_size` consecutive ones belong to rows of similar length.
+/// The numbers below `rows`, so ordered that `batch_size` consecutive ones belong to rows of similar length.
 ///
 /// The longest row of all comes first: should memory not suffice, that shows at once.
 ///
 /// Source: `get_length_grouped_indices` in transformers' `trainer_pt_utils.py`, with another random generator.
-pub fn length_grouped(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut order = shuffled(lengths.len(), seed, epoch);
-    let mega = mega_batch(lengths.len(), batch_size);
+pub fn length_grouped(
+    length: &dyn Fn(usize) -> usize,
+    rows: usize,
+    batch_size: usize,
+    seed: u64,
+    epoch: u64,
+) -> Vec<u32> {
+    let mut order = shuffled(rows, seed, epoch);
+    let mega = mega_batch(rows, batch_size);
+    let length = |row: u32| length(row as usize);
     for batch in order.chunks_mut(mega) {
-        batch.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        batch.sort_by_key(|&row| Reverse(length(row)));
     }
     let firsts = (0..order.len()).step_by(mega);
     // The first of equals, as argmax has it; `max_by_key` would take the last.
-    if let Some(longest) = firsts.rev().max_by_key(|&first| lengths[order[first]]) {
+    if let Some(longest) = firsts.rev().max_by_key(|&first| length(order[first])) {
         order.swap(0, longest);
     }
     order
@@ -304,7 +400,7 @@ impl Layout {
     }
 }
 
-/// All rows in batches of at most `tokens` tokens with their padding (on a CPU at most about a thousand), and at least one row:
+/// All rows (of 2^32 or more the first ones, see [`all`]) in batches of at most `tokens` tokens with their padding (on a CPU at most about a thousand), and at least one row:
 /// the longest first, so that little is padded and a lack of memory shows at once. With them how they are to be laid out, and
 /// the length of the longest row.
 pub(super) fn by_length(
@@ -312,17 +408,17 @@ pub(super) fn by_length(
     tokens: usize,
     device: &Device,
 ) -> (Vec<Vec<usize>>, Layout, usize) {
-    let mut order: Vec<usize> = (0..rows.rows()).collect();
-    order.sort_by_key(|&row| Reverse(rows.length(row)));
-    let longest = order.first().map_or(0, |&row| rows.length(row));
+    let mut order = all(rows.rows());
+    order.sort_by_key(|&row| Reverse(rows.length(row as usize)));
+    let longest = order.first().map_or(0, |&row| rows.length(row as usize));
     let layout = Layout::on(device, Padding::Longest, longest);
     let mut batches = Vec::new();
     let mut rest = order.as_slice();
     while let Some(&first) = rest.first() {
-        let fitting = layout.fitting(tokens, rows.length(first));
+        let fitting = layout.fitting(tokens, rows.length(first as usize));
         let (chosen, later) = rest.split_at(fitting.min(rest.len()));
         rest = later;
-        batches.push(chosen.to_vec());
+        batches.push(numbers(chosen));
     }
     (batches, layout, longest)
 }
@@ -481,11 +577,12 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     let work = move || {
         let mut passed = 0_u64;
         for epoch in 1.. {
-            let batches = self::epoch(rows, settings, seed, epoch);
+            let order = self::epoch(rows, settings, seed, epoch);
+            let batches = order.batches();
             let Some(last) = batches.len().checked_sub(1) else {
                 return;
             };
-            for (number, rows) in batches.into_iter().enumerate() {
+            for (number, rows) in batches.enumerate() {
                 passed += 1;
                 if passed <= from {
                     continue;

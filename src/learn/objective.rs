@@ -273,6 +273,19 @@ impl Objective {
         rows: &dyn Rows,
         crf: Option<&CrfValues>,
     ) -> f64 {
+        let mut mean = Mean::default();
+        self.add_losses(&mut mean, predicted, rows, crf);
+        mean.value()
+    }
+
+    /// Adds the losses of all `rows` to those of the rows before, as [`loss_of`](Self::loss_of) does.
+    pub fn add_losses(
+        &self,
+        mean: &mut Mean,
+        predicted: &Predictions,
+        rows: &dyn Rows,
+        crf: Option<&CrfValues>,
+    ) {
         let answers = || predicted.logits.iter().enumerate();
         let parts: Vec<Part> = match self {
             Objective::Label(loss) => answers()
@@ -327,11 +340,27 @@ impl Objective {
                 })
                 .collect(),
         };
-        let weight: f64 = parts.iter().map(|part| part.weight).sum();
-        if weight == 0.0 {
+        for part in parts {
+            mean.sum += part.sum;
+            mean.weight += part.weight;
+        }
+    }
+}
+
+/// A mean on its way: the loss of rows that come one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Mean {
+    sum: f64,
+    weight: f64,
+}
+
+impl Mean {
+    /// 0 where nothing was added.
+    pub fn value(self) -> f64 {
+        if self.weight == 0.0 {
             return 0.0;
         }
-        parts.iter().map(|part| part.sum).sum::<f64>() / weight
+        self.sum / self.weight
     }
 }
 

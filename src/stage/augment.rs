@@ -55,7 +55,7 @@ impl Stage for Augment {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {

@@ -7,6 +7,9 @@
 //! With `task = "generation"` it scores texts that somebody else wrote against references, both columns of a table
 //! (`generated`); no model is needed, and the predictions keep the scores of each row.
 //!
+//! Texts with one label each are answered a piece of the split at a time, and of the answers that are written only the labels
+//! stay in memory; the answers of other tasks are all there before the first is written.
+//!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
 mod compare;
@@ -22,12 +25,12 @@ use serde_json::{Map, Value};
 use crate::artifact::Kind;
 use crate::device;
 use crate::hub::Fetched;
-use crate::learn::{self, Rows};
+use crate::learn::{self, Mean, Rows, Window};
 use crate::metrics;
 use crate::metrics::generated::GeneratedSettings;
 use crate::model::{self, Crf, ModelInfo};
-use crate::table::{self, Cells};
-use crate::task::{Asked, Rule, Scored, Task};
+use crate::table::{self, Cells, ColumnsWriter};
+use crate::task::{Answers, Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
 
 use super::{
@@ -82,7 +85,7 @@ impl Stage for Evaluate {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn produces(&self) -> Kind {
@@ -201,35 +204,64 @@ impl Stage for Evaluate {
         let known = stored
             .as_ref()
             .and_then(|stored| stored.of(&self.split, split, classifier.head.summary()));
-        let outputs = learn::predict(
-            &classifier,
-            known.as_ref().map_or(split as &dyn Rows, |rows| rows),
-            tokens.pad_id(),
-            self.batch_size.saturating_mul(tokens.max_length()),
-            &chosen.device,
-            &mut advance(context),
-        );
-        // Whatever an interrupted forward pass returns, the user asked to stop.
-        context.checkpoint()?;
-        let outputs = outputs?;
-        let answers = rule.decide(&classifier, &outputs, &asked)?;
+        let rows = known.as_ref().map_or(split as &dyn Rows, |rows| rows);
         let crf = classifier.head.crf().map(Crf::values).transpose()?;
-        let loss = objective.loss_of(&outputs, split, crf.as_ref());
-        let scored = answers.scores(&asked, loss)?;
+        let tokens_at_once = self.batch_size.saturating_mul(tokens.max_length());
+        let ask = |rows: &dyn Rows| {
+            let (pad_id, device) = (tokens.pad_id(), &chosen.device);
+            let on_rows = &mut advance(context);
+            let outputs =
+                learn::predict(&classifier, rows, pad_id, tokens_at_once, device, on_rows);
+            // Whatever an interrupted forward pass returns, the user asked to stop.
+            context.checkpoint()?;
+            Ok::<_, StageError>(outputs?)
+        };
+        let mut writer = ColumnsWriter::new(&context.draft.join("predictions.parquet"));
+        let scored = match rule.tally() {
+            Some(mut tally) => {
+                let mut loss = Mean::default();
+                // An empty split has a piece too, so that there are columns.
+                for start in (0..split.rows().max(1)).step_by(ROWS_AT_ONCE) {
+                    let window = Window::new(rows, start..start + ROWS_AT_ONCE);
+                    let outputs = ask(&window)?;
+                    let asked = Asked {
+                        rows: &window,
+                        ..asked
+                    };
+                    let answers = rule.decide(&classifier, &outputs, &asked)?;
+                    writer.add(columns(&asked, &*answers))?;
+                    objective.add_losses(&mut loss, &outputs, &window, crf.as_ref());
+                    tally.add(&outputs);
+                }
+                tally.scores(&asked, loss.value())?
+            }
+            None => {
+                let outputs = ask(rows)?;
+                let answers = rule.decide(&classifier, &outputs, &asked)?;
+                let loss = objective.loss_of(&outputs, split, crf.as_ref());
+                writer.add(columns(&asked, &*answers))?;
+                answers.scores(&asked, loss)?
+            }
+        };
+        writer.finish()?;
 
         write_scores(context, scored, split.examples(), &self.split)?;
-        let mut columns = vec![("id".to_owned(), Cells::Ids(asked.ids()))];
-        if let Some(names) = examples
-            .as_ref()
-            .and_then(|examples| examples.name.as_ref())
-        {
-            let names = names.iter().map(|&name| Some(name.to_owned())).collect();
-            columns.push(("name".to_owned(), Cells::Texts(names)));
-        }
-        columns.extend(answers.columns(&asked));
-        table::write_columns(&context.draft.join("predictions.parquet"), columns)?;
         Ok(())
     }
+}
+
+/// How many rows are answered before the answers are written: enough that rows of similar length meet.
+const ROWS_AT_ONCE: usize = 1 << 14;
+
+/// What is written about rows: their ids, what the file calls them, the right answers and those given.
+fn columns(asked: &Asked, answers: &dyn Answers) -> Vec<(String, Cells)> {
+    let mut columns = vec![("id".to_owned(), Cells::Ids(asked.ids()))];
+    if let Some(names) = asked.examples.and_then(|examples| examples.name.as_ref()) {
+        let names = names.iter().map(|&name| Some(name.to_owned())).collect();
+        columns.push(("name".to_owned(), Cells::Texts(names)));
+    }
+    columns.extend(answers.columns(asked));
+    columns
 }
 
 /// Whether a row says what the right answer is.

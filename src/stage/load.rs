@@ -9,6 +9,9 @@
 //! Which rows are wanted is said by `where` ([`condition`](crate::table::condition)), [`deduplicate`] and [`sample`], in
 //! this order; a row keeps its id, whatever becomes of the others.
 //!
+//! Large delimited files of texts are read twice and piece by piece, so that memory does not grow with their rows ([`stream`]);
+//! there it says what is read as a whole.
+//!
 //! Deliberately absent: any change of a text, a download.
 
 mod columns;
@@ -18,6 +21,7 @@ mod report;
 mod sample;
 mod settings;
 mod splits;
+mod stream;
 mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +51,7 @@ impl Stage for Load {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn produces(&self) -> Kind {
@@ -148,6 +152,10 @@ impl Stage for Load {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
+        let sizes = stream::Sizes::default();
+        if stream::suits(self, context, sizes) {
+            return stream::run(self, context, sizes);
+        }
         let mut raw = self.read_all(context)?;
         self.take_wanted(&mut raw, context)?;
         let told = places::class_names(self, &context.files, context.fetched);
@@ -190,25 +198,16 @@ impl Stage for Load {
         let train = raw.remove("train").unwrap_or_default();
         let mut splits = BTreeMap::new();
         for (name, files) in &raw {
-            splits.insert(name.clone(), splits::number(files, labels.as_ref(), name)?);
+            let texts = splits::number(files, labels.as_ref(), name, 0)?;
+            splits.insert(name.clone(), texts);
         }
-        let whole = splits::number(&train, labels.as_ref(), "train")?;
-        let shares = [
-            ("test", self.split.test),
-            ("validation", self.split.validation),
-        ];
-        let cut = splits::Cut {
-            shares: shares
-                .into_iter()
-                .filter(|(_, share)| *share > 0.0)
-                .collect(),
-            fold: self.fold,
-            stratify: self.split.stratify,
-            grouped: self.split.group.is_some(),
-            timed: self.split.time.is_some(),
-            seed: context.seed,
+        let whole = splits::number(&train, labels.as_ref(), "train", 0)?;
+        let labelled = |row| {
+            let found = splits::labelled(&train, row);
+            Ok(found.map(|(place, label)| (place, label.to_owned())))
         };
-        cut.apply(&train, labels.as_ref(), whole, &mut splits)?;
+        let cut = self.cut(context.seed);
+        cut.apply(&train, labels.as_ref(), whole, &mut splits, &labelled)?;
         self.sample(&mut splits, context)?;
         context.checkpoint()?;
         let target_names = self.columns.target_names();
@@ -224,17 +223,22 @@ impl Stage for Load {
             };
             table.save(context.draft)
         };
-        let report = || {
-            let facts = report::Facts {
-                labels: labels.as_ref().map(|labels| labels.names.as_slice()),
-                targets: target_names.as_deref(),
-                added: &added,
-                scheme,
-            };
-            report::loaded(context.progress, &facts, &splits);
+        let mut report = report::Report::new(context.draft);
+        let look = || {
+            let mut each = splits.iter();
+            each.try_for_each(|(name, texts)| report.add(name, texts))
         };
-        let ((), saved) = rayon::join(report, save);
-        Ok(saved?)
+        let (looked, saved) = rayon::join(look, save);
+        looked?;
+        saved?;
+        let facts = report::Facts {
+            labels: labels.as_ref().map(|labels| labels.names.as_slice()),
+            targets: target_names.as_deref(),
+            added: &added,
+            scheme,
+        };
+        report.tell(context.progress, &facts, context.draft)?;
+        Ok(())
     }
 }
 
@@ -251,18 +255,9 @@ impl Load {
                 .progress
                 .say(&format!("`where` is not true of {unwanted} rows"));
         }
-        if !self.map.is_empty() {
-            let files = raw.values_mut().flatten();
-            let met = files.flat_map(|raw| raw.rename_labels(&self.map));
-            let met: BTreeSet<&str> = met.collect();
-            if let Some(written) = self.map.keys().find(|key| !met.contains(key.as_str())) {
-                return Err(StageError::Mismatch {
-                    message: format!("`map` names the label `{written}`, which no row has"),
-                    help: "write labels as the files do (integers in quotes), or remove it"
-                        .to_owned(),
-                });
-            }
-        }
+        let files = raw.values_mut().flatten();
+        let met = files.flat_map(|raw| raw.rename_labels(&self.map));
+        self.check_map(&met.collect::<BTreeSet<_>>())?;
         if let Some(deduplicate) = &self.deduplicate {
             for line in deduplicate.apply(raw) {
                 context.progress.say(&line);
@@ -279,9 +274,39 @@ impl Load {
         Ok(())
     }
 
-    fn sample(
+    /// Every label that is renamed must have been met.
+    fn check_map(&self, met: &BTreeSet<&str>) -> Result<(), StageError> {
+        match self.map.keys().find(|key| !met.contains(key.as_str())) {
+            None => Ok(()),
+            Some(written) => Err(StageError::Mismatch {
+                message: format!("`map` names the label `{written}`, which no row has"),
+                help: "write labels as the files do (integers in quotes), or remove it".to_owned(),
+            }),
+        }
+    }
+
+    /// What is cut from `train`.
+    fn cut(&self, seed: u64) -> splits::Cut {
+        let shares = [
+            ("test", self.split.test),
+            ("validation", self.split.validation),
+        ];
+        splits::Cut {
+            shares: shares
+                .into_iter()
+                .filter(|(_, share)| *share > 0.0)
+                .collect(),
+            fold: self.fold,
+            stratify: self.split.stratify,
+            grouped: self.split.group.is_some(),
+            timed: self.split.time.is_some(),
+            seed,
+        }
+    }
+
+    fn sample<T: AsRef<str> + Clone>(
         &self,
-        splits: &mut BTreeMap<String, Texts<&str>>,
+        splits: &mut BTreeMap<String, Texts<T>>,
         context: &Context,
     ) -> Result<(), StageError> {
         for (split, sample) in &self.sample {
@@ -329,23 +354,11 @@ impl Load {
         context
             .progress
             .start("reading", context.files.len() as u64, "files");
-        let mut files = BTreeMap::<String, BTreeMap<usize, &Path>>::new();
-        for (role, path) in &context.files {
-            if let Some((split, number)) = role
-                .rsplit_once('/')
-                .and_then(|(split, n)| Some((split, n.parse().ok()?)))
-            {
-                files
-                    .entry(split.to_owned())
-                    .or_default()
-                    .insert(number, path);
-            }
-        }
         let mut splits = BTreeMap::new();
-        for (split, files) in files {
+        for (split, files) in files_of(context) {
             let mut raws = Vec::new();
             let beside = self.read_beside(&split)?;
-            for file in files.values() {
+            for file in files {
                 context.checkpoint()?;
                 raws.push(read(file, &self.layout(file, beside.clone()))?);
                 context.progress.advance(1);
@@ -369,6 +382,24 @@ impl Load {
             beside,
         }
     }
+}
+
+/// The files of each split, in the order of the list.
+fn files_of<'a>(context: &'a Context) -> BTreeMap<String, Vec<&'a Path>> {
+    let mut files = BTreeMap::<String, BTreeMap<usize, &Path>>::new();
+    for (role, path) in &context.files {
+        if let Some((split, number)) = role
+            .rsplit_once('/')
+            .and_then(|(split, n)| Some((split, n.parse().ok()?)))
+        {
+            let of_split = files.entry(split.to_owned()).or_default();
+            of_split.insert(number, path);
+        }
+    }
+    let listed = files.into_iter();
+    listed
+        .map(|(split, files)| (split, files.into_values().collect()))
+        .collect()
 }
 
 /// The scheme of the training files' tags.

@@ -47,7 +47,7 @@ impl Stage for Predict {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {

@@ -7,6 +7,9 @@
 //! token: they are cut into windows, and the table itself goes along in `examples/`, since whoever scores needs its words
 //! and texts. A pair without a column of answers is an ordinary pair.
 //!
+//! Rows are read, encoded and written piece by piece ([`stored`], [`SplitWriter`](tokens::SplitWriter)), so memory does not
+//! grow with their number; what is learnt for a vocabulary grows with the different words alone.
+//!
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: those are `hub`'s.
 
 use std::collections::BTreeMap;
@@ -23,10 +26,11 @@ use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, TokenCounts, Wanted,
     advance, model_elsewhere, pretrained, stopped,
 };
-use crate::table::{self, Answer, Table, Texts};
+use crate::table::stored::{self, Piece, StoredSplit, StoredTable};
+use crate::table::{self, Answer, Texts};
 use crate::text::answers;
-use crate::text::tokens::{self, Labelled, SplitCard, TokensCard};
-use crate::text::{self, Encoded, TextError, Tokenizer, Tokens};
+use crate::text::tokens::{self, Labelled, SplitCard, SplitWriter, TokensCard};
+use crate::text::{self, Encoded, TextError, Tokenizer, Tokens, WordCounts};
 
 const TRAINING: &str = "train";
 const VALIDATION: &str = "validation";
@@ -192,20 +196,25 @@ impl Stage for Tokenize {
         if self.train_tokenizer.is_some() || files.is_empty() {
             return Ok(None);
         }
-        let table = Table::open(table)?;
+        let table = StoredTable::open(table)?;
         let tokenizer = open(files, &table)?;
         let mut whole = true;
         let mut splits = BTreeMap::new();
-        for (name, rows) in &table.splits {
-            let texts = table::borrowed(rows)?;
-            whole &= texts.words.is_none() && texts.answers.is_none();
-            let on_rows = &mut |_| ControlFlow::Continue(());
-            let pairs = texts.text_pair.as_deref();
-            let encoded = match &texts.words {
-                Some(words) => tokenizer.encode_words(words, LONGEST, 0, on_rows),
-                None => tokenizer.encode_columns(&texts.text, pairs, LONGEST, on_rows),
-            };
-            splits.insert(name.clone(), encoded?.full_lengths().to_vec());
+        for (name, rows) in in_reading_order(&table) {
+            let mut lengths = Vec::with_capacity(rows.rows());
+            for piece in rows.pieces() {
+                let piece = piece?;
+                let texts = table::borrowed(&piece)?;
+                whole &= texts.words.is_none() && texts.answers.is_none();
+                let on_rows = &mut |_| ControlFlow::Continue(());
+                let pairs = texts.text_pair.as_deref();
+                let encoded = match &texts.words {
+                    Some(words) => tokenizer.encode_words(words, LONGEST, 0, on_rows),
+                    None => tokenizer.encode_columns(&texts.text, pairs, LONGEST, on_rows),
+                };
+                lengths.extend_from_slice(encoded?.full_lengths());
+            }
+            splits.insert(name.to_owned(), lengths);
         }
         // Windows lose nothing.
         Ok(Some(TokenCounts {
@@ -215,20 +224,12 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let open_table = || Table::open(context.input("input"));
-        let (table, tokenizer) = match &self.train_tokenizer {
-            Some(settings) => {
-                let table = open_table()?;
-                let tokenizer = learn(settings, &table, context)?;
-                (table, tokenizer)
-            }
-            None => {
-                let files = tokenizer_files_of(&context.files);
-                let (table, tokenizer) = rayon::join(open_table, || Tokenizer::from_files(&files));
-                let (table, tokenizer) = (table?, tokenizer?);
-                let tokenizer = fitting(tokenizer, &table);
-                (table, tokenizer)
-            }
+        let table = StoredTable::open(context.input("input"))?;
+        let rows = in_reading_order(&table).map(|(_, rows)| rows.clone());
+        let pieces = stored::ahead(rows.collect())?;
+        let tokenizer = match &self.train_tokenizer {
+            Some(settings) => learn(settings, &table, context)?,
+            None => open(&context.files, &table)?,
         };
         for note in tokenizer.notes() {
             context.progress.warn(note);
@@ -243,7 +244,7 @@ impl Stage for Tokenize {
             ));
         }
 
-        let encode = || self.encode(&table, &tokenizer, context);
+        let encode = || self.encode(&table, pieces, &tokenizer, context);
         let new_card = || TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
         let (splits, card) = rayon::join(encode, new_card);
         let splits = splits?;
@@ -255,7 +256,7 @@ impl Stage for Tokenize {
             ..card
         };
         if windowed {
-            save_examples(&table, &context.draft.join(tokens::EXAMPLES))?;
+            copy_examples(&table, &context.draft.join(tokens::EXAMPLES))?;
         } else if self.stride.is_some() {
             context.progress.say(
                 "`stride` does nothing here: only words with tags and questions with answers are cut into windows",
@@ -276,15 +277,14 @@ fn tokenizer_files_of(files: &Files) -> BTreeMap<String, PathBuf> {
     named.collect()
 }
 
-fn open(files: &Files, table: &Table) -> Result<Tokenizer, TextError> {
+fn open(files: &Files, table: &StoredTable) -> Result<Tokenizer, TextError> {
     let tokenizer = Tokenizer::from_files(&tokenizer_files_of(files))?;
     Ok(fitting(tokenizer, table))
 }
 
 /// Rows that come as words want a tokenizer that takes them so.
-fn fitting(tokenizer: Tokenizer, table: &Table) -> Tokenizer {
-    let of_words = |rows: &polars::prelude::DataFrame| rows.column("words").is_ok();
-    match table.splits.values().any(of_words) {
+fn fitting(tokenizer: Tokenizer, table: &StoredTable) -> Tokenizer {
+    match table.has("words") {
         true => tokenizer.for_words(),
         false => tokenizer,
     }
@@ -369,48 +369,64 @@ impl Tokenize {
 
     fn encode(
         &self,
-        table: &Table,
+        table: &StoredTable,
+        pieces: impl Iterator<Item = (usize, Piece)>,
         tokenizer: &Tokenizer,
         context: &Context,
     ) -> Result<BTreeMap<String, SplitCard>, StageError> {
+        let mut pieces = pieces.peekable();
         let mut splits = BTreeMap::new();
-        for (name, rows) in in_reading_order(table) {
-            let texts = table::borrowed(rows)?;
-            let answers = first_answers(&texts);
-            context.progress.start(
-                &format!("tokenizing {name}"),
-                texts.text.len() as u64,
-                "rows",
-            );
-            let on_rows = &mut advance(context);
-            let (max_length, stride) = (self.max_length, self.stride(tokenizer));
-            let pairs = texts.text_pair.as_deref();
-            let encoded = match (&texts.words, &answers, pairs) {
-                (Some(words), _, _) => tokenizer.encode_words(words, max_length, stride, on_rows),
-                (None, Some(_), Some(contexts)) => {
-                    tokenizer.encode_questions(&texts.text, contexts, max_length, stride, on_rows)
-                }
-                _ => tokenizer.encode_columns(&texts.text, pairs, max_length, on_rows),
-            };
-            let encoded = encoded.map_err(stopped)?;
-            let labelled = Labelled {
-                label: texts.label.as_deref(),
-                labels: texts.labels.as_deref(),
-                target: texts.target.as_deref(),
-                tags: texts.tags.as_deref(),
-                answers: answers.as_deref(),
-            };
-            let split = tokens::write_split(context.draft, name, &encoded, &texts.id, &labelled)?;
-            self.tell(name, &split, &encoded, context);
-            if let Some(answers) = &answers {
-                warn_of_torn(name, answers, &encoded, context);
+        for (number, (name, rows)) in in_reading_order(table).enumerate() {
+            context
+                .progress
+                .start(&format!("tokenizing {name}"), rows.rows() as u64, "rows");
+            let mut writer = SplitWriter::new(context.draft, name);
+            let mut met = Met::default();
+            while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == number) {
+                self.encode_piece(piece, tokenizer, &mut writer, &mut met, context)?;
             }
+            let split = writer.finish()?;
+            self.tell(name, &split, &met, context);
             splits.insert(name.to_owned(), split);
         }
         Ok(splits)
     }
 
-    fn tell(&self, name: &str, split: &SplitCard, encoded: &Encoded, context: &Context) {
+    fn encode_piece(
+        &self,
+        piece: Piece,
+        tokenizer: &Tokenizer,
+        writer: &mut SplitWriter,
+        met: &mut Met,
+        context: &Context,
+    ) -> Result<(), StageError> {
+        let piece = piece?;
+        let texts = table::borrowed(&piece)?;
+        let answers = first_answers(&texts);
+        let on_rows = &mut advance(context);
+        let (max_length, stride) = (self.max_length, self.stride(tokenizer));
+        let pairs = texts.text_pair.as_deref();
+        let encoded = match (&texts.words, &answers, pairs) {
+            (Some(words), _, _) => tokenizer.encode_words(words, max_length, stride, on_rows),
+            (None, Some(_), Some(contexts)) => {
+                tokenizer.encode_questions(&texts.text, contexts, max_length, stride, on_rows)
+            }
+            _ => tokenizer.encode_columns(&texts.text, pairs, max_length, on_rows),
+        };
+        let encoded = encoded.map_err(|error| stopped(error.further(met.examples)))?;
+        let labelled = Labelled {
+            label: texts.label.as_deref(),
+            labels: texts.labels.as_deref(),
+            target: texts.target.as_deref(),
+            tags: texts.tags.as_deref(),
+            answers: answers.as_deref(),
+        };
+        writer.add(&encoded, &texts.id, &labelled)?;
+        met.add(&encoded, answers.as_deref());
+        Ok(())
+    }
+
+    fn tell(&self, name: &str, split: &SplitCard, met: &Met, context: &Context) {
         let lengths = &split.lengths;
         let what = match split.examples {
             None => format!(
@@ -429,17 +445,17 @@ impl Tokenize {
             "{name}: {what}; lengths before: half up to {}, 90 % {}, 95 % {}, 99 % {}, longest {}",
             lengths.p50, lengths.p90, lengths.p95, lengths.p99, lengths.max
         ));
-        if name == VALIDATION && encoded.unknown() > 0 {
+        if name == VALIDATION && met.unknown > 0 {
             context.progress.say(&format!(
                 "{name}: {} of the tokens are unknown",
-                percent(encoded.unknown(), split.tokens)
+                percent(met.unknown, split.tokens)
             ));
         }
         if split.examples.is_some() {
             if split.truncated > 0 {
                 context.progress.warn(&format!(
                     "{name}: {} of the questions were cut, to leave room for their contexts within max_length = {}",
-                    percent(split.truncated, encoded.examples()),
+                    percent(split.truncated, met.examples),
                     self.max_length
                 ));
             }
@@ -451,26 +467,44 @@ impl Tokenize {
                 lengths.p95
             ));
         }
+        if met.torn > 0 {
+            context.progress.warn(&format!(
+                "{name}: {} of {} answers are whole in no window, as if there were none: they have more tokens than \
+                 windows share (`stride`), or stand outside of their context",
+                met.torn, met.answered
+            ));
+        }
     }
 }
 
-fn save_examples(table: &Table, folder: &Path) -> Result<(), StageError> {
+/// What was met in the rows of a split so far.
+#[derive(Default)]
+struct Met {
+    examples: usize,
+    /// Tokens.
+    unknown: usize,
+    /// Questions with an answer, and those of them whose answer is whole in no window.
+    answered: usize,
+    torn: usize,
+}
+
+impl Met {
+    fn add(&mut self, encoded: &Encoded, answers: Option<&[Option<Range<u32>>]>) {
+        self.examples += encoded.examples();
+        self.unknown += encoded.unknown();
+        if let Some(answers) = answers {
+            self.answered += answers.iter().flatten().count();
+            self.torn += answers::torn(encoded, answers);
+        }
+    }
+}
+
+fn copy_examples(table: &StoredTable, folder: &Path) -> Result<(), StageError> {
     std::fs::create_dir(folder).map_err(|source| StageError::Write {
         path: folder.to_owned(),
         source,
     })?;
-    Ok(table.save(folder)?)
-}
-
-fn warn_of_torn(name: &str, answers: &[Option<Range<u32>>], encoded: &Encoded, context: &Context) {
-    let torn = answers::torn(encoded, answers);
-    if torn > 0 {
-        context.progress.warn(&format!(
-            "{name}: {torn} of {} answers are whole in no window, as if there were none: they have more tokens than \
-             windows share (`stride`), or stand outside of their context",
-            answers.iter().flatten().count()
-        ));
-    }
+    Ok(table.copy_to(folder)?)
 }
 
 /// Where the first answer of each question stands; none where the texts are not questions.
@@ -488,22 +522,28 @@ fn first_answers(texts: &Texts<&str>) -> Option<Vec<Option<Range<u32>>>> {
 
 fn learn(
     settings: &TrainTokenizer,
-    table: &Table,
+    table: &StoredTable,
     context: &Context,
 ) -> Result<Tokenizer, StageError> {
     let VocabularyModel::Wordpiece = settings.model;
-    let rows = table
-        .splits
-        .get(TRAINING)
-        .ok_or(TextError::NothingToLearnFrom)?;
-    let texts = table::borrowed(rows)?;
-    let pairs = texts.text_pair.as_deref().unwrap_or_default();
-    let all = [texts.text.as_slice(), pairs].concat();
+    let rows = table.split(TRAINING).ok_or(TextError::NothingToLearnFrom)?;
+    let pairs = usize::from(rows.has("text_pair"));
+    let all = rows.rows() * (1 + pairs);
     context
         .progress
-        .start("counting words", all.len() as u64, "texts");
-    let counts =
-        text::count_words(&all, settings.lowercase, &mut advance(context)).map_err(stopped)?;
+        .start("counting words", all as u64, "texts");
+    let mut counts = WordCounts::default();
+    let mut before = 0;
+    for (_, piece) in stored::ahead(vec![rows.clone()])? {
+        let piece = piece?;
+        let texts = table::borrowed(&piece)?;
+        for texts in [Some(&texts.text), texts.text_pair.as_ref()] {
+            let texts = texts.map_or(&[][..], Vec::as_slice);
+            let more = text::count_words(texts, settings.lowercase, &mut advance(context));
+            counts.add(more.map_err(|error| stopped(error.further(before)))?);
+        }
+        before += texts.len();
+    }
     context.progress.start(
         "learning a vocabulary",
         settings.vocab_size as u64,
@@ -519,14 +559,14 @@ fn learn(
     context.progress.say(&format!(
         "learnt a vocabulary of {} tokens from {} training texts",
         vocabulary.len(),
-        all.len()
+        all
     ));
     Ok(Tokenizer::from_vocabulary(&vocabulary, settings.lowercase)?)
 }
 
 /// Training, validation, test, then the further test sets.
-fn in_reading_order(table: &Table) -> impl Iterator<Item = (&str, &polars::prelude::DataFrame)> {
-    let mut names: Vec<&String> = table.splits.keys().collect();
+fn in_reading_order(table: &StoredTable) -> impl Iterator<Item = (&str, &StoredSplit)> {
+    let mut names: Vec<&str> = table.names().collect();
     let place = |name: &str| {
         [TRAINING, VALIDATION, "test"]
             .iter()
@@ -534,9 +574,8 @@ fn in_reading_order(table: &Table) -> impl Iterator<Item = (&str, &polars::prelu
             .unwrap_or(3)
     };
     names.sort_by_key(|name| (place(name), *name));
-    names
-        .into_iter()
-        .filter_map(|name| Some((name.as_str(), table.splits.get(name)?)))
+    let split = |name| Some((name, table.split(name)?));
+    names.into_iter().filter_map(split)
 }
 
 fn percent(part: usize, whole: usize) -> String {

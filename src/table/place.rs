@@ -54,6 +54,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The line, for a row that has one.
+    pub(super) fn in_line(&self) -> Option<usize> {
+        match &self.spot {
+            Spot::Line(line) => Some(*line),
+            Spot::Row(_) | Spot::Within(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.spot {

@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// Of how many rows that were left out for one reason the numbers are kept.
-const NUMBERS_KEPT: usize = 20;
+pub(super) const NUMBERS_KEPT: usize = 20;
 
 /// Rows that were left out for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Raw {
     pub skipped: BTreeMap<&'static str, Skipped>,
     /// How many rows were left out because they are not wanted, whatever is in them.
     pub unwanted: usize,
+    /// How many rows are counted and no more.
+    pub(super) passed: usize,
     pub(super) places: Places,
     /// The number in the file of each row, once a row was left out.
     pub(super) kept: Option<Vec<usize>>,
@@ -140,6 +142,7 @@ impl Raw {
             label_column: String::new(),
             skipped: BTreeMap::new(),
             unwanted: 0,
+            passed: 0,
             places,
             kept: None,
             word_lines: false,
@@ -173,7 +176,7 @@ impl Raw {
 
     /// How many rows the file has, those that were left out among them.
     pub fn rows_of_file(&self) -> usize {
-        self.len() + self.left_out() + self.unwanted
+        self.len() + self.left_out() + self.unwanted + self.passed
     }
 
     /// The number of each row in its file, from 0.
@@ -349,7 +352,7 @@ impl Raw {
         self.unwanted += before - self.len();
     }
 
-    fn retain(&mut self, stays: &[bool]) {
+    pub(super) fn retain(&mut self, stays: &[bool]) {
         fn keep<T>(from: &mut Vec<T>, stays: &[bool]) {
             let mut stays = stays.iter();
             from.retain(|_| stays.next().copied().unwrap_or(true));
@@ -377,8 +380,39 @@ impl Raw {
         times.for_each(|times| keep(times, stays));
     }
 
+    /// Adds rows of labels alone, whose lines are listed. Rows of other columns keep what they have.
+    pub(super) fn join(&mut self, more: Raw) {
+        fn add<T>(to: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+            if let (Some(to), Some(more)) = (to, more) {
+                to.extend(more);
+            }
+        }
+        let shift = self.contents.len();
+        let moved = |place: Range<usize>| shift + place.start..shift + place.end;
+        let all = |places: Option<Vec<_>>| -> Option<Vec<_>> {
+            Some(places?.into_iter().map(moved).collect())
+        };
+        self.contents.push_str(&more.contents);
+        if let (Places::Listed(lines), Places::Listed(more)) = (&mut self.places, more.places) {
+            lines.extend(more);
+        }
+        self.text.extend(more.text.into_iter().map(moved));
+        add(&mut self.text_pair, all(more.text_pair));
+        add(&mut self.label, all(more.label));
+        add(&mut self.name, all(more.name));
+        add(&mut self.target, more.target);
+        if let (Some(lists), Some(more)) = (&mut self.labels, more.labels) {
+            for list in more.rows() {
+                lists.push(list.iter().cloned().map(moved));
+            }
+        }
+    }
+
     /// Puts another label or tag in the place of each that `others` has. Returns those of its keys that were met.
     pub fn rename_labels<'o>(&mut self, others: &'o BTreeMap<String, String>) -> BTreeSet<&'o str> {
+        if others.is_empty() {
+            return BTreeSet::new();
+        }
         let Raw {
             contents,
             label,

@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 pub use super::columns::{Beside, Column, Gold, Rows};
-use super::columns::{Found, Present};
+use super::columns::{Found, Present, Wanted};
 use super::error::TableError;
 use super::raw::append;
 pub use super::raw::{Kind, Raw, Skipped};
-use super::shape::{self, Places};
+use super::shape::{self, Places, Shape};
 use super::{compressed, conll, frame, json, parquet, rows, squad};
 
 /// How rows are written in a file. A further ending, `.gz`, `.zst`, `.bz2` or `.xz`, says that the file is compressed.
@@ -256,7 +256,7 @@ fn delimited(
     layout: &Layout,
     separator: u8,
 ) -> Result<Raw, TableError> {
-    let mut contents = shape::utf8(file, bytes)?;
+    let contents = shape::utf8(file, bytes)?;
     let mut wanted = None;
     let choose = |names: Option<Vec<String>>, width| {
         let present = Present::new(file, names, width);
@@ -272,7 +272,18 @@ fn delimited(
             file: file.to_owned(),
         });
     };
-    let unnamed_width = (!header).then_some(shape.width);
+    of_fields(file, contents, shape, &wanted, layout)
+}
+
+/// The rows whose fields lie in `contents`, those of the wanted columns.
+pub(super) fn of_fields(
+    file: &Path,
+    mut contents: String,
+    shape: Shape,
+    wanted: &Wanted,
+    layout: &Layout,
+) -> Result<Raw, TableError> {
+    let unnamed_width = (!layout.header).then_some(shape.width);
     let Some(plain) = wanted.plain().filter(|_| layout.is_plain()) else {
         let rows = shape.columns.first().map_or(0, Vec::len);
         let columns = wanted.numbers().zip(shape.columns);
@@ -289,7 +300,7 @@ fn delimited(
             unnamed_width,
             ..Raw::empty(file, layout.rows.kind(), shape.places)
         };
-        return rows::gather(raw, rows, &wanted, layout.skip_invalid, cell);
+        return rows::gather(raw, rows, wanted, layout.skip_invalid, cell);
     };
     let mut columns = Vec::new();
     for fields in shape.columns {

@@ -4,7 +4,7 @@
 //! Deliberately absent: what the columns mean, which is for whoever fills them.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::{
     Column, CsvWriter, DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom,
@@ -13,7 +13,7 @@ use polars::prelude::{
 };
 
 use super::read::guarded;
-use super::{ArrayOf, TableError, frame, items, write_parquet};
+use super::{ArrayOf, SplitWriter, TableError, frame, items};
 
 /// The entries of one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,8 +143,43 @@ fn objects(spans: Vec<Span>) -> Result<Series, String> {
 /// # Errors
 /// Columns of unequal length or with one name, or a file that cannot be written.
 pub fn write_columns(path: &Path, columns: Vec<(String, Cells)>) -> Result<(), TableError> {
-    write_parquet(path, whole(path, columns)?)
+    let mut writer = ColumnsWriter::new(path);
+    writer.add(columns)?;
+    writer.finish()
 }
+
+/// Columns on their way into a Parquet file, piece by piece. The pieces are not in the bytes.
+pub struct ColumnsWriter {
+    path: PathBuf,
+    writer: SplitWriter,
+}
+
+impl ColumnsWriter {
+    /// The file is made with the first piece.
+    pub fn new(path: &Path) -> Self {
+        ColumnsWriter {
+            path: path.to_owned(),
+            writer: SplitWriter::at(path.to_owned(), RESULTS_AT_ONCE),
+        }
+    }
+
+    /// Adds columns of equal length, the same as before.
+    ///
+    /// # Errors
+    /// Columns of unequal length or with one name, or a file that cannot be written.
+    pub fn add(&mut self, columns: Vec<(String, Cells)>) -> Result<(), TableError> {
+        self.writer.add(whole(&self.path, columns)?)
+    }
+
+    /// # Errors
+    /// A file that cannot be written, or no columns were ever added.
+    pub fn finish(self) -> Result<(), TableError> {
+        self.writer.finish().map(drop)
+    }
+}
+
+/// Bytes of a row group.
+const RESULTS_AT_ONCE: usize = 2 << 20;
 
 /// Writes columns of equal length as CSV with a header, in their order. Lists have no place in it.
 ///

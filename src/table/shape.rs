@@ -69,10 +69,19 @@ impl Field {
 
 /// The bytes as text, without a byte order mark.
 pub(super) fn utf8(file: &Path, bytes: Vec<u8>) -> Result<String, TableError> {
-    let mut text = String::from_utf8(bytes).map_err(|e| {
+    let mut text = decoded(file, bytes, 1)?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
+}
+
+/// The bytes of a file from this line on as text.
+pub(super) fn decoded(file: &Path, bytes: Vec<u8>, line: usize) -> Result<String, TableError> {
+    String::from_utf8(bytes).map_err(|e| {
         let (bytes, from) = (e.as_bytes(), e.utf8_error().valid_up_to());
         let good = bytes.get(..from).unwrap_or_default();
-        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+        let line = line + good.iter().filter(|&&byte| byte == b'\n').count();
         let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
         let encoding = if marked { "UTF-16" } else { "ISO-8859-1" };
         TableError::NotUtf8 {
@@ -82,11 +91,7 @@ pub(super) fn utf8(file: &Path, bytes: Vec<u8>) -> Result<String, TableError> {
                 "convert the file, for example `iconv -f {encoding} -t UTF-8`; or state its `format` if it is not text"
             ),
         }
-    })?;
-    if text.starts_with('\u{feff}') {
-        text.remove(0);
-    }
-    Ok(text)
+    })
 }
 
 /// Checks that every record of a delimited file has as many fields as the first, and that its quotes pair up. `choose` is
@@ -99,69 +104,174 @@ pub(super) fn delimited(
     header: bool,
     choose: impl FnOnce(Option<Vec<String>>, usize) -> Result<Vec<usize>, TableError>,
 ) -> Result<Shape, TableError> {
-    let bytes = text.trim_end_matches(['\n', '\r']).as_bytes();
-    if bytes.is_empty() {
-        return Err(TableError::Empty {
-            file: file.to_owned(),
-        });
-    }
-    let mut scan = Scan {
-        file,
-        bytes,
-        at: 0,
-        line: 1,
-        separator,
-        quote,
+    let mut records = Records::new(file, separator, quote);
+    let empty = || TableError::Empty {
+        file: file.to_owned(),
     };
-    let mut fields = Vec::new();
-    scan.record(&mut fields)?;
-    let width = fields.len();
-    let names = fields.iter().map(|field| {
-        let as_written = || text.get(field.place.clone()).unwrap_or_default().to_owned();
-        field.undoubled(text).unwrap_or_else(as_written)
-    });
+    let first = records.first(text, header, true)?.ok_or_else(empty)?;
     // A broken line is the better news of two.
-    let wanted = choose(header.then(|| names.collect()), width);
+    let wanted = choose(first.names, first.width);
     let numbers = wanted.as_deref().unwrap_or_default();
-    let mut columns = vec![Vec::new(); numbers.len()];
-    let mut keep = |fields: &[Field]| {
-        for (column, &number) in columns.iter_mut().zip(numbers) {
-            column.extend(fields.get(number).cloned());
-        }
-    };
-    if !header {
-        keep(&fields);
-    }
-    let mut lines = (!header).then_some(1).into_iter().collect::<Vec<_>>();
-    let mut several = !header && scan.line > 2;
-    while scan.at < bytes.len() {
-        let line = scan.line;
-        fields.clear();
-        scan.record(&mut fields)?;
-        if fields.len() != width {
-            let place = Place::line(file, line);
-            return Err(ragged(place, fields.len(), width, separator, quote));
-        }
-        keep(&fields);
-        lines.push(line);
-        several |= scan.line > line + 1;
-    }
-    if lines.is_empty() {
+    let part = records.part(text, first.read, numbers, true)?;
+    let Some(places) = part.places else {
         return Err(TableError::HeaderOnly {
             file: file.to_owned(),
         });
-    }
-    wanted?;
-    let first = lines.first().copied().unwrap_or(1);
-    let places = match several {
-        true => Places::Listed(lines),
-        false => Places::Lines { first },
     };
+    wanted?;
     Ok(Shape {
-        width,
+        width: first.width,
         places,
-        columns,
+        columns: part.columns,
     })
+}
+
+/// The records of a delimited file, which comes in one text or in several that follow each other.
+#[derive(Debug, Clone)]
+pub(super) struct Records<'a> {
+    file: &'a Path,
+    separator: u8,
+    quote: Option<u8>,
+    /// The line in which the next record begins.
+    pub(super) line: usize,
+    /// Once the first record is known.
+    width: usize,
+    /// Bytes after which a record that is still open is one that never ends.
+    pub(super) longest: usize,
+    /// The most records that are read at once.
+    pub(super) most: usize,
+}
+
+/// What the first record says.
+pub(super) struct First {
+    /// Where it is a header.
+    pub(super) names: Option<Vec<String>>,
+    pub(super) width: usize,
+    /// So many bytes of the text are done with.
+    pub(super) read: usize,
+}
+
+/// Records that follow each other.
+pub(super) struct Part {
+    /// The fields of the wanted columns, by row.
+    pub(super) columns: Vec<Vec<Field>>,
+    /// Of the rows of this part, the first of which has number 0; nothing where there is no row.
+    pub(super) places: Option<Places>,
+    /// So many bytes of the text are done with.
+    pub(super) read: usize,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(file: &'a Path, separator: u8, quote: Option<u8>) -> Self {
+        Records {
+            file,
+            separator,
+            quote,
+            line: 1,
+            width: 0,
+            longest: usize::MAX,
+            most: usize::MAX,
+        }
+    }
+
+    /// Whether a record that is open after so many bytes may go on in what follows.
+    fn goes_on(&self, bytes: usize, last: bool) -> bool {
+        !last && bytes <= self.longest
+    }
+
+    fn scan<'t>(&self, text: &'t str, at: usize, last: bool) -> Scan<'t>
+    where
+        'a: 't,
+    {
+        // Blank lines may end a file.
+        let ends: &[char] = if last { &['\n', '\r'] } else { &[] };
+        Scan {
+            file: self.file,
+            bytes: text.trim_end_matches(ends).as_bytes(),
+            at,
+            line: self.line,
+            separator: self.separator,
+            quote: self.quote,
+        }
+    }
+
+    /// The first record of the file. Nothing where it is not whole in `text`, which is its beginning, all of it if `last`.
+    pub(super) fn first(
+        &mut self,
+        text: &str,
+        header: bool,
+        last: bool,
+    ) -> Result<Option<First>, TableError> {
+        let mut scan = self.scan(text, 0, last);
+        if scan.bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut fields = Vec::new();
+        match scan.record(&mut fields) {
+            Err(TableError::UnclosedQuote { .. }) if self.goes_on(text.len(), last) => {
+                return Ok(None);
+            }
+            other => other?,
+        }
+        self.width = fields.len();
+        let name = |field: &Field| {
+            let as_written = || text.get(field.place.clone()).unwrap_or_default().to_owned();
+            field.undoubled(text).unwrap_or_else(as_written)
+        };
+        if header {
+            self.line = scan.line;
+        }
+        Ok(Some(First {
+            names: header.then(|| fields.iter().map(name).collect()),
+            width: self.width,
+            read: if header { scan.at } else { 0 },
+        }))
+    }
+
+    /// The records of `text` from byte `from` on, as many as are read at once. Unless it is the `last` text of the file, it
+    /// ends with a line and something follows; of a record that does not end there nothing is read.
+    pub(super) fn part(
+        &mut self,
+        text: &str,
+        from: usize,
+        numbers: &[usize],
+        last: bool,
+    ) -> Result<Part, TableError> {
+        let mut scan = self.scan(text, from, last);
+        let mut columns = vec![Vec::new(); numbers.len()];
+        let (mut fields, mut lines) = (Vec::new(), Vec::new());
+        let (mut several, mut read) = (false, from);
+        while scan.at < scan.bytes.len() && lines.len() < self.most {
+            let (line, start) = (scan.line, scan.at);
+            fields.clear();
+            match scan.record(&mut fields) {
+                Err(TableError::UnclosedQuote { .. }) if self.goes_on(text.len() - start, last) => {
+                    break;
+                }
+                other => other?,
+            }
+            if fields.len() != self.width {
+                let place = Place::line(self.file, line);
+                let (separator, quote) = (self.separator, self.quote);
+                return Err(ragged(place, fields.len(), self.width, separator, quote));
+            }
+            for (column, &number) in columns.iter_mut().zip(numbers) {
+                column.extend(fields.get(number).cloned());
+            }
+            lines.push(line);
+            several |= scan.line > line + 1;
+            (read, self.line) = (scan.at.min(text.len()), scan.line);
+        }
+        let places = lines.first().copied().map(|first| match several {
+            true => Places::Listed(lines),
+            false => Places::Lines { first },
+        });
+        Ok(Part {
+            columns,
+            places,
+            read,
+        })
+    }
 }
 
 /// The records of a delimited text up to the first with which something is wrong, and what that is.

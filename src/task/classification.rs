@@ -47,6 +47,34 @@ impl Answers for Labelled {
     }
 }
 
+/// The labels that were given to the rows so far: what scores need, four bytes for each.
+pub(super) struct Given {
+    names: Vec<String>,
+    predicted: Vec<u32>,
+}
+
+impl Given {
+    pub(super) fn new(rule: &Rule) -> Self {
+        Given {
+            names: rule.names.clone(),
+            predicted: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, outputs: &Predictions) {
+        self.predicted.extend(outputs.labels());
+    }
+
+    /// The answers to all these rows, without probabilities.
+    pub(super) fn all(self) -> impl Answers + use<> {
+        Labelled {
+            names: self.names,
+            predicted: self.predicted,
+            probabilities: Vec::new(),
+        }
+    }
+}
+
 /// Rows of predictions, to be scored again.
 pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let names = columns.after("probability_");
@@ -69,4 +97,92 @@ pub(super) fn probabilities(
         let column = column.map(Option::unwrap_or_default).collect();
         (format!("probability_{name}"), Cells::Floats(column))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::{Mean, Objective, Rows, Window};
+    use crate::task::{AnswerSettings, Task};
+
+    struct Labels(Vec<u32>);
+
+    impl Rows for Labels {
+        fn rows(&self) -> usize {
+            self.0.len()
+        }
+
+        fn ids(&self, _: usize) -> &[u32] {
+            &[]
+        }
+
+        fn type_ids(&self, _: usize) -> &[u8] {
+            &[]
+        }
+
+        fn label(&self, row: usize) -> Option<u32> {
+            self.0.get(row).copied()
+        }
+
+        fn id(&self, row: usize) -> u64 {
+            100 + row as u64
+        }
+    }
+
+    fn asked(rows: &dyn Rows) -> Asked<'_> {
+        Asked {
+            rows,
+            examples: None,
+            places: None,
+        }
+    }
+
+    #[test]
+    fn rows_that_are_answered_piece_by_piece_have_the_scores_and_the_loss_of_the_whole() {
+        let rows = Labels((0..101).map(|row| row * row % 3).collect());
+        let logit = |row: usize, label: usize| ((row * 7 + label * 5) % 11) as f32 * 0.37 - 1.0;
+        let of_row = |row| (0..3).map(|label| logit(row, label)).collect();
+        let logits: Vec<Vec<f32>> = (0..101).map(of_row).collect();
+        let rule = Rule {
+            task: Task::Classification,
+            names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            thresholds: None,
+            scheme: None,
+            answers: AnswerSettings::default(),
+        };
+        let whole = Predictions {
+            logits: logits.clone(),
+        };
+        let task = Task::Classification;
+        let objective = task.objective(&Default::default(), &rows, &rule.names);
+        let objective: Objective = objective.unwrap();
+        let loss = objective.loss_of(&whole, &rows, None);
+        let answers = decide(&rule, &whole);
+        let wanted = answers.scores(&asked(&rows), loss).unwrap();
+        let mut columns = Vec::new();
+        let (mut tally, mut mean) = (rule.tally().unwrap(), Mean::default());
+        for start in (0..101).step_by(10) {
+            let window = Window::new(&rows, start..start + 10);
+            let logits = logits[start..start + window.rows()].to_vec();
+            let outputs = Predictions { logits };
+            let ids = Cells::Ids(asked(&window).ids());
+            columns.push((ids, decide(&rule, &outputs).columns(&asked(&window))));
+            objective.add_losses(&mut mean, &outputs, &window, None);
+            tally.add(&outputs);
+        }
+        assert_eq!(mean.value().to_bits(), loss.to_bits());
+        assert_eq!(tally.scores(&asked(&rows), mean.value()).unwrap(), wanted);
+        assert_eq!(columns.len(), 11);
+        assert_eq!(columns[10].0, Cells::Ids(vec![200]));
+        let all = answers.columns(&asked(&rows));
+        for (number, (name, cells)) in all.into_iter().enumerate() {
+            let (of_piece, piece) = &columns[10].1[number];
+            assert_eq!(of_piece, &name);
+            match (cells, piece) {
+                (Cells::Texts(all), Cells::Texts(piece)) => assert_eq!(all[100..], *piece),
+                (Cells::Floats(all), Cells::Floats(piece)) => assert_eq!(all[100..], *piece),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

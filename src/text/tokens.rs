@@ -33,7 +33,7 @@ use super::files;
 use super::{TextError, Tokenizer};
 
 pub use split::TokenSplit;
-pub use write::{Labelled, write_split};
+pub use write::{Labelled, SplitWriter, write_split};
 
 /// The folder of a tokens artifact that holds the table, where it has words or questions.
 pub const EXAMPLES: &str = "examples";
@@ -118,14 +118,24 @@ pub struct Lengths {
 
 impl Lengths {
     pub fn of(lengths: &[u32]) -> Self {
-        let mut sorted = lengths.to_vec();
-        sorted.sort_unstable();
+        let mut counts = BTreeMap::new();
+        for &length in lengths {
+            *counts.entry(length).or_default() += 1;
+        }
+        Lengths::of_counts(&counts)
+    }
+
+    /// Of the lengths that occur, each with how often it does.
+    pub fn of_counts(counts: &BTreeMap<u32, usize>) -> Self {
+        let all: usize = counts.values().sum();
         let at = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100);
-            rank.checked_sub(1)
-                .and_then(|index| sorted.get(index))
-                .copied()
-                .unwrap_or_default()
+            let rank = (all * percent).div_ceil(100);
+            let mut passed = 0;
+            let found = counts.iter().find(|(_, count)| {
+                passed += *count;
+                passed >= rank
+            });
+            found.map_or(0, |(length, _)| *length)
         };
         Lengths {
             p50: at(50),

@@ -35,6 +35,19 @@ const PIECES_AT_A_TIME: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WordCounts(HashMap<String, u64>);
 
+impl WordCounts {
+    /// Adds what was counted in other texts.
+    pub fn add(&mut self, more: WordCounts) {
+        if self.0.is_empty() {
+            self.0 = more.0;
+            return;
+        }
+        for (word, count) in more.0 {
+            *self.0.entry(word).or_default() += count;
+        }
+    }
+}
+
 /// Counts the words of `texts`, as BERT's tokenizer separates and, when asked, lowercases them. After each piece of work
 /// `on_texts` is told how many texts were done, and may stop the rest.
 ///

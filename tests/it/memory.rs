@@ -1,9 +1,12 @@
 //! What a run needs of memory, as the system counts it.
 #![cfg(target_os = "linux")]
 
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::project::Project;
+use crate::project::{Project, Said};
 
 const SPEC: &str = "pipeline.toml";
 
@@ -73,4 +76,78 @@ fn gradient_checkpointing_needs_less_memory_and_changes_no_result() {
         checkpointed * 3 < plain * 2,
         "{checkpointed} KiB with checkpointing, {plain} KiB without"
     );
+}
+
+/// Bytes that a process may have for itself: anonymous memory and stacks, not pages of mapped files.
+const LIMIT: u64 = 96 << 20;
+
+/// A command that is allowed no more than [`LIMIT`].
+fn limited(project: &Project, arguments: &[&str]) -> Command {
+    let mut command = project.command(arguments);
+    command
+        .env("RAYON_NUM_THREADS", "2")
+        .env("POLARS_MAX_THREADS", "2");
+    let limit = libc::rlimit {
+        rlim_cur: LIMIT,
+        rlim_max: LIMIT,
+    };
+    let set = move || match unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: between fork and exec nothing but one system call is made.
+    unsafe { command.pre_exec(set) };
+    command
+}
+
+#[test]
+fn a_file_of_four_times_the_allowed_memory_becomes_tokens() {
+    let project = Project::empty();
+    let vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain((0..200).map(|word| format!("word{word}")))
+        .collect();
+    project.write("tokenizer/vocab.txt", &vocabulary.join("\n"));
+    project.write("tokenizer/config.json", r#"{"model_type": "bert"}"#);
+    let words = |row: usize| {
+        let words = (0..60).map(|word| format!("word{} ", (row * 7 + word * word) % 200));
+        words.collect::<String>()
+    };
+    let notes = "notes that nobody asked for ".repeat(60);
+    let block: String = (0..500)
+        .map(|row| format!("{}x,{},{notes}\n", words(row), ["a", "b", "c"][row % 3]))
+        .collect();
+    let path = project.path("train.csv");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a file"));
+    file.write_all(b"text,label,notes\n").expect("a header");
+    for _ in 0..=(4 * LIMIT / block.len() as u64) {
+        file.write_all(block.as_bytes()).expect("rows");
+    }
+    drop(file);
+    assert!(path.metadata().expect("a file").len() >= 4 * LIMIT);
+    let spec = |more: &str| {
+        format!(
+            "version = 1\nname = \"large\"\nseed = 1\n[load.rows]\ntrain = [\"train.csv\"]\n{more}\
+             [tokenize.tokens]\ninput = \"rows\"\ntokenizer = \"tokenizer\"\nmax_length = 64\n"
+        )
+    };
+    // What compares rows with each other needs them all: the limit is one.
+    project.write(SPEC, &spec("where = \"label <> 'd'\"\n"));
+    let whole = limited(&project, &["run", SPEC, "rows"])
+        .output()
+        .expect("the binary starts");
+    assert!(!whole.status.success());
+    // Nothing but the limit is in its way.
+    assert_ne!(whole.status.code(), Some(2), "{whole:?}");
+    project.run(&[SPEC, "rows", "--store", "unlimited"]);
+
+    project.write(SPEC, &spec(""));
+    let said: Said = limited(&project, &["run", SPEC])
+        .output()
+        .expect("the binary starts")
+        .into();
+    let told = said.success().stderr;
+    assert!(told.contains("3 labels"), "{told}");
+    assert!(told.contains("tokens"), "{told}");
 }

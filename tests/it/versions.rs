@@ -16,12 +16,12 @@ const SPEC: &str = "pipeline.toml";
 const DIGESTS: [(&str, u64, &str); 3] = [
     (
         "load",
-        3,
+        4,
         "d99f831f4c949457f87142b3d71acd7ab086913e2dd766be5a2e1c1fdbe82e22",
     ),
     (
         "augment",
-        1,
+        2,
         "6a327e05559890452a95733f322c8969c2b2c654ffd7fb5f2f3e19b013398a7c",
     ),
     (
@@ -34,7 +34,7 @@ const DIGESTS: [(&str, u64, &str); 3] = [
 /// (kind, version, stage, loss of the tiny run).
 const LOSSES: [(&str, u64, &str, f64); 2] = [
     ("train", 3, "classifier", 0.693_168_91),
-    ("evaluate", 2, "scores", 0.693_167_81),
+    ("evaluate", 3, "scores", 0.693_167_81),
 ];
 
 /// Far above what another instruction set changes, far below what another computation does.

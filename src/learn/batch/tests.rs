@@ -37,7 +37,8 @@ proptest! {
         batch_size in 1_usize..17,
         seed: u64,
     ) {
-        let order = length_grouped(&lengths, batch_size, seed, 0);
+        let order = length_grouped(&|row| lengths[row], lengths.len(), batch_size, seed, 0);
+        let order = numbers(&order);
         let mut sorted = order.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..lengths.len()).collect::<Vec<_>>());
@@ -50,9 +51,19 @@ proptest! {
 
     #[test]
     fn a_shuffle_is_a_permutation(rows in 0_usize..500, seed: u64, epoch in 0_u64..5) {
-        let mut order = shuffled(rows, seed, epoch);
+        let mut order = numbers(&shuffled(rows, seed, epoch));
         order.sort_unstable();
         prop_assert_eq!(order, (0..rows).collect::<Vec<_>>());
+    }
+}
+
+/// What `Vec<usize>` had: the order must not hang on how a number is stored.
+#[test]
+fn the_order_of_a_seed_is_that_of_numbers_of_any_width() {
+    for rows in [0, 1, 2, 100, 70_000] {
+        let mut wide: Vec<usize> = (0..rows).collect();
+        wide.shuffle(&mut generator(5, 3));
+        assert_eq!(numbers(&shuffled(rows, 5, 3)), wide);
     }
 }
 
@@ -67,8 +78,8 @@ fn a_mega_batch_is_as_large_as_in_transformers() {
 fn a_changed_seed_or_epoch_changes_the_order() {
     let lengths: Vec<usize> = (0..200).map(|row| row % 7 + 1).collect();
     let plain = |seed, epoch| shuffled(200, seed, epoch);
-    let grouped = |seed, epoch| length_grouped(&lengths, 8, seed, epoch);
-    let orders: [&dyn Fn(u64, u64) -> Vec<usize>; 2] = [&plain, &grouped];
+    let grouped = |seed, epoch| length_grouped(&|row| lengths[row], 200, 8, seed, epoch);
+    let orders: [&dyn Fn(u64, u64) -> Vec<u32>; 2] = [&plain, &grouped];
     for order in orders {
         assert_eq!(order(1, 1), order(1, 1));
         assert_ne!(order(1, 1), order(2, 1));
@@ -85,7 +96,7 @@ fn every_row_is_in_exactly_one_batch_and_the_last_partial_batch_is_kept() {
             group_by_length,
             ..BatchSettings::default()
         };
-        let batches = epoch(&rows, &settings, 13, 1);
+        let batches: Vec<_> = epoch(&rows, &settings, 13, 1).batches().collect();
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
         let mut all: Vec<usize> = batches.concat();
         all.sort_unstable();
@@ -204,7 +215,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
     std::thread::scope(|scope| {
         let batches = ahead(scope, &rows, &settings, 13, 0, lay_out).unwrap();
         for number in 1..=3 {
-            let wanted = epoch(&rows, &settings, 13, number);
+            let wanted: Vec<_> = epoch(&rows, &settings, 13, number).batches().collect();
             for (index, chosen) in wanted.iter().enumerate() {
                 let found = batches.recv().unwrap();
                 assert_eq!((found.epoch, &found.rows), (number, chosen));
@@ -216,6 +227,9 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
         let later = ahead(scope, &rows, &settings, 13, 4, lay_out).unwrap();
         let found = later.recv().unwrap();
         assert_eq!(found.epoch, 2);
-        assert_eq!(found.rows, epoch(&rows, &settings, 13, 2)[1]);
+        assert_eq!(
+            Some(found.rows),
+            epoch(&rows, &settings, 13, 2).batches().nth(1)
+        );
     });
 }

@@ -67,9 +67,9 @@ impl Sample {
     }
 
     /// The rows that are taken, ascending; none where `per_class` has no classes to go by.
-    pub(super) fn rows(
+    pub(super) fn rows<T: AsRef<str> + Clone>(
         &self,
-        texts: &Texts<&str>,
+        texts: &Texts<T>,
         stratify: bool,
         seed: u64,
     ) -> Option<Vec<usize>> {

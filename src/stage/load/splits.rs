@@ -156,7 +156,7 @@ pub(super) fn ids_differ(splits: &BTreeMap<String, Vec<Raw>>) -> Result<(), Tabl
     Ok(())
 }
 
-/// The rows of a split's files one after the other, with their numbers as ids.
+/// The rows of a split's files one after the other, with their numbers as ids, counted from `before`.
 ///
 /// # Errors
 /// A label or a tag that the training files do not have.
@@ -164,6 +164,7 @@ pub(super) fn number<'r>(
     files: &'r [Raw],
     labels: Option<&Labels>,
     split: &str,
+    mut before: usize,
 ) -> Result<Texts<&'r str>, TableError> {
     fn add<T>(to: &mut Option<Vec<T>>, from: Option<impl IntoIterator<Item = T>>) {
         if let Some(from) = from {
@@ -171,7 +172,6 @@ pub(super) fn number<'r>(
         }
     }
     let mut texts = Texts::default();
-    let mut before = 0;
     for raw in files {
         let ids = raw.numbers().map(|number| (before + number) as u64);
         texts.id.extend(ids);
@@ -192,6 +192,9 @@ pub(super) fn number<'r>(
     Ok(texts)
 }
 
+/// Finds the place and the label of a row of `train`.
+pub(super) type Find<'a> = dyn Fn(usize) -> Result<Option<(Place, String)>, TableError> + 'a;
+
 /// What is to be cut from `train`.
 pub(super) struct Cut {
     /// Split → share of the rows, none of them 0.
@@ -207,19 +210,25 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// Divides the training rows among `train` and the splits that are cut from it, and adds them to `splits`.
+    pub(super) fn cuts_nothing(&self) -> bool {
+        self.shares.is_empty() && self.fold.is_none()
+    }
+
+    /// Divides the training rows among `train` and the splits that are cut from it, and adds them to `splits`. `labelled`
+    /// finds the place and the label of a row again, for an error.
     ///
     /// # Errors
     /// A share so small that a split would have no row, more folds than there are rows, and a class that `train` would lose
     /// to a share. Folds take from a class that is too small for them what they must: the report warns of it.
-    pub(super) fn apply<'r>(
+    pub(super) fn apply<T: AsRef<str> + Clone>(
         &self,
         files: &[Raw],
         labels: Option<&Labels>,
-        whole: Texts<&'r str>,
-        splits: &mut BTreeMap<String, Texts<&'r str>>,
+        whole: Texts<T>,
+        splits: &mut BTreeMap<String, Texts<T>>,
+        labelled: &Find,
     ) -> Result<(), TableError> {
-        if self.shares.is_empty() && self.fold.is_none() {
+        if self.cuts_nothing() {
             splits.insert("train".to_owned(), whole);
             return Ok(());
         }
@@ -249,7 +258,7 @@ impl Cut {
             }
             let strange = |row: &&usize| label(row).is_some_and(|label| !learnt.contains(&label));
             if let (Some(&row), Some(labels)) = (rows.iter().find(strange), labels)
-                && let Some((place, label)) = labelled(files, row)
+                && let Some((place, label)) = labelled(row)?
             {
                 let help = match &together {
                     Together::Classes(_) => "set `split.stratify = true`, or cut a smaller share",
@@ -260,7 +269,7 @@ impl Cut {
                         "cut a smaller share, or leave the label out with `where`: it comes up only in the newest rows"
                     }
                 };
-                return Err(unseen(labels, place, label, split, help));
+                return Err(unseen(labels, place, &label, split, help));
             }
             splits.insert(split.to_owned(), whole.take(&rows));
         }
@@ -278,7 +287,11 @@ impl Cut {
     ///
     /// # Errors
     /// Times of several kinds.
-    fn kept_together(&self, files: &[Raw], whole: &Texts<&str>) -> Result<Together, TableError> {
+    fn kept_together<T: AsRef<str>>(
+        &self,
+        files: &[Raw],
+        whole: &Texts<T>,
+    ) -> Result<Together, TableError> {
         let questions = files.iter().any(|raw| raw.kind == Kind::Questions);
         let contexts = whole.text_pair.as_ref().filter(|_| questions);
         let contexts = contexts.map(|contexts| alike_numbered(contexts));
@@ -300,7 +313,7 @@ impl Cut {
         Ok(match (&whole.label, contexts) {
             (_, Some(contexts)) => Together::Groups(contexts, "contexts"),
             (Some(labels), _) if self.stratify => Together::Classes(labels.clone()),
-            _ => Together::Classes(vec![0; whole.len()]),
+            _ => Together::Classes(vec![0; whole.id.len()]),
         })
     }
 
@@ -414,18 +427,18 @@ pub(super) fn shared_groups(splits: &BTreeMap<String, Vec<Raw>>) -> Vec<(String,
 }
 
 /// Equal texts get equal numbers, in the order in which they are met.
-fn alike_numbered(texts: &[&str]) -> Vec<u32> {
+fn alike_numbered<T: AsRef<str>>(texts: &[T]) -> Vec<u32> {
     let mut numbers = HashMap::<&str, u32>::new();
     let mut alike = Vec::with_capacity(texts.len());
     for text in texts {
         let next = numbers.len() as u32;
-        alike.push(*numbers.entry(text).or_insert(next));
+        alike.push(*numbers.entry(text.as_ref()).or_insert(next));
     }
     alike
 }
 
 /// Where a row of a split's files stands, and its label.
-fn labelled(files: &[Raw], row: usize) -> Option<(Place, &str)> {
+pub(super) fn labelled(files: &[Raw], row: usize) -> Option<(Place, &str)> {
     let (raw, row) = found(files, row)?;
     Some((raw.place(row), raw.labels()?.nth(row)?))
 }

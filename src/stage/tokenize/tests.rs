@@ -7,6 +7,7 @@ use super::*;
 use crate::artifact::{Digest, Manifest};
 use crate::hub::Fetched;
 use crate::stage::{Checkpoints, Input, Progress};
+use crate::table::Table;
 use crate::text::{NONE, Tokens};
 
 /// Keeps what is said to it.

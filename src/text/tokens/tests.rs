@@ -95,15 +95,12 @@ fn an_empty_split_can_be_written_and_read() {
 #[test]
 fn damage_is_an_error_that_names_it() {
     type Harm = fn(&mut Encoded, &mut Vec<u64>, &mut Vec<u32>);
-    let harms: [(&str, Harm); 7] = [
+    let harms: [(&str, Harm); 6] = [
         ("offsets run backwards at row 1", |e, _, _| e.offsets[2] = 0),
         ("offsets do not run from 0", |e, _, _| e.offsets[0] = 1),
         ("offsets do not run from 0", |e, _, _| e.offsets[3] += 1),
         ("outside the vocabulary", |e, _, _| e.ids[2] = 1 << 30),
         ("the label 2 has no name", |_, _, labels| labels[0] = 2),
-        ("type_ids is U8 [11], expected U8 [12]", |e, _, _| {
-            e.type_ids.truncate(11)
-        }),
         ("more than max_length = 5", |e, _, _| {
             e.offsets[1..3].copy_from_slice(&[5, 6])
         }),
@@ -116,6 +113,14 @@ fn damage_is_an_error_that_names_it() {
         let error = Tokens::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(problem), "{error} does not say {problem}");
     }
+    // A column that is too short is not even written.
+    let (folder, mut encoded) = written(None);
+    encoded.type_ids.truncate(11);
+    let short = write_split(folder.path(), "train", &encoded, &[7, 8, 9], &class(None));
+    let error = miette::Report::new(short.unwrap_err());
+    let error = format!("{error:?}");
+    let problem = "type_ids does not have one entry for each row";
+    assert!(error.contains(problem), "{error} does not say {problem}");
 }
 
 #[test]
@@ -309,6 +314,84 @@ fn labels_that_do_not_fit_the_examples_are_not_written() {
             matches!(written, Err(TextError::Write { .. })),
             "{labelled:?}"
         );
+    }
+}
+
+#[test]
+fn the_pieces_in_which_examples_come_are_not_in_the_bytes() {
+    let vocabulary = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "red", "blue", "fish",
+    ];
+    let tokenizer = Tokenizer::from_vocabulary(&vocabulary.map(str::to_owned), true).unwrap();
+    // Some columns of the texts are too large to stay in memory.
+    for (rows, kinds) in [(60_000, 0..1), (50, 0..3)] {
+        let text = |row: usize| ["one fish two fish red fish", "", "blue fish"][row % 3];
+        let texts: Vec<&str> = (0..rows).map(text).collect();
+        let words: Vec<Vec<&str>> = texts
+            .iter()
+            .map(|t| t.split_whitespace().collect())
+            .collect();
+        let tags: Vec<Vec<u32>> = words.iter().map(|words| vec![1; words.len()]).collect();
+        let answers: Vec<_> = (0..rows)
+            .map(|row| (row % 3 == 0).then_some(9..17))
+            .collect();
+        let label: Vec<u32> = (0..rows as u32).map(|row| row % 2).collect();
+        let labels: Vec<Vec<u32>> = (0..rows).map(|row| (0..row as u32 % 3).collect()).collect();
+        let target: Vec<Vec<f64>> = (0..rows).map(|row| vec![row as f64, 0.5]).collect();
+        let ids: Vec<u64> = (5..5 + rows as u64).collect();
+        for kind in kinds {
+            let bytes = |by: usize| {
+                let folder = tempfile::tempdir().unwrap();
+                let mut writer = SplitWriter::new(folder.path(), "train");
+                for start in (0..rows).step_by(by) {
+                    let of = start..rows.min(start + by);
+                    let (encoded, labelled) = match kind {
+                        0 => {
+                            let texts = &texts[of.clone()];
+                            let encoded = tokenizer.encode_columns(texts, None, 7, &mut go_on);
+                            let labelled = Labelled {
+                                label: Some(&label[of.clone()]),
+                                labels: Some(&labels[of.clone()]),
+                                target: Some(&target[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                        1 => {
+                            let words = &words[of.clone()];
+                            let encoded = tokenizer.encode_words(words, 6, 2, &mut go_on);
+                            let labelled = Labelled {
+                                tags: Some(&tags[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                        _ => {
+                            let contexts = &texts[of.clone()];
+                            let questions = vec!["two"; of.len()];
+                            let encoded =
+                                tokenizer.encode_questions(&questions, contexts, 7, 1, &mut go_on);
+                            let labelled = Labelled {
+                                answers: Some(&answers[of.clone()]),
+                                ..Labelled::default()
+                            };
+                            (encoded, labelled)
+                        }
+                    };
+                    let encoded = encoded.unwrap();
+                    writer.add(&encoded, &ids[of], &labelled).unwrap();
+                }
+                let card = writer.finish().unwrap();
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+                (
+                    card,
+                    std::fs::read(split_path(folder.path(), "train")).unwrap(),
+                )
+            };
+            let whole = bytes(rows);
+            let by = rows / 7;
+            assert!(bytes(by) == whole, "kind {kind}, by {by}");
+        }
     }
 }
 
