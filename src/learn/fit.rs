@@ -28,6 +28,7 @@ mod state;
 mod training;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub use state::{Held, Kept, Numbers, State};
 use self::accumulate::Accumulation;
 use self::training::Training;
 use super::batch::{self, Cut, Layout, Rows};
-use super::{LearnError, Objective, Predictions};
+use super::{LearnError, Objective, Optimizer, Predictions};
 use crate::device;
 use crate::kernels::Precision;
 use crate::metrics::Metric;
@@ -117,6 +118,15 @@ pub struct StepRecord {
     /// In `fp16`, whether the gradients were not finite at this scale, so that no weight was changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
+    /// Rows of the batch, and their tokens without padding; not in the log.
+    #[serde(skip)]
+    pub rows: usize,
+    #[serde(skip)]
+    pub tokens: usize,
+    /// Which parameters learn at a rate of their own, and that rate over `learning_rate`; see [`Optimizer::groups`]. Not in the
+    /// log.
+    #[serde(skip)]
+    pub groups: Arc<[(String, f64)]>,
 }
 
 /// The validation scores after an epoch or a step, as they stand in the metrics log.

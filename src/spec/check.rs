@@ -187,6 +187,13 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                     .help("one of `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`"),
             ]
         }
+        ValidationErrorKind::Pattern { .. } if field == "run.track.mlflow.url" => {
+            let message = format!("`{field}` is {}, which is no address", error.instance());
+            vec![
+                problem(message, "no address".to_owned())
+                    .help("write the server's address as in a browser: `http://127.0.0.1:5000`"),
+            ]
+        }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             any_of(error, context, root, node, &place, &field)
         }
