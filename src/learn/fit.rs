@@ -41,7 +41,7 @@ pub use state::{Held, Kept, Numbers, State};
 use self::accumulate::Accumulation;
 use self::training::Training;
 use super::batch::{self, Cut, Layout, Rows};
-use super::{LearnError, Objective, Optimizer, Predictions};
+use super::{LearnError, Objective, Predictions};
 use crate::device;
 use crate::kernels::Precision;
 use crate::metrics::Metric;
@@ -123,7 +123,7 @@ pub struct StepRecord {
     pub rows: usize,
     #[serde(skip)]
     pub tokens: usize,
-    /// Which parameters learn at a rate of their own, and that rate over `learning_rate`; see [`Optimizer::groups`]. Not in the
+    /// Which parameters learn at a rate of their own, and that rate over `learning_rate`; see [`groups`](super::Optimizer::groups). Not in the
     /// log.
     #[serde(skip)]
     pub groups: Arc<[(String, f64)]>,

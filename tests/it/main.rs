@@ -29,5 +29,6 @@ mod schema;
 mod stages;
 mod sweep;
 mod tasks;
+mod track;
 mod versions;
 mod watch;
