@@ -35,9 +35,6 @@ use crate::spec::Pipeline;
 use crate::stage::{Curves, Progress, Validation};
 use crate::store::{StepRecord, Store};
 
-/// How long the end of a program waits for what was told to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// All who follow.
 pub struct Tracker {
     workers: Vec<Worker>,
@@ -67,7 +64,7 @@ struct Training {
 impl Training {
     /// `STAGE/KEY` with the first digits of the key, in a sweep `STAGE/trial-N-KEY`.
     fn name(&self) -> String {
-        let key: String = self.key.to_string().chars().take(8).collect();
+        let key = self.key.short();
         match &self.trial {
             Some(trial) => format!("{}/{trial}-{key}", self.stage),
             None => format!("{}/{key}", self.stage),
@@ -210,9 +207,9 @@ impl Tracker {
         for worker in &self.workers {
             worker.close();
         }
-        let until = Instant::now() + PATIENCE;
+        let closed = Instant::now();
         let closing = self.workers.drain(..);
-        closing.filter_map(|worker| worker.end(until)).collect()
+        closing.filter_map(|worker| worker.end(closed)).collect()
     }
 }
 
@@ -321,7 +318,9 @@ where
     }
 
     fn finished(&self, step: &Step, record: &StepRecord) {
-        self.ended(step, record);
+        if !self.tracker.workers.is_empty() {
+            self.ended(step, record);
+        }
         self.inner.finished(step, record);
     }
 

@@ -119,13 +119,14 @@ impl EventFile {
         let name = format!("{EVENTS}{seconds:010}.{}.{ending}", std::process::id());
         let path = folder.join(name);
         let options = &mut File::options();
-        let file = options.append(true).create_new(true).open(path)?;
+        let file = options.append(true).create_new(true).open(&path)?;
         let mut created = EventFile {
             file,
             sound: 0,
             torn: false,
         };
-        created.write(&version(SystemTime::now()))?;
+        let begun = created.write(&version(SystemTime::now()));
+        begun.inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(created)
     }
 

@@ -23,7 +23,7 @@ use super::{End, Entry, Sink, Told, Training, Trouble};
 use crate::spec::track::MlflowSettings;
 
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long numbers are gathered for one request.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The most of each in one request, as the server has it.
@@ -418,8 +418,10 @@ fn text(answer: &Value, pointer: &str) -> String {
 
 /// What no other training has.
 fn identity(training: &Training) -> String {
-    let trial = training.trial.as_deref().unwrap_or_default();
-    format!("{}/{trial}/{}", training.stage, training.key)
+    match &training.trial {
+        Some(trial) => format!("{}/{trial}-{}", training.stage, training.key),
+        None => format!("{}/{}", training.stage, training.key),
+    }
 }
 
 fn tags(training: &Training) -> Vec<Value> {
@@ -474,5 +476,35 @@ fn shortened(text: &str, most: usize) -> String {
     match text.chars().count() > most {
         true => text.chars().take(most - 1).chain(['…']).collect(),
         false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_become_parameters_by_their_paths() {
+        let settings = json!({
+            "epochs": 3, "loss": { "name": "focal", "gamma": 2.0 }, "freeze": {},
+            "optimizer": { "groups": [{ "match": ["*.bias"] }] }, "long": "ä".repeat(600),
+        });
+        let mut parameters = Vec::new();
+        flatten("", &settings, &mut parameters);
+        let text = |parameter: &Value, name: &str| parameter[name].as_str().unwrap().to_owned();
+        let mut told: Vec<(String, String)> = parameters
+            .iter()
+            .map(|parameter| (text(parameter, "key"), text(parameter, "value")))
+            .collect();
+        let (name, long) = told.pop().unwrap();
+        assert_eq!((name.as_str(), long.chars().count()), ("long", LONGEST_PARAMETER));
+        let wanted = [
+            ("epochs", "3"),
+            ("loss.name", "focal"),
+            ("loss.gamma", "2.0"),
+            ("optimizer.groups", "[{\"match\":[\"*.bias\"]}]"),
+        ];
+        let wanted = wanted.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(told, wanted);
     }
 }

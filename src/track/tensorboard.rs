@@ -14,6 +14,10 @@ use std::time::{Duration, SystemTime};
 use super::event_file::{self, EventFile};
 use super::{Entry, Sink, Told, Training, Trouble};
 
+/// The end of the names of files that hold a training's numbers, and of those that hold its model's scores.
+const TRAINING: &str = "refit";
+const EVALUATION: &str = "evaluate";
+
 pub(super) struct TensorBoard {
     folder: PathBuf,
     /// Those that run, by their names.
@@ -84,8 +88,9 @@ impl Running {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let first = event_file::written(folder).next().is_none();
-                let mut file = EventFile::create(folder, "refit")?;
+                let is_one = |path: PathBuf| path.extension().is_some_and(|end| end == TRAINING);
+                let first = !event_file::written(folder).any(is_one);
+                let mut file = EventFile::create(folder, TRAINING)?;
                 let now = SystemTime::now();
                 let mut beginning = event_file::restart(now, self.after + 1);
                 if first {
@@ -110,7 +115,7 @@ fn evaluated(
     stage: &str,
     numbers: &[(String, f64)],
 ) -> io::Result<()> {
-    let ending = format!("{stage}.evaluate");
+    let ending = format!("{stage}.{EVALUATION}");
     let is_earlier = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.ends_with(&format!(".{ending}")))

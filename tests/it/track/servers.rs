@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::project::skipped;
 
 /// Nobody waits so long unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A program with all that it starts; they end with it.
 struct Program(Child);
