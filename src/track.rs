@@ -361,6 +361,9 @@ impl Curves for Voice<'_> {
     fn drawn(&self, step: u64, mut numbers: Vec<(String, f64)>) {
         // What is not finite has no place in a curve.
         numbers.retain(|(_, number)| number.is_finite());
+        if numbers.is_empty() {
+            return;
+        }
         self.tracker.tell(&self.training, || Told::Drawn {
             step,
             numbers: numbers.clone(),

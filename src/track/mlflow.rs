@@ -497,7 +497,10 @@ mod tests {
             .map(|parameter| (text(parameter, "key"), text(parameter, "value")))
             .collect();
         let (name, long) = told.pop().unwrap();
-        assert_eq!((name.as_str(), long.chars().count()), ("long", LONGEST_PARAMETER));
+        assert_eq!(
+            (name.as_str(), long.chars().count()),
+            ("long", LONGEST_PARAMETER)
+        );
         let wanted = [
             ("epochs", "3"),
             ("loss.name", "focal"),

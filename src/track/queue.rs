@@ -139,7 +139,9 @@ impl Worker {
         let (name, all) = (&self.name, state.told.numbers);
         Some(match all - state.arrived.numbers {
             0 => format!("{name} was not told how this run ended: {reason}"),
-            lost => format!("{name} did not take {lost} of the {all} numbers of this run: {reason}"),
+            lost => {
+                format!("{name} did not take {lost} of the {all} numbers of this run: {reason}")
+            }
         })
     }
 }
@@ -313,8 +315,9 @@ mod tests {
         drop(answer);
         worker.close();
         let all = 2 * (CAPACITY + 501);
-        let wanted =
-            format!("It did not take 1000 of the {all} numbers of this run: there were too many at once");
+        let wanted = format!(
+            "It did not take 1000 of the {all} numbers of this run: there were too many at once"
+        );
         assert_eq!(worker.end(Instant::now()), Some(wanted));
         assert_eq!(worker.news(), None);
     }
@@ -339,7 +342,10 @@ mod tests {
         let mut rest: Vec<_> = [taken.recv().unwrap(), taken.recv().unwrap()].into();
         rest.sort();
         let steps = vec![2, 3, 4];
-        assert_eq!(rest, [("one".to_owned(), steps.clone()), ("two".to_owned(), steps)]);
+        assert_eq!(
+            rest,
+            [("one".to_owned(), steps.clone()), ("two".to_owned(), steps)]
+        );
         worker.close();
         assert_eq!(worker.end(Instant::now()), None);
     }
@@ -353,7 +359,10 @@ mod tests {
         worker.put(drawn(&one, 2));
         worker.close();
         let warning = worker.end(Instant::now() - LONGEST_PATIENCE).unwrap();
-        assert_eq!(warning, "It did not take 4 of the 4 numbers of this run: it is too slow");
+        assert_eq!(
+            warning,
+            "It did not take 4 of the 4 numbers of this run: it is too slow"
+        );
     }
 
     #[test]
@@ -366,7 +375,9 @@ mod tests {
         worker.put(entry(&one, Told::Ended(End::Finished)));
         taken.recv().unwrap();
         worker.close();
-        answer.send(Err(Trouble::ForNow("away".to_owned()))).unwrap();
+        answer
+            .send(Err(Trouble::ForNow("away".to_owned())))
+            .unwrap();
         let wanted = "It was not told how this run ended: away";
         assert_eq!(worker.end(Instant::now()).as_deref(), Some(wanted));
     }
