@@ -66,10 +66,12 @@ pub struct Guess {
     pub labels: BTreeMap<String, usize>,
     /// Whether the rarest class is far below the largest one.
     pub imbalanced: bool,
-    /// Of [`Guess::looked_at`] rows of train: how many repeat another one, and how many are broken in themselves.
+    /// Of [`Guess::looked_at`] rows of train, how many repeat another one.
     pub repeated: usize,
-    pub broken: usize,
     pub looked_at: usize,
+    /// The rows of all splits that lack a value or are broken in themselves, and how many were looked at for that.
+    pub broken: usize,
+    pub judged: usize,
     /// How many rows train has, those that are cut from it included: an estimate where it was not read to the end.
     pub about: usize,
     pub whole: bool,
@@ -191,7 +193,17 @@ pub fn guess(files: &Files, known: &Known) -> Result<Guess, InitError> {
     let (labels, written) = labels(&train, &rows);
     let label_names = label_names(first, &rows, &written, known);
     let imbalanced = task == Task::Classification && is_imbalanced(&labels);
-    let broken = train.broken + columns::incomplete(&train, &rows);
+    let used = |path: &PathBuf| files.validation.contains(path) || files.test.contains(path);
+    let used = others.iter().filter(|(path, _)| used(path));
+    let judged: Vec<&Peek> = [&train]
+        .into_iter()
+        .chain(used.map(|(_, peek)| peek))
+        .collect();
+    let broken = judged
+        .iter()
+        .map(|peek| peek.broken + columns::incomplete(peek, &rows));
+    let broken = broken.sum();
+    let judged = judged.iter().map(|peek| peek.rows + peek.broken).sum();
     let others = files.train.iter().skip(1);
     let sizes = others.filter_map(|path| std::fs::metadata(path).ok());
     let size = |path: &Path| std::fs::metadata(path).map_or(1, |file| file.len().max(1));
@@ -220,6 +232,7 @@ pub fn guess(files: &Files, known: &Known) -> Result<Guess, InitError> {
         labels,
         imbalanced,
         broken,
+        judged,
         looked_at: train.rows + train.broken,
         about,
         whole: train.whole && files.train.len() == 1,

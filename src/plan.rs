@@ -101,9 +101,15 @@ impl Plan {
                     fetched.keep_beside(local);
                 }
             });
-            let found = beside.and_then(|()| match unfetched.is_empty() {
-                true => stage.stage.files(pipeline.folder(), &fetched),
-                false => Ok(Files::new()),
+            let found = beside.and_then(|()| {
+                if !unfetched.is_empty() {
+                    return Ok(Files::new());
+                }
+                let files = stage.stage.files(pipeline.folder(), &fetched)?;
+                match stage.stage.check_files(&files) {
+                    faults if faults.is_empty() => Ok(files),
+                    faults => Err(faults),
+                }
             });
             files.push(found.unwrap_or_else(|faults| {
                 // What is wrong with the files of a hidden step is wrong with its stage's too.

@@ -116,24 +116,29 @@ fn text_of(path: &Path) -> Result<String, SpecError> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), SpecError> {
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // A temporary file is its owner's alone, and a spec is as readable as any other file of the project.
-            let mode = std::fs::metadata(path).map_or(0o644, |before| before.permissions().mode());
-            let mode = std::fs::Permissions::from_mode(mode);
-            file.as_file().set_permissions(mode)?;
-        }
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(|source| SpecError::Unwritable {
+    replace(path, text).map_err(|source| SpecError::Unwritable {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Writes a file of the project, so that it is there whole or as it was.
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A temporary file is its owner's alone, and this one is as readable as any other of the project.
+        let mode = std::fs::metadata(path).map_or(0o644, |before| before.permissions().mode());
+        let mode = std::fs::Permissions::from_mode(mode);
+        file.as_file().set_permissions(mode)?;
+    }
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
 }
 
 /// The folder that the paths of a spec are relative to.

@@ -120,6 +120,11 @@ pub trait Stage: Debug + Send + Sync {
         Ok(Files::new())
     }
 
+    /// What the beginnings of these files show to be wrong with the settings: a column that a header lacks.
+    fn check_files(&self, _files: &Files) -> Vec<Fault> {
+        Vec::new()
+    }
+
     /// What a run of it would do beyond reading and computing, for which the user must have given leave: start a program, send
     /// rows away.
     fn needs_leave(&self) -> Option<String> {

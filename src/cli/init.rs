@@ -15,7 +15,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use miette::Diagnostic;
 
-use super::{Answer, Exit, Failure, StoreArguments, locate_store, print, tell};
+use super::{Answer, Exit, Failure, StoreArguments, locate_store, print, schema, tell};
 use crate::hub::{self, Remote, Repository, RepositoryKind};
 use crate::init::{self, Files, InitError, Known};
 use crate::spec::{folder_of, write_whole};
@@ -24,8 +24,8 @@ use crate::text::Tokenizer;
 
 /// What the README begins with too.
 const ENCODER: &str = "sentence-transformers/all-MiniLM-L6-v2";
-/// What the JSON Schema of specs is called where it lies in a project.
-const SCHEMA: [&str; 2] = ["pipeline.schema.json", "schemas/pipeline.schema.json"];
+/// The folders in which a project has the JSON Schema of specs.
+const OF_SCHEMA: [&str; 2] = ["", "schemas"];
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -66,7 +66,7 @@ fn tasks() -> impl TypedValueParser<Value = Task> {
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
-enum Refused {
+pub(super) enum Refused {
     #[error("there is nothing to begin with")]
     #[diagnostic(help(
         "name your data, `refit init --data FILE_OR_FOLDER`, or what is to be learnt, `refit init --task classification`"
@@ -141,10 +141,12 @@ impl Place {
         }
     }
 
-    /// How the JSON Schema is named: where it lies beside the spec, or in a folder above it up to a repository's root.
-    fn schema(&self) -> Option<String> {
+    /// How the JSON Schema that is there is named: beside the spec, or in a folder above it up to a repository's root.
+    fn schema_there(&self) -> Option<String> {
         for folder in self.folder.ancestors() {
-            let mut found = SCHEMA.iter().map(|name| folder.join(name));
+            let mut found = OF_SCHEMA
+                .iter()
+                .map(|of| folder.join(of).join(schema::NAME));
             if let Some(found) = found.find(|path| path.is_file()) {
                 return self.relative(&found).ok();
             }
@@ -153,6 +155,12 @@ impl Place {
             }
         }
         None
+    }
+
+    /// The same, or how it will be named once it is written beside the spec. A spec that is printed may go anywhere.
+    fn schema(&self) -> Option<String> {
+        let there = self.schema_there();
+        there.or_else(|| self.file.as_ref().map(|_| schema::NAME.to_owned()))
     }
 }
 
@@ -195,6 +203,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         return Ok(Exit::Done);
     };
     write_whole(file, &text).map_err(Failure::unusable)?;
+    if place.schema_there().is_none() {
+        schema::write_beside(folder_of(file))?;
+    }
     let shown = file.display();
     tell(&format!("{shown}: written\n"));
     told.iter().for_each(|line| tell(&format!("  {line}\n")));

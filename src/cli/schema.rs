@@ -3,16 +3,15 @@
 //! Written, it is that of the installed version: an editor then checks a spec by the rules of the program that will run it,
 //! without any network. A file that is there already is replaced as a whole or, when it is the same, not touched.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Answer, Exit, Failure, print, tell};
-use crate::spec::{reference, schema};
+use crate::spec::{reference, replace, schema};
 
 /// What the file is called.
-const NAME: &str = "pipeline.schema.json";
+pub(super) const NAME: &str = "pipeline.schema.json";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,14 +47,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         true => PathBuf::from(NAME),
         false => folder.join(NAME),
     };
-    let outcome = write(&path, &text).map_err(|error| {
-        let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "make the folder first, or name another",
-            _ => "name a folder that can be written to: `refit schema --write FOLDER`",
-        };
-        let path = path.clone();
-        Failure::unusable(NotWritten { path, error, help })
-    })?;
+    let outcome = write(&path, &text)?;
     let shown = path.strip_prefix(".").unwrap_or(&path).display();
     tell(&format!(
         "{shown}: {outcome}\nPut this line on top of the specs in this folder:\n\n    #:schema {}\n\n",
@@ -65,25 +57,32 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
 }
 
 /// Replaces the file, unless it says the same already.
-fn write(path: &Path, text: &str) -> std::io::Result<&'static str> {
-    let before = match std::fs::read(path) {
-        Ok(before) if before == text.as_bytes() => return Ok("up to date"),
-        before => before,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    #[cfg(unix)]
+fn write(path: &Path, text: &str) -> Result<&'static str, Failure> {
+    let before = std::fs::read(path);
+    if before
+        .as_ref()
+        .is_ok_and(|before| before == text.as_bytes())
     {
-        use std::os::unix::fs::PermissionsExt;
-        // A temporary file is its owner's alone; this one is for everyone who reads the project.
-        let mode = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
+        return Ok("up to date");
     }
-    file.persist(path).map_err(|error| error.error)?;
+    replace(path, text).map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "make the folder first, or name another",
+            _ => "name a folder that can be written to: `refit schema --write FOLDER`",
+        };
+        let path = path.to_owned();
+        Failure::unusable(NotWritten { path, error, help })
+    })?;
     Ok(if before.is_ok() { "renewed" } else { "written" })
+}
+
+/// Writes it to a folder that has none, and says so.
+pub(super) fn write_beside(folder: &Path) -> Result<(), Failure> {
+    let path = folder.join(NAME);
+    let outcome = write(&path, &schema::text())?;
+    let shown = path.strip_prefix(".").unwrap_or(&path).display();
+    tell(&format!("{shown}: {outcome}, for editors\n"));
+    Ok(())
 }
 
 /// The path as a spec in the current folder names it: with `/`, relative where it can be.

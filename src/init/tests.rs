@@ -1,3 +1,5 @@
+//! What is guessed of files that are written here, and that no file makes the guessing fall over.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -248,7 +250,14 @@ fn rows_without_a_label_are_counted_as_broken() {
             if n == 5 { "" } else { ["a", "b"][n % 2] }
         )
     };
-    assert_eq!(of("a.csv", &csv("text,label", 40, row)).unwrap().broken, 1);
+    let broken = csv("text,label", 40, row);
+    assert_eq!(of("a.csv", &broken).unwrap().broken, 1);
+    let sound = |n: usize| format!("a message of number {n},{}", ["a", "b"][n % 2]);
+    let sound = csv("text,label", 40, sound);
+    // Of the other splits too, since they are read by the same settings.
+    let files = [("train.csv", sound.as_str()), ("test.csv", broken.as_str())];
+    let guess = guessed(&files, &Known::default()).unwrap();
+    assert_eq!((guess.broken, guess.judged, guess.looked_at), (1, 80, 40));
 }
 
 #[test]

@@ -131,6 +131,14 @@ impl Stage for Load {
         places::files(self, base, fetched)
     }
 
+    fn check_files(&self, files: &Files) -> Vec<Fault> {
+        // Settings that exclude each other name columns that no file has.
+        match self.faults().is_empty() {
+            true => places::missing_columns(self, files),
+            false => Vec::new(),
+        }
+    }
+
     fn preview(&self, artifact: &Path, wanted: &Wanted) -> Result<Option<Preview>, StageError> {
         preview_of_table(artifact, wanted)
     }

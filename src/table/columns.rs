@@ -263,6 +263,33 @@ impl<'a> Present<'a> {
         Present { file, names, width }
     }
 
+    /// The wanted columns that are not there, each with the setting that names it.
+    pub(super) fn missing(&self, layout: &Layout) -> Vec<(String, TableError)> {
+        let Beside {
+            condition,
+            group,
+            time,
+            optional,
+        } = &layout.beside;
+        let of_rows = layout.rows.columns().into_iter();
+        let of_rows = of_rows.map(|(field, column)| (format!("columns.{field}"), column));
+        let beside = [("split.group", group), ("split.time", time)];
+        let beside = beside.into_iter().filter(|_| !optional);
+        let beside = [("columns.id", &layout.id)].into_iter().chain(beside);
+        let beside =
+            beside.filter_map(|(field, column)| Some((field.to_owned(), column.as_ref()?)));
+        let found = of_rows.chain(beside).map(|(field, column)| {
+            let found = self.find(column, &field);
+            (field, found)
+        });
+        let named = condition.iter().flat_map(Condition::columns);
+        let named = named.map(|name| ("where".to_owned(), self.find_named(name)));
+        found
+            .chain(named)
+            .filter_map(|(field, found)| Some((field, found.err()?)))
+            .collect()
+    }
+
     pub(super) fn find_all(&self, layout: &Layout) -> Result<Wanted, TableError> {
         let of_rows = |column, field| self.find(column, &format!("columns.{field}"));
         self.find_beside(layout.rows.try_map(of_rows)?, layout)

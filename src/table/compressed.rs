@@ -74,30 +74,11 @@ pub(super) fn unpacked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, TableErro
     }
 }
 
-/// At most `most` bytes from the beginning of a file's content; nothing where it cannot be read or unpacked. Of a file that is
-/// cut off or damaged further on, what comes before that.
-pub(super) fn beginning(file: &Path, opened: File, most: u64) -> Option<Vec<u8>> {
-    let opened = BufReader::new(opened);
-    let source: Box<dyn Read> = match Compression::of_ending(file) {
-        None => Box::new(opened),
-        Some(Compression::Gzip) => Box::new(flate2::bufread::GzDecoder::new(opened)),
-        Some(Compression::Zstandard) => Box::new(zstd::Decoder::with_buffer(opened).ok()?),
-        Some(Compression::Bzip2) => Box::new(bzip2::bufread::BzDecoder::new(opened)),
-        Some(Compression::Xz) => {
-            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).ok()?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(opened, stream))
-        }
-    };
-    let mut content = Vec::new();
-    let read = source.take(most).read_to_end(&mut content);
-    (read.is_ok() || !content.is_empty()).then_some(content)
-}
-
 /// At most `most` bytes of the content from its beginning, and whether that is all of it.
 ///
 /// # Errors
 /// The file cannot be opened or read; its beginning is not what its ending says.
-pub(super) fn head(file: &Path, most: u64) -> Result<(Vec<u8>, bool), TableError> {
+pub(super) fn beginning(file: &Path, most: u64) -> Result<(Vec<u8>, bool), TableError> {
     let opened = File::open(file).map_err(|e| TableError::unreadable(file, e))?;
     let opened = BufReader::new(opened);
     let compression = Compression::of_ending(file);
@@ -287,10 +268,14 @@ mod tests {
             std::fs::write(&file, members).unwrap();
             for (most, whole) in [(7000, false), (content.len() as u64, true)] {
                 let wanted = content[..most as usize].to_vec();
-                assert_eq!(head(&file, most).unwrap(), (wanted, whole), "{compression}");
+                assert_eq!(
+                    beginning(&file, most).unwrap(),
+                    (wanted, whole),
+                    "{compression}"
+                );
             }
             std::fs::write(&file, b"nothing of the kind").unwrap();
-            assert!(head(&file, 7000).is_err(), "{compression}");
+            assert!(beginning(&file, 7000).is_err(), "{compression}");
         }
     }
 

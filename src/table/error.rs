@@ -463,19 +463,19 @@ impl TableError {
     }
 }
 
-/// The name most like `wanted`, as a question to append to a help text; else nothing.
-pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// The name most like `wanted`, where a slip of the fingers is likely.
+pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance =
         |name: &str| strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase());
-    match names.map(|name| (distance(name), name)).min() {
-        // One letter is like any other.
-        Some((far, name))
-            if far <= wanted.chars().count() / 3 + 1 && far < wanted.chars().count() =>
-        {
-            format!("; did you mean `{name}`?")
-        }
-        _ => String::new(),
-    }
+    let (far, name) = names.map(|name| (distance(name), name)).min()?;
+    // One letter is like any other.
+    (far <= wanted.chars().count() / 3 + 1 && far < wanted.chars().count()).then_some(name)
+}
+
+/// The name most like `wanted`, as a question to append to a help text; else nothing.
+pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let name = nearest(wanted, names);
+    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// At most `most` names in backquotes, and how many more there are.

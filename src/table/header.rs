@@ -12,8 +12,10 @@ use std::path::Path;
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::{Map, Value};
 
+use super::columns::Present;
 use super::compressed::{self, Compression};
-use super::read::{Format, guarded};
+use super::error::{TableError, nearest};
+use super::read::{Format, Layout, guarded};
 use super::shape;
 
 /// How much of a file is read. Bytes.
@@ -27,19 +29,68 @@ pub fn columns(
     quote: Option<u8>,
     header: bool,
 ) -> Option<Vec<String>> {
-    match format {
-        Format::Csv => delimited(file, b',', quote, header),
-        Format::Tsv => delimited(file, b'\t', quote, header),
+    let (names, width) = match format {
+        Format::Csv => delimited(file, b',', quote, header)?,
+        Format::Tsv => delimited(file, b'\t', quote, header)?,
         Format::Jsonl => {
             let text = beginning(file)?;
             let line = text.lines().find(|line| !line.trim().is_empty())?;
-            names(serde_json::from_str(line).ok()?)
+            return names(serde_json::from_str(line).ok()?);
         }
-        Format::Json => names(first_object(&beginning(file)?)?),
-        Format::Parquet => parquet(file),
-        Format::Text => Some(vec!["text".to_owned()]),
-        Format::Conll | Format::Squad => None,
-    }
+        Format::Json => return names(first_object(&beginning(file)?)?),
+        Format::Parquet => return parquet(file),
+        Format::Text => return Some(vec!["text".to_owned()]),
+        Format::Conll | Format::Squad => return None,
+    };
+    let numbered = || (0..width).map(|number| format!("column_{number}"));
+    Some(names.unwrap_or_else(|| numbered().collect()))
+}
+
+/// A column that a file does not have.
+#[derive(Debug)]
+pub struct Missing {
+    /// The setting that names it.
+    pub field: String,
+    /// As reading the file would say it.
+    pub error: TableError,
+    /// What it is called, and the column that was probably meant by it.
+    pub meant: Option<(String, String)>,
+}
+
+/// What is wanted of a file and is not in its header. Of JSON nothing is known so: what the first row lacks, another may have.
+pub fn missing(file: &Path, layout: &Layout) -> Vec<Missing> {
+    let found = match layout.format {
+        Format::Csv => delimited(file, b',', layout.quote, layout.header),
+        Format::Tsv => delimited(file, b'\t', layout.quote, layout.header),
+        Format::Parquet => parquet(file).map(|names| {
+            let width = names.len();
+            (Some(names), width)
+        }),
+        _ => None,
+    };
+    let Some((names, width)) = found else {
+        return Vec::new();
+    };
+    let present = Present::new(file, names.clone(), width);
+    let missing = present.missing(layout).into_iter();
+    missing
+        .map(|(field, error)| {
+            let meant = match &error {
+                TableError::MissingColumn { column, .. } => {
+                    let called = column.trim_matches('`').to_owned();
+                    let names = names.iter().flatten().map(String::as_str);
+                    let meant = nearest(&called, names).map(str::to_owned);
+                    meant.map(|meant| (called, meant))
+                }
+                _ => None,
+            };
+            Missing {
+                field,
+                error,
+                meant,
+            }
+        })
+        .collect()
 }
 
 fn names(row: Map<String, Value>) -> Option<Vec<String>> {
@@ -55,16 +106,17 @@ fn first_object(text: &str) -> Option<Map<String, Value>> {
         .ok()
 }
 
-fn delimited(file: &Path, separator: u8, quote: Option<u8>, header: bool) -> Option<Vec<String>> {
+/// The names in the first record, if it has them, and how many fields it has.
+fn delimited(
+    file: &Path,
+    separator: u8,
+    quote: Option<u8>,
+    header: bool,
+) -> Option<(Option<Vec<String>>, usize)> {
     let text = beginning(file)?;
     let mut found = None;
     let choose = |names: Option<Vec<String>>, width: usize| {
-        let numbered = || {
-            (0..width)
-                .map(|number| format!("column_{number}"))
-                .collect()
-        };
-        found = Some(names.unwrap_or_else(numbered));
+        found = Some((names, width));
         Ok(Vec::new())
     };
     // The first record is told of before a fault in a later one, such as where the text is cut off.
@@ -92,8 +144,7 @@ fn parquet(file: &Path) -> Option<Vec<String>> {
 
 /// The first bytes of a file's content, up to the last that make whole characters.
 fn beginning(file: &Path) -> Option<String> {
-    let opened = File::open(file).ok()?;
-    let bytes = compressed::beginning(file, opened, MOST)?;
+    let (bytes, _) = compressed::beginning(file, MOST).ok()?;
     let whole = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?,
@@ -106,6 +157,8 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::table::condition::Condition;
+    use crate::table::read::{Beside, Column, Gold, Rows};
 
     fn of(name: &str, content: &[u8], format: Format, header: bool) -> Option<Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
@@ -143,6 +196,61 @@ mod tests {
         );
         let array = b"[ {\"a\": [1, 2], \"b\": null}, {\"cut o";
         assert_eq!(of("x.json", array, Format::Json, true).unwrap(), ["a", "b"]);
+    }
+
+    fn lacking(name: &str, content: &str, format: Format, header: bool) -> Vec<Missing> {
+        let column = |name: &str| Column::Name(name.to_owned());
+        let layout = Layout {
+            format,
+            header,
+            quote: Some(b'"'),
+            rows: Rows::Texts {
+                text: column("text"),
+                text_pair: Some(Column::Number(1)),
+                gold: Some(Gold::Label(column("lable"))),
+            },
+            id: None,
+            skip_invalid: false,
+            beside: Beside {
+                condition: Some(Condition::parse("stars > 3 AND text <> ''").unwrap()),
+                group: Some(column("author")),
+                ..Beside::default()
+            },
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        missing(&file, &layout)
+    }
+
+    #[test]
+    fn what_a_header_lacks_is_told_with_the_setting_that_names_it() {
+        let found = lacking("x.csv", "text,label\na,1\n", Format::Csv, true);
+        let fields: Vec<&str> = found.iter().map(|missing| missing.field.as_str()).collect();
+        assert_eq!(fields, ["columns.label", "split.group", "where"]);
+        let [label, ..] = &found[..] else {
+            unreachable!()
+        };
+        let meant = ("lable".to_owned(), "label".to_owned());
+        assert_eq!(label.meant, Some(meant));
+        assert!(label.error.to_string().ends_with("no column `lable`"));
+        let found = lacking("x.csv", "a,1\n", Format::Csv, false);
+        let fields: Vec<&str> = found.iter().map(|missing| missing.field.as_str()).collect();
+        let all = [
+            "columns.text",
+            "columns.label",
+            "split.group",
+            "where",
+            "where",
+        ];
+        assert_eq!(fields, all);
+    }
+
+    #[test]
+    fn what_the_first_row_of_json_lacks_another_may_have() {
+        let row = "{\"text\": \"a\"}\n";
+        assert!(lacking("x.jsonl", row, Format::Jsonl, true).is_empty());
+        assert!(lacking("x.csv", "", Format::Csv, true).is_empty());
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
     if ending == Some(Format::Parquet) {
         return parquet(file);
     }
-    let (mut bytes, mut whole) = compressed::head(file, BYTES)?;
+    let (mut bytes, mut whole) = compressed::beginning(file, BYTES)?;
     if ask.format.is_none() && bytes.starts_with(b"PAR1") {
         return parquet(file);
     }

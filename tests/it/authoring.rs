@@ -37,6 +37,43 @@ fn the_best_trial_of_a_sweep_over_a_base_is_a_spec() {
 }
 
 #[test]
+fn a_column_that_a_header_lacks_is_found_before_anything_runs() {
+    let project = Project::tiny();
+    let said = project.refit(&["check", SPEC, "--set", "load.data.columns.label=lable"]);
+    let said = said.exits(2).stderr;
+    for part in [
+        "no column `lable`",
+        "it has `text`, `label`",
+        "did you mean `label`?",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    project.replace(
+        SPEC,
+        "test = \"data/test.csv\"\n",
+        "test = \"data/test.csv\"\nwhere = \"stars > 3\"\ncolumns = { text = \"txt\" }\n",
+    );
+    let problems = project.refit(&["check", SPEC, "--json"]).exits(2).json();
+    let places: Vec<_> = problems["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            (
+                problem["line"].as_u64().unwrap(),
+                problem["message"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let [(8, condition), (9, text)] = places[..] else {
+        panic!("{places:?}")
+    };
+    assert!(condition.ends_with("no column `stars`"), "{condition}");
+    assert!(text.ends_with("no column `txt`"), "{text}");
+    project.refit(&["run", SPEC]).exits(2);
+}
+
+#[test]
 fn a_filled_spec_reruns_nothing() {
     let project = Project::tiny();
     project.run(&[SPEC]);

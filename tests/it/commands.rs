@@ -312,7 +312,7 @@ fn a_failing_stage_stops_the_run_and_keep_going_finishes_the_rest() {
             &format!("{}\n[load.data]", broken.trim_start()),
         ),
     );
-    project.write("data/broken.csv", "words,label\nx,y\n");
+    project.write("data/broken.csv", "text,label\nx,y\nz\n");
     let said = project
         .refit(&["run", SPEC, "--json", "--jobs", "1"])
         .exits(1);
@@ -320,7 +320,7 @@ fn a_failing_stage_stops_the_run_and_keep_going_finishes_the_rest() {
     assert_eq!(with_outcome(&run, "failed"), ["broken"]);
     assert!(with_outcome(&run, "skipped").contains(&"after".to_owned()));
     assert!(
-        said.stderr.contains("broken.csv") && said.stderr.contains("text"),
+        said.stderr.contains("broken.csv, line 3"),
         "{}",
         said.stderr
     );

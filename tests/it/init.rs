@@ -155,7 +155,7 @@ fn begin_with_several_labels_a_row() {
         &[
             "task = \"multi_label\"",
             "header = false",
-            "quote = \"\"",
+            "no quote =",
             "columns = { text = 0, labels = 1 }",
             "label_names = [",
             "no split = {",
@@ -185,11 +185,10 @@ fn begin_with_one_file_without_a_header() {
 }
 
 #[test]
-fn begin_with_a_table_that_does_not_quote() {
+fn begin_with_a_table_whose_columns_are_named() {
     begin_and_run(
         "sst2",
         &[
-            "quote = \"\"",
             "columns = { text = \"sentence\", label = \"label\" }",
             "split = { test = 0.1, stratify = true }",
             "task = \"classification\"",
@@ -295,6 +294,25 @@ fn paths_are_relative_to_the_spec_and_the_schema_is_found() {
         &["train = [\"data/train.csv\"]", "name = \"data\""],
     );
     assert!(!project.path(SPEC).exists());
+}
+
+#[test]
+fn a_project_without_a_schema_gets_the_one_of_this_version() {
+    let project = Project::empty();
+    project.refit(&["init", "--task", "regression"]).success();
+    let first = "#:schema pipeline.schema.json\n";
+    assert!(project.read(SPEC).starts_with(first));
+    let of_this_version = project.refit(&["schema"]).success().stdout;
+    assert_eq!(project.read("pipeline.schema.json"), of_this_version);
+    project.write("pipeline.schema.json", "{}");
+    project
+        .refit(&["init", "--task", "regression", "--force"])
+        .success();
+    assert_eq!(project.read("pipeline.schema.json"), "{}");
+    let printed = project
+        .refit(&["init", "--task", "regression", "-"])
+        .success();
+    assert!(printed.stdout.starts_with(first), "{}", printed.stdout);
 }
 
 #[test]

@@ -140,7 +140,11 @@ fn a_file_that_no_sweep_wrote_is_not_overwritten() {
     let project = with_sweep(SWEEP);
     project.write("pipeline.best.toml", "mine = 1\n");
     let said = project.refit(&["sweep", SPEC]).exits(1);
-    assert!(said.stderr.contains("something else"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("is no spec that a sweep wrote"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(project.read("pipeline.best.toml"), "mine = 1\n");
     project.replace(SPEC, "[sweep]", "[sweep]\nbest = \"chosen.toml\"");
     project.refit(&["sweep", SPEC]).success();

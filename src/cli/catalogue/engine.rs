@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::cache::NoAge;
+use super::super::init::Refused;
 use super::super::inspect::NotInspected;
 use super::super::path::NoArtifact;
 use super::super::preview::Nothing;
@@ -13,6 +14,7 @@ use crate::artifact::{Digest, NotADigest, Unreadable};
 use crate::compare::CompareError;
 use crate::hub::uri::UriError;
 use crate::hub::{DatasetError, Fetched, HubError, RepositoryKind};
+use crate::init::InitError;
 use crate::plan::Plan;
 use crate::run::RunError;
 use crate::run::place::PlaceError;
@@ -30,6 +32,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(data_sets());
     samples.extend(addresses());
     samples.extend(commands());
+    samples.extend(beginnings());
     samples
 }
 
@@ -417,4 +420,63 @@ fn commands() -> Vec<Sample> {
             help: "make the folder first, or name another",
         }),
     ]
+}
+
+fn beginnings() -> Vec<Sample> {
+    let data = || "data/reviews".into();
+    let seen = || "`stars` (5), `note` (\"it was a fine day\")".to_owned();
+    let refused = [
+        Refused::Nothing,
+        Refused::Exists {
+            path: "pipeline.toml".into(),
+        },
+        Refused::NoData { path: data() },
+        Refused::NotUtf8 {
+            path: "data/caf\u{fffd}.csv".into(),
+        },
+        Refused::NoEncoder {
+            encoder: "./models/none".into(),
+        },
+    ];
+    let guessed = [
+        InitError::Unreadable {
+            path: data(),
+            source: denied(),
+        },
+        InitError::NoFiles { folder: data() },
+        InitError::NoTraining {
+            folder: data(),
+            found: "test.csv".into(),
+        },
+        InitError::SeveralFiles {
+            folder: data(),
+            found: "may.csv, june.csv".into(),
+        },
+        InitError::NoText { seen: seen() },
+        InitError::NoLabel { seen: seen() },
+        InitError::SeveralLabels {
+            candidates: "`stars` and `kind`".into(),
+            seen: seen(),
+        },
+        InitError::NoColumn {
+            called: "label".into(),
+            option: "--label",
+            seen: seen(),
+        },
+        InitError::UnfitLabel {
+            column: "`note`".into(),
+            example: "it was a fine day".into(),
+            wanted: "a number",
+            seen: seen(),
+        },
+        InitError::NoTags { seen: seen() },
+        InitError::NoQuestions { seen: seen() },
+        InitError::OtherTask {
+            asked: "regression",
+            found: "classification",
+            seen: seen(),
+        },
+    ];
+    let refused = refused.into_iter().map(sample);
+    refused.chain(guessed.into_iter().map(sample)).collect()
 }

@@ -36,7 +36,7 @@ impl Page {
     pub(super) fn begin(schema: Option<&str>) -> Page {
         Page(match schema {
             Some(schema) => format!("#:schema {schema}\n\n"),
-            None => "# For editors that complete and check: `refit schema > pipeline.schema.json`, and as the first line here\n\
+            None => "# For editors that complete and check: `refit schema --write`, and as the first line here\n\
                      # `#:schema pipeline.schema.json`.\n\n"
                 .to_owned(),
         })
@@ -220,8 +220,8 @@ impl Told<'_> {
             page.with(
                 "skip_invalid = true",
                 &format!(
-                    "{broken} a value or are broken, of {} looked at",
-                    guess.looked_at
+                    "{broken} a value or are broken, of {} looked at in all splits",
+                    guess.judged
                 ),
             );
         }

@@ -7,7 +7,7 @@ use miette::Diagnostic;
 
 use super::{Load, Paths};
 use crate::hub::{self, Fetched, Local, Remote, Repository, RepositoryKind};
-use crate::stage::{Fault, Files};
+use crate::stage::{Fault, Files, Meant};
 use crate::table;
 use crate::table::read::Format;
 
@@ -101,6 +101,34 @@ pub(super) fn files(load: &Load, base: &Path, fetched: &Fetched) -> Result<Files
     } else {
         Err(faults)
     }
+}
+
+/// The columns that the settings name and the headers of files lack: each setting once, for the first file that lacks it.
+pub(super) fn missing_columns(load: &Load, files: &Files) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = Vec::new();
+    for (role, file) in files {
+        let split = role.rsplit_once('/').map_or("", |(split, _)| split);
+        // A condition that cannot be read is told of where settings are checked.
+        let Ok(beside) = load.read_beside(split) else {
+            continue;
+        };
+        for missing in table::header::missing(file, &load.layout(file, beside)) {
+            if faults.iter().any(|fault| fault.field == missing.field) {
+                continue;
+            }
+            let help = miette::Diagnostic::help(&missing.error).map(|help| help.to_string());
+            let meant = missing.meant;
+            faults.push(
+                Fault::new(
+                    missing.field,
+                    missing.error.to_string(),
+                    help.unwrap_or_default(),
+                )
+                .meant(meant.map(|(found, meant)| Meant::new(found, meant))),
+            );
+        }
+    }
+    faults
 }
 
 /// The files of a data set: as the hub says, or by the same rules of a folder.

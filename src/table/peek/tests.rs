@@ -1,3 +1,5 @@
+//! Files as they are written elsewhere, and what is seen of them from their beginnings.
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
