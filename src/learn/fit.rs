@@ -123,6 +123,9 @@ pub struct StepRecord {
     pub rows: usize,
     #[serde(skip)]
     pub tokens: usize,
+    /// Whether it was read from the device together with the next one, which is told at once, whenever it was taken; not in the log.
+    #[serde(skip)]
+    pub more: bool,
     /// Which parameters learn at a rate of their own, and that rate over `learning_rate`; see [`groups`](super::Optimizer::groups). Not in the
     /// log.
     #[serde(skip)]

@@ -496,6 +496,7 @@ fn read_all(
     let numbers = read(numbers, "training")?;
     let (pairs, _) = numbers.as_chunks::<2>();
     let mut records = Vec::with_capacity(unread.len());
+    let mut left = unread.len();
     for (unread, &[loss, gradient_norm]) in unread.drain(..).zip(pairs) {
         let Unread {
             step,
@@ -507,6 +508,7 @@ fn read_all(
             tokens,
             ..
         } = unread;
+        left -= 1;
         for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
             if !value.is_finite() && !skipped {
                 let diverged = LearnError::Diverged {
@@ -528,6 +530,7 @@ fn read_all(
             skipped,
             rows,
             tokens,
+            more: left > 0,
             groups: Arc::clone(groups),
         });
     }

@@ -2,7 +2,8 @@
 //!
 //! Throughput and memory are told about once a second, and before each validation, whose own time is not counted.
 //!
-//! Promise: where nobody draws, no clock is read.
+//! Promise: where nobody draws, no clock is read. What is counted was done in the time it is divided by: steps that were read
+//! from the device together count together.
 //!
 //! Deliberately absent: what is in `metrics.jsonl`, which is part of the artifact and so knows no clock.
 
@@ -29,7 +30,7 @@ pub(super) struct Meter<'a> {
 #[derive(Default)]
 struct Window {
     since: Option<Instant>,
-    /// The last step in it, and when that was told.
+    /// The last step in it, and when that and all before it were told.
     step: u64,
     until: Option<Instant>,
     rows: usize,
@@ -49,7 +50,7 @@ impl<'a> Meter<'a> {
     pub(super) fn begin(&mut self, after: u64) {
         if let Some(curves) = self.curves {
             curves.begins(after);
-            self.go_on();
+            self.go_on(Instant::now());
         }
     }
 
@@ -72,14 +73,20 @@ impl<'a> Meter<'a> {
             numbers.push(("train/loss_scale".to_owned(), scale));
         }
         curves.drawn(record.step, numbers);
-        let now = Instant::now();
+        self.count(record, Instant::now());
+    }
+
+    fn count(&mut self, record: &StepRecord, now: Instant) {
         self.window.step = record.step;
-        self.window.until = Some(now);
         self.window.rows += record.rows;
         self.window.tokens += record.tokens;
+        if record.more {
+            return;
+        }
+        self.window.until = Some(now);
         if self.window.since.is_some_and(|since| now - since >= WINDOW) {
             self.tell();
-            self.go_on();
+            self.go_on(now);
         }
     }
 
@@ -97,12 +104,12 @@ impl<'a> Meter<'a> {
             Some((format!("validation/{name}"), value.as_f64()?))
         });
         curves.drawn(record.step, numbers.collect());
-        self.go_on();
+        self.go_on(Instant::now());
     }
 
-    fn go_on(&mut self) {
+    fn go_on(&mut self, now: Instant) {
         self.window = Window {
-            since: Some(Instant::now()),
+            since: Some(now),
             ..Window::default()
         };
     }
@@ -150,4 +157,107 @@ fn resident() -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 fn resident() -> Option<u64> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    type Drawn = (u64, Vec<(String, f64)>);
+
+    #[derive(Default)]
+    struct Drawing(Mutex<Vec<Drawn>>);
+
+    impl Curves for Drawing {
+        fn begins(&self, _after: u64) {}
+
+        fn drawn(&self, step: u64, numbers: Vec<(String, f64)>) {
+            self.0.lock().unwrap().push((step, numbers));
+        }
+    }
+
+    impl Drawing {
+        /// Step → examples and tokens a second.
+        fn rates(&self) -> Vec<(u64, f64, f64)> {
+            let told = self.0.lock().unwrap();
+            let rate = |numbers: &[(String, f64)], name: &str| {
+                let found = numbers.iter().find(|(called, _)| called == name);
+                found.map(|(_, value)| *value)
+            };
+            let both = |(step, numbers): &Drawn| {
+                let examples = rate(numbers, "train/examples_per_second")?;
+                Some((*step, examples, rate(numbers, "train/tokens_per_second")?))
+            };
+            told.iter().filter_map(both).collect()
+        }
+    }
+
+    fn meter(curves: &Drawing) -> Meter<'_> {
+        Meter {
+            curves: Some(curves),
+            device: Device::default(),
+            window: Window::default(),
+        }
+    }
+
+    /// Sixteen rows of 1,000 tokens in all.
+    fn record(step: u64, more: bool) -> StepRecord {
+        StepRecord {
+            step,
+            epoch: 1,
+            loss: 1.0,
+            learning_rate: 1e-3,
+            gradient_norm: 1.0,
+            loss_scale: None,
+            skipped: false,
+            rows: 16,
+            tokens: 1000,
+            more,
+            groups: Vec::new().into(),
+        }
+    }
+
+    #[test]
+    fn steps_that_are_read_together_count_in_the_time_they_took_together() {
+        let drawing = Drawing::default();
+        let mut meter = meter(&drawing);
+        let mut now = Instant::now();
+        meter.go_on(now);
+        // Ten at a time: each step takes 80 ms, and they are told within microseconds.
+        for step in 1..=40 {
+            if step % 10 == 1 {
+                now += Duration::from_millis(800);
+            }
+            now += Duration::from_micros(1);
+            meter.count(&record(step, step % 10 != 0), now);
+        }
+        // As before a validation, right after steps that were told of.
+        meter.pause();
+        let rates = drawing.rates();
+        let steps: Vec<u64> = rates.iter().map(|(step, ..)| *step).collect();
+        assert_eq!(steps, [20, 40]);
+        for (step, examples, tokens) in rates {
+            assert!((examples - 200.0).abs() < 0.1, "{step}: {examples}");
+            assert!((tokens - 12_500.0).abs() < 5.0, "{step}: {tokens}");
+        }
+    }
+
+    #[test]
+    fn steps_that_are_read_one_by_one_are_told_about_once_a_second_and_before_a_pause() {
+        let drawing = Drawing::default();
+        let mut meter = meter(&drawing);
+        let begin = Instant::now();
+        meter.go_on(begin);
+        for step in 1..=11 {
+            let taken = u32::try_from(step).unwrap() * Duration::from_millis(250);
+            meter.count(&record(step, false), begin + taken);
+        }
+        meter.pause();
+        assert_eq!(
+            drawing.rates(),
+            [(4, 64.0, 4000.0), (8, 64.0, 4000.0), (11, 64.0, 4000.0)]
+        );
+    }
 }
