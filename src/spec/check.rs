@@ -191,7 +191,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
             let message = format!("`{field}` is {}, which is no address", error.instance());
             vec![
                 problem(message, "no address".to_owned())
-                    .help("write the server's address as in a browser: `http://127.0.0.1:5000`"),
+                    .help("write the server's address without what follows a `#` or `?` in a browser: `http://127.0.0.1:5000`"),
             ]
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {

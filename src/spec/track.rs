@@ -32,7 +32,7 @@ pub struct TrackSettings {
 #[serde(deny_unknown_fields)]
 pub struct MlflowSettings {
     /// The server's address, such as `http://127.0.0.1:5000`.
-    #[schemars(regex(pattern = "^https?://[^/]"))]
+    #[schemars(regex(pattern = "^https?://[^/?#]+[^?#]*$"))]
     pub url: String,
     /// The experiment that runs belong to; it is made where there is none. Default: the pipeline's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,12 +141,32 @@ mod tests {
 
     #[test]
     fn a_server_without_an_address_is_a_problem() {
-        let text = "version = 1\n[run.track]\nmlflow = { url = \"127.0.0.1:5000\" }\n[load.data]\ntrain = \"a.csv\"\n";
-        let (_, problems) = Pipeline::parse(Path::new("a.toml"), text, &[], &|_| None);
-        let [problem] = &problems[..] else {
-            panic!("{problems:?}")
+        let problems = |url: &str| {
+            let text = format!(
+                "version = 1\n[run.track]\nmlflow = {{ url = \"{url}\" }}\n[load.data]\ntrain = \"a.csv\"\n"
+            );
+            Pipeline::parse(Path::new("a.toml"), &text, &[], &|_| None).1
         };
-        assert!(problem.message.contains("127.0.0.1:5000"), "{problem:?}");
-        assert!(problem.help.as_ref().unwrap().contains("http://"));
+        // What follows the server's address in a browser belongs to its pages.
+        for url in [
+            "127.0.0.1:5000",
+            "http://host:5000/#/experiments/1",
+            "http://host:5000?a=b",
+            "http:///mlflow",
+        ] {
+            let problems = problems(url);
+            let [problem] = &problems[..] else {
+                panic!("{url}: {problems:?}")
+            };
+            assert!(problem.message.contains(url), "{problem:?}");
+            assert!(problem.help.as_ref().unwrap().contains("http://"));
+        }
+        for url in [
+            "http://host:5000",
+            "https://host/mlflow/",
+            "http://[::1]:5000",
+        ] {
+            assert_eq!(problems(url).len(), 0, "{url}");
+        }
     }
 }
