@@ -11,13 +11,14 @@
 
 mod event_file;
 mod mlflow;
+mod origin;
 mod queue;
 mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
@@ -59,6 +60,8 @@ struct Training {
     trial: Option<String>,
     /// Those that are in the key.
     settings: Value,
+    /// What only its store is called.
+    store: String,
 }
 
 impl Training {
@@ -117,8 +120,16 @@ impl Entry {
 
 /// Where entries go.
 trait Sink {
-    /// Takes what was told of one training. It may be told the same again after [`Trouble::ForNow`].
-    fn take(&mut self, training: &Training, entries: &[Entry]) -> Result<(), Trouble>;
+    /// Takes what was told of one training, as long as `goes_on` says so. It is told the same again after [`Trouble::ForNow`].
+    fn take(
+        &mut self,
+        training: &Training,
+        entries: &[Entry],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(), Trouble>;
+
+    /// Whether it answers other things than those that it was in trouble with.
+    fn is_well(&mut self) -> bool;
 
     /// How long it likes to be left alone between two helpings.
     fn pause(&self) -> Duration;
@@ -129,7 +140,8 @@ trait Sink {
 enum Trouble {
     /// It is worth another attempt.
     ForNow(String),
-    ForGood(String),
+    /// So many numbers of it will never be taken; where there are none, something else.
+    ForGood { reason: String, lost: usize },
 }
 
 impl Tracker {
@@ -184,6 +196,7 @@ impl Tracker {
                 .collect(),
             models: evaluations.filter_map(scored).collect(),
             trainings: Mutex::default(),
+            origin: OnceLock::new(),
         }
     }
 
@@ -231,6 +244,8 @@ pub struct Tracked<'a, P> {
     models: BTreeMap<String, String>,
     /// Those whose key is known, by their stage.
     trainings: Mutex<BTreeMap<String, Arc<Training>>>,
+    /// What only the store is called, once asked for.
+    origin: OnceLock<String>,
 }
 
 impl<P> Tracked<'_, P> {
@@ -243,6 +258,7 @@ impl<P> Tracked<'_, P> {
             key,
             trial: self.trial.clone(),
             settings,
+            store: self.origin.get_or_init(|| origin::of(self.store)).clone(),
         };
         let mut known = self
             .trainings
@@ -401,5 +417,64 @@ impl Progress for Voice<'_> {
 
     fn warn(&self, line: &str) {
         self.inner.warn(line);
+    }
+}
+
+/// What the tests of those who follow are told.
+#[cfg(test)]
+mod sample {
+    use super::{Arc, End, Entry, Spec, SystemTime, Told, Training, Value};
+    use crate::fingerprint::{FORMAT, Fingerprint};
+
+    pub(super) fn training(stage: &str) -> Arc<Training> {
+        let spec = Spec {
+            pipeline: "p".to_owned(),
+            text: "version = 1\n".to_owned(),
+            commit: None,
+        };
+        let fingerprint = Fingerprint {
+            format: FORMAT,
+            kind: "train".to_owned(),
+            version: 1,
+            settings: Value::Null,
+            files: Default::default(),
+            inputs: Default::default(),
+        };
+        Arc::new(Training {
+            spec: Arc::new(spec),
+            stage: stage.to_owned(),
+            key: fingerprint.key(),
+            trial: None,
+            settings: serde_json::json!({ "epochs": 3 }),
+            store: "here".to_owned(),
+        })
+    }
+
+    pub(super) fn entry(training: &Arc<Training>, told: Told) -> Entry {
+        Entry {
+            training: Arc::clone(training),
+            time: SystemTime::now(),
+            told,
+        }
+    }
+
+    pub(super) fn begun(training: &Arc<Training>) -> Entry {
+        entry(training, Told::Begun { after: 0 })
+    }
+
+    /// Two numbers.
+    pub(super) fn drawn(training: &Arc<Training>, step: u64) -> Entry {
+        let numbers = vec![("a".to_owned(), 0.5), ("b".to_owned(), 1.5)];
+        entry(training, Told::Drawn { step, numbers })
+    }
+
+    /// One number.
+    pub(super) fn evaluated(training: &Arc<Training>) -> Entry {
+        let (stage, numbers) = ("scores".to_owned(), vec![("f1".to_owned(), 0.5)]);
+        entry(training, Told::Evaluated { stage, numbers })
+    }
+
+    pub(super) fn finished(training: &Arc<Training>) -> Entry {
+        entry(training, Told::Ended(End::Finished))
     }
 }

@@ -106,11 +106,11 @@ pub(super) struct EventFile {
 
 impl EventFile {
     /// A new file in a folder, which TensorBoard reads after those that lie there, whatever the clock says. `ending` is the end
-    /// of its name.
+    /// of its name, `beginning` its first records.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub(super) fn create(folder: &Path, ending: &str) -> io::Result<EventFile> {
+    /// The folder cannot be written, or the disk is full; there is no file then.
+    pub(super) fn create(folder: &Path, ending: &str, beginning: &[u8]) -> io::Result<EventFile> {
         fs::create_dir_all(folder)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs());
@@ -125,7 +125,7 @@ impl EventFile {
             sound: 0,
             torn: false,
         };
-        let begun = created.write(&version(SystemTime::now()));
+        let begun = created.write(&[&version(SystemTime::now()), beginning].concat());
         begun.inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(created)
     }
@@ -340,7 +340,7 @@ mod tests {
         let ahead = format!("{EVENTS}9000000000.1.refit");
         fs::write(folder.path().join(&ahead), "").unwrap();
         for _ in 0..3 {
-            EventFile::create(folder.path(), "refit").unwrap();
+            EventFile::create(folder.path(), "refit", &[]).unwrap();
         }
         let mut names: Vec<_> = written(folder.path()).collect();
         names.sort();
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_record_that_did_not_fit_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = EventFile::create(folder.path(), "refit").unwrap();
+        let mut file = EventFile::create(folder.path(), "refit", &[]).unwrap();
         let path = written(folder.path()).next().unwrap();
         let sound = fs::read(&path).unwrap();
         // As a full disk leaves it: a part is there, and the rest is refused.

@@ -312,6 +312,15 @@ fn warnings(said: &Said) -> Vec<&str> {
     lines.filter(|line| line.contains("did not take")).collect()
 }
 
+/// The warning counts every number of the run as lost.
+fn assert_all_are_lost(warning: &str) {
+    let (_, rest) = warning.split_once("did not take ").unwrap();
+    let (lost, rest) = rest.split_once(" of the ").unwrap();
+    let all = rest.split(' ').next().unwrap();
+    assert_eq!(lost, all, "{warning}");
+    assert!(all.parse::<usize>().unwrap() > 42, "{warning}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_one_warning() {
     let project = followed();
@@ -321,14 +330,7 @@ fn a_folder_that_cannot_be_written_is_one_warning() {
         panic!("{}", said.stderr)
     };
     assert!(warning.contains("TensorBoard's folder runs"), "{warning}");
-    let counted = |text: &str| {
-        let (_, rest) = text.split_once("did not take ").unwrap();
-        let (lost, rest) = rest.split_once(" of the ").unwrap();
-        (lost.to_owned(), rest.split(' ').next().unwrap().to_owned())
-    };
-    let (lost, all) = counted(warning);
-    assert_eq!(lost, all);
-    assert!(all.parse::<usize>().unwrap() > 42, "{warning}");
+    assert_all_are_lost(warning);
     assert_eq!(
         digests(&said.json()),
         digests(&Project::tiny().run(&[SPEC]))
@@ -354,6 +356,7 @@ fn a_server_that_is_gone_fails_or_stalls_ends_no_training() {
             panic!("{played:?}: {}", said.stderr)
         };
         assert!(warning.contains(&server.url), "{warning}");
+        assert_all_are_lost(warning);
         let why = match played {
             Played::Gone => "refused",
             Played::Fails => "500",

@@ -204,6 +204,6 @@ fn checksum(data: &[u8]) -> [u8; 4] {
         }
     }
     let crc = !crc;
-    let masked = ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+    let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
     masked.to_le_bytes()
 }
