@@ -264,6 +264,12 @@ pub fn is_out_of_memory(told: &str) -> bool {
     .any(|words| told.contains(words))
 }
 
+/// The bytes that this program holds of a device's memory, where the device tells; a CPU's memory is the process's own.
+pub fn memory_held(device: &Device) -> Option<u64> {
+    let usage = device.memory_pool_usage()?;
+    Some(usage.bytes_reserved)
+}
+
 /// The names of all devices of this machine that this program can use, the one `auto` takes first.
 pub fn available() -> Vec<String> {
     let cuda = (0..cuda_devices()).map(|number| format!("cuda:{number}"));

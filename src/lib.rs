@@ -23,6 +23,7 @@
 //!    [`compare`] sets two results beside each other, whatever led to them.
 //! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best; [`watch`] tells when
 //!    a file that a pipeline reads changes.
+//!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
 //! 6. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
@@ -73,5 +74,6 @@ pub mod sweep;
 pub mod table;
 pub mod task;
 pub mod text;
+pub mod track;
 pub mod translate;
 pub mod watch;

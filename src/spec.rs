@@ -15,6 +15,7 @@ pub mod reference;
 pub mod rewrite;
 pub mod schema;
 pub mod sweep;
+pub mod track;
 pub mod variables;
 
 use std::path::{Path, PathBuf};
@@ -274,6 +275,7 @@ impl Pipeline {
             problems.extend(check::against_schema(&document));
         }
         problems.extend(credentials(&mut document));
+        problems.extend(track::written_out(&written));
 
         let declared = if syntax_is_sound {
             declared(&document)

@@ -506,10 +506,22 @@ pub trait Progress: Sync {
     fn state(&self, text: &str);
     /// A model that is being trained was scored on the validation split.
     fn validated(&self, _validation: &Validation) {}
+    /// Who draws the numbers of a training, where anybody does.
+    fn curves(&self) -> Option<&dyn Curves> {
+        None
+    }
     /// A line worth reading later.
     fn say(&self, line: &str);
     /// A line that deserves attention.
     fn warn(&self, line: &str);
+}
+
+/// Who draws the numbers of a training over its steps.
+pub trait Curves: Sync {
+    /// A training begins; or goes on after so many steps, and what was drawn behind them is drawn anew.
+    fn begins(&self, after: u64);
+    /// Numbers after so many steps, by their names (`train/loss`).
+    fn drawn(&self, step: u64, numbers: Vec<(String, f64)>);
 }
 
 /// Why a stage could not finish.

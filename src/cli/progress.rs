@@ -19,6 +19,7 @@ use crate::plan::{Plan, Step};
 use crate::run::{Observer, RunError};
 use crate::stage::Progress;
 use crate::store::StepRecord;
+use crate::track::Tracker;
 
 /// How often a line is printed where no bar can be drawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -74,6 +75,13 @@ impl<'i> Terminal<'i> {
 
     pub(super) fn line(&self, text: &str) {
         self.bars.suspend(|| tell(&format!("{text}\n")));
+    }
+
+    /// Waits for those who follow, and says what did not reach them.
+    pub(super) fn warn_of(&self, tracker: Tracker) {
+        for lost in tracker.finish() {
+            self.warned(&lost);
+        }
     }
 
     fn stage_line(&self, word: &str, stage: &str, text: &str) {

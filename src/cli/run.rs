@@ -19,7 +19,8 @@ use crate::run::judge::assess;
 use crate::run::{Checkpointing, Options, Provenance, run};
 use crate::spec::Pipeline;
 use crate::stage::{KINDS, StageError};
-use crate::store::{ObjectState, RunRecord};
+use crate::store::{ObjectState, RunRecord, Store};
+use crate::track::Tracker;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -99,7 +100,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         allow_commands: arguments.allow_commands,
         recorded: true,
     };
-    let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
+    let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
     let exit = ended(&record);
     terminal.line(&summary(&record, exit == Exit::Interrupted));
     if arguments.json {
@@ -114,6 +115,22 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         }
     }
     Ok(exit)
+}
+
+/// Runs, with all who follow the runs of the pipeline.
+fn followed(
+    pipeline: &Pipeline,
+    plan: &Plan,
+    store: &Store,
+    options: &Options<'_>,
+    terminal: &Terminal<'_>,
+) -> Result<RunRecord, Failure> {
+    let tracker = Tracker::start(pipeline, options.provenance.commit.as_deref());
+    let tracked = tracker.observe(terminal, plan, store, None);
+    let record = run(plan, store, options, &tracked).map_err(Failure::failed);
+    drop(tracked);
+    terminal.warn_of(tracker);
+    record
 }
 
 /// How a run ended.
@@ -244,7 +261,7 @@ pub(super) fn bring_up_to_date(
             options.forced.insert(step);
         }
         let terminal = Terminal::new(&plan, &INTERRUPTED);
-        let record = run(&plan, &store, &options, &terminal).map_err(Failure::failed)?;
+        let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
         let exit = ended(&record);
         if exit != Exit::Done {
             terminal.line(&summary(&record, exit == Exit::Interrupted));

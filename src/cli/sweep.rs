@@ -30,8 +30,9 @@ use crate::store::{Store, Used};
 use crate::sweep::drive::{Options, drive};
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{self, Order, Row, State};
-use crate::sweep::trial::{Assignment, Replicate, fits, pipeline as pipeline_of};
+use crate::sweep::trial::{Replicate, fits, pipeline as pipeline_of};
 use crate::sweep::{Goal, Sweep, best, id, problems};
+use crate::track::Tracker;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -165,7 +166,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         interrupted: &INTERRUPTED,
         provenance: provenance(&pipeline, &devices.join(","), jobs),
     };
-    let voice = Voice::new(&terminal, &sweep, &names);
+    let tracker = Tracker::start(&pipeline, options.provenance.commit.as_deref());
+    let voice = Voice::new(&terminal, &sweep, &names, &tracker);
     let driven = drive(&sweep, &options, &voice).map_err(Failure::failed)?;
     drop(voice);
     let rows = results::rows(&sweep, &driven.ledger, &driven.trials);
@@ -186,8 +188,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             row.number,
             written.display()
         ));
-        exit = bring_up_to_date(&sweep, row.assignment, &options, &terminal)?;
+        exit = bring_up_to_date(&sweep, row, &options, &terminal, &tracker)?;
     }
+    terminal.warn_of(tracker);
     let failed = rows.iter().any(|row| row.state == State::Failed);
     let all = rows.len();
     finish(
@@ -380,12 +383,13 @@ fn warn_of_the_test_split(sweep: &Sweep<'_>, terminal: &Terminal<'_>) {
 /// Runs every stage of the best trial, exports among them.
 fn bring_up_to_date(
     sweep: &Sweep<'_>,
-    assignment: &Assignment,
+    row: &Row,
     options: &Options<'_>,
     terminal: &Terminal<'_>,
+    tracker: &Tracker,
 ) -> Answer {
     let problems = |found: Vec<Problem>| unusable(sweep.pipeline, found, false);
-    let pipeline = pipeline_of(sweep, assignment, Replicate::PLAIN).map_err(problems)?;
+    let pipeline = pipeline_of(sweep, row.assignment, Replicate::PLAIN).map_err(problems)?;
     let plan = Plan::resolve(&pipeline, sweep.at_hand).map_err(problems)?;
     let selected = plan.select(&[]).map_err(Failure::unusable)?;
     let none = Default::default();
@@ -405,7 +409,9 @@ fn bring_up_to_date(
         checkpoint: options.checkpoint,
         provenance: options.provenance.clone(),
     };
-    let record = run::run(&plan, sweep.store, &options, terminal).map_err(Failure::failed)?;
+    let trial = Some(voice::trial(row.number, None));
+    let tracked = tracker.observe(terminal, &plan, sweep.store, trial);
+    let record = run::run(&plan, sweep.store, &options, &tracked).map_err(Failure::failed)?;
     let failed = record
         .steps
         .iter()

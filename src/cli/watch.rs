@@ -28,6 +28,7 @@ use crate::run::{Observer, Options, RunError, run};
 use crate::spec::{Pipeline, folder_of};
 use crate::stage::Progress;
 use crate::store::{StepRecord, Store};
+use crate::track::Tracker;
 use crate::watch::{Wake, Watcher};
 
 /// How often it is looked whether the user asked to stop.
@@ -174,13 +175,15 @@ impl Watch<'_> {
             inner: Terminal::new(&plan, &stop),
             running: Mutex::default(),
         };
+        let tracker = Tracker::start(&pipeline, options.provenance.commit.as_deref());
+        let tracked = tracker.observe(&following, &plan, &store, None);
         let mut again = false;
         let record = std::thread::scope(|scope| {
             let ended = self.watcher.waker();
             let (plan, store, options) = (&plan, &store, &options);
-            let following = &following;
+            let (following, tracked) = (&following, &tracked);
             let worker = scope.spawn(move || {
-                let record = run(plan, store, options, following);
+                let record = run(plan, store, options, tracked);
                 ended();
                 record
             });
@@ -208,6 +211,8 @@ impl Watch<'_> {
             Ok(record) => record.map_err(Failure::failed)?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
+        drop(tracked);
+        following.inner.warn_of(tracker);
         let by_user = INTERRUPTED.load(Ordering::Relaxed);
         following.inner.line(&summary(&record, by_user));
         Ok(again)

@@ -126,6 +126,18 @@ pub struct StepRecord {
     /// In `fp16`, whether the gradients were not finite at this scale, so that no weight was changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
+    /// Rows of the batch, and their tokens without padding; not in the log.
+    #[serde(skip)]
+    pub rows: usize,
+    #[serde(skip)]
+    pub tokens: usize,
+    /// Whether it was read from the device together with the next one, which is told at once, whenever it was taken; not in the log.
+    #[serde(skip)]
+    pub more: bool,
+    /// Which parameters learn at a rate of their own, and that rate over `learning_rate`; see [`groups`](super::Optimizer::groups). Not in the
+    /// log.
+    #[serde(skip)]
+    pub groups: Arc<[(String, f64)]>,
 }
 
 /// The validation scores after an epoch or a step, as they stand in the metrics log.

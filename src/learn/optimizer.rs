@@ -240,6 +240,12 @@ impl Optimizer {
         (learning_rate * rate.factor, rate.weight_decay)
     }
 
+    /// Which parameters learn at a rate of their own, from the ground up, and that rate over the settings': `embeddings`,
+    /// `layer_00`, …, `head`, and `group_0`, … for the settings' groups. None where all learn at one rate.
+    pub fn groups(&self) -> Vec<(String, f64)> {
+        rates::groups(&self.settings, &self.rates)
+    }
+
     fn rate(&self, name: &str) -> Rate {
         let plain = || rates::plain(&self.settings, name);
         self.rates.get(name).copied().unwrap_or_else(plain)

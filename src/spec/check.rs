@@ -189,6 +189,13 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                     .help("`auto`, or one or several of `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:all` with commas between"),
             ]
         }
+        ValidationErrorKind::Pattern { .. } if field == "run.track.mlflow.url" => {
+            let message = format!("`{field}` is {}, which is no address", error.instance());
+            vec![
+                problem(message, "no address".to_owned())
+                    .help("write the server's address without what follows a `#` or `?` in a browser: `http://127.0.0.1:5000`"),
+            ]
+        }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             any_of(error, context, root, node, &place, &field)
         }

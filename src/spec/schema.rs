@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::sweep::SweepSettings;
+use super::track::TrackSettings;
 use crate::stage::KINDS;
 
 mod published;
@@ -74,6 +75,10 @@ pub struct RunSettings {
     /// How often a training writes down all that it is, so that it goes on from there when the process is killed.
     #[serde(default)]
     pub checkpoint: CheckpointSettings,
+    /// Who follows the numbers of a run while it goes on; nobody by default. On the command line
+    /// `--set run.track.tensorboard=FOLDER`.
+    #[serde(default)]
+    pub track: TrackSettings,
 }
 
 /// How often a training writes down all that it is. One that goes on from there ends in the same bits as one that was never
@@ -112,6 +117,7 @@ impl Default for RunSettings {
             device: auto(),
             jobs: one(),
             checkpoint: CheckpointSettings::default(),
+            track: TrackSettings::default(),
         }
     }
 }

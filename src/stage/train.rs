@@ -10,6 +10,7 @@
 //! Deliberately absent: downloads. An encoder is a folder here.
 
 mod activations;
+mod curves;
 mod encoder;
 mod log;
 mod outlook;
@@ -227,6 +228,7 @@ impl Stage for Train {
             recipe.length.steps(train_rows.rows(), recipe.batch.size),
             self.metric(),
             recipe.evaluate_every,
+            &chosen.device,
             writer,
         );
         let from = match resumed {
@@ -237,6 +239,8 @@ impl Stage for Train {
             None => None,
         };
         context.checkpoint()?;
+        log.meter
+            .begin(from.as_ref().map_or(0, |state| state.numbers.step));
         let course = Course {
             from,
             every: checkpoints.every,

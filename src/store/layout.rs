@@ -11,7 +11,7 @@
 //! ├── runs/TIME-….json     what each run did
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
 //! ├── checkpoints/KEY/     how far the training for a key has come
-//! ├── kept/…               what stages asked of programs and services, by stage
+//! ├── kept/…               what stages asked of programs and services, by stage; what the store is called there
 //! ├── drafts/KEY-…/        an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out

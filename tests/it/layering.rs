@@ -63,6 +63,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "track",
+        &[
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "hub",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
+    (
         "sweep",
         &[
             "run",
@@ -117,7 +131,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tpe", &["sweep"]),
     ("hf_hub", &["hub"]),
     ("saphyr_parser", &["hub"]),
-    ("reqwest", &["hub", "translate"]),
+    ("reqwest", &["hub", "translate", "track"]),
     ("object_store", &["hub"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),

@@ -34,5 +34,6 @@ mod stages;
 mod storm;
 mod sweep;
 mod tasks;
+mod track;
 mod versions;
 mod watch;

@@ -15,11 +15,13 @@ use crate::sweep::drive::Observer;
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{State, rows};
 use crate::sweep::trial::Replicate;
+use crate::track::Tracker;
 
 pub(super) struct Voice<'a, 'i> {
     terminal: &'a Terminal<'i>,
     sweep: &'a Sweep<'a>,
     names: &'a Names,
+    tracker: &'a Tracker,
     state: Mutex<Shown>,
     bar: Option<ProgressBar>,
 }
@@ -33,7 +35,12 @@ struct Shown {
 }
 
 impl<'a, 'i> Voice<'a, 'i> {
-    pub(super) fn new(terminal: &'a Terminal<'i>, sweep: &'a Sweep<'a>, names: &'a Names) -> Self {
+    pub(super) fn new(
+        terminal: &'a Terminal<'i>,
+        sweep: &'a Sweep<'a>,
+        names: &'a Names,
+        tracker: &'a Tracker,
+    ) -> Self {
         let bar = terminal.bar(
             "          {wide_bar} {pos}/{len} trials, {eta} left  {msg}",
             0,
@@ -42,6 +49,7 @@ impl<'a, 'i> Voice<'a, 'i> {
             terminal,
             sweep,
             names,
+            tracker,
             state: Mutex::default(),
             bar,
         }
@@ -49,6 +57,18 @@ impl<'a, 'i> Voice<'a, 'i> {
 
     fn with<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> Option<T> {
         self.state.lock().ok().map(|mut state| change(&mut state))
+    }
+}
+
+/// What those who follow call a run of a trial.
+pub(super) fn trial(number: usize, replicate: Option<Replicate>) -> String {
+    match replicate {
+        None => format!("trial-{number}"),
+        Some(Replicate { repeat, fold: None }) => format!("trial-{number}-repeat-{repeat}"),
+        Some(Replicate {
+            repeat,
+            fold: Some(fold),
+        }) => format!("trial-{number}-repeat-{repeat}-fold-{fold}"),
     }
 }
 
@@ -88,7 +108,7 @@ impl Observer for Voice<'_, '_> {
 
     fn began<'o>(
         &'o self,
-        _plan: &Plan,
+        plan: &Plan,
         trial: usize,
         replicate: Option<Replicate>,
     ) -> Box<dyn run::Observer + 'o> {
@@ -96,7 +116,9 @@ impl Observer for Voice<'_, '_> {
             Some(replicate) => format!("trial {trial} ({replicate})"),
             None => format!("trial {trial}"),
         };
-        Box::new(self.terminal.of(name))
+        let terminal = Box::new(self.terminal.of(name));
+        let trial = Some(self::trial(trial, replicate));
+        Box::new((self.tracker).observe(terminal, plan, self.sweep.store, trial))
     }
 
     fn ended(&self, ledger: &Ledger, trial: usize, known: bool) {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use burn::module::Module;
@@ -50,6 +51,8 @@ pub(super) struct Training<'a> {
     /// The newest first.
     last: VecDeque<Snapshot>,
     unread: Vec<Unread>,
+    /// See [`StepRecord::groups`].
+    groups: Arc<[(String, f64)]>,
     total: u64,
     metric: Metric,
     material: &'a Material<'a>,
@@ -75,6 +78,7 @@ impl<'a> Training<'a> {
             .steps(material.train.rows(), recipe.batch.size);
         let mut schedule = Schedule::new(&recipe.schedule, recipe.optimizer.learning_rate, total);
         let mut optimizer = Optimizer::new(&recipe.optimizer, &model)?;
+        let groups = optimizer.groups().into();
         let mut average = recipe.ema.map(Average::new);
         let metric = recipe
             .early_stopping
@@ -101,6 +105,7 @@ impl<'a> Training<'a> {
                 kept: None,
                 last: VecDeque::new(),
                 unread: Vec::new(),
+                groups,
                 total,
                 metric,
                 material,
@@ -150,6 +155,7 @@ impl<'a> Training<'a> {
             without_gain: numbers.without_gain,
             stopped_early: numbers.stopped_early,
             unread: Vec::new(),
+            groups,
             total,
             metric,
             material,
@@ -207,6 +213,12 @@ impl<'a> Training<'a> {
         {
             self.model = frozen.apply(self.model.clone(), epoch);
         }
+        let rows = batch.rows.len();
+        let lengths = batch
+            .rows
+            .iter()
+            .map(|&row| self.material.train.length(row));
+        let tokens = lengths.sum();
         let learning_rate = self.schedule.rate(self.step - self.skipped);
         let loss_scale = self.scale.map(|scale| scale.factor());
         let factor = loss_scale.unwrap_or(1.0);
@@ -233,6 +245,8 @@ impl<'a> Training<'a> {
                 clip,
                 loss_scale,
                 skipped,
+                rows,
+                tokens,
             },
         })
     }
@@ -278,7 +292,7 @@ impl<'a> Training<'a> {
         let many = self.unread.len() >= self.accumulation.together();
         let mut heard = ControlFlow::Continue(());
         if many || self.evaluates || self.ends_epoch || at_once {
-            let (records, end) = read_all(&mut self.unread)?;
+            let (records, end) = read_all(&mut self.unread, &self.groups)?;
             for record in records {
                 if on(Event::Step(&record)).is_break() {
                     heard = ControlFlow::Break(());
@@ -467,12 +481,15 @@ struct Unread {
     clip: Option<Clip>,
     loss_scale: Option<f64>,
     skipped: bool,
+    rows: usize,
+    tokens: usize,
 }
 
 /// Brings losses and gradient norms to the host, all at once: the one place where the loop waits for the device. The
 /// records end before the first step with a number that is not finite, and that is the error beside them.
 fn read_all(
     unread: &mut Vec<Unread>,
+    groups: &Arc<[(String, f64)]>,
 ) -> Result<(Vec<StepRecord>, Result<(), LearnError>), LearnError> {
     let both = |step: &Unread| {
         let norm = step.clip.as_ref().map(|clip| clip.norm.clone());
@@ -482,6 +499,7 @@ fn read_all(
     let numbers = read(numbers, "training")?;
     let (pairs, _) = numbers.as_chunks::<2>();
     let mut records = Vec::with_capacity(unread.len());
+    let mut left = unread.len();
     for (unread, &[loss, gradient_norm]) in unread.drain(..).zip(pairs) {
         let Unread {
             step,
@@ -489,8 +507,11 @@ fn read_all(
             learning_rate,
             loss_scale,
             skipped,
+            rows,
+            tokens,
             ..
         } = unread;
+        left -= 1;
         for (what, value) in [("loss", loss), ("gradient norm", gradient_norm)] {
             if !value.is_finite() && !skipped {
                 let diverged = LearnError::Diverged {
@@ -510,6 +531,10 @@ fn read_all(
             gradient_norm,
             loss_scale,
             skipped,
+            rows,
+            tokens,
+            more: left > 0,
+            groups: Arc::clone(groups),
         });
     }
     Ok((records, Ok(())))

@@ -102,6 +102,38 @@ pub(super) fn rates(
     Ok(names.iter().map(of).collect())
 }
 
+/// What is called by one name, and its rate over that of the settings, where it is another one.
+pub(super) fn groups(
+    settings: &OptimizerSettings,
+    rates: &BTreeMap<String, Rate>,
+) -> Vec<(String, f64)> {
+    let names: Vec<&String> = rates.keys().collect();
+    let places = places(&names);
+    let group = |name: &str| {
+        let named = |group: &ParameterGroup| group.patterns.iter().any(|one| fits(one, name));
+        let number = settings.groups.iter().position(named)?;
+        settings.groups[number].learning_rate.map(|_| number)
+    };
+    let mut found = BTreeMap::new();
+    for (name, rate) in rates.iter().filter(|(_, rate)| rate.factor != 1.0) {
+        let place = places.get(name.as_str()).copied().unwrap_or(Place::Head);
+        let (order, called) = match group(name) {
+            Some(number) => ((Some(number), None), format!("group_{number}")),
+            None => {
+                let called = match place {
+                    Place::Embeddings => "embeddings".to_owned(),
+                    Place::Layer(layer) => format!("layer_{layer:02}"),
+                    Place::Above => "above".to_owned(),
+                    Place::Head => "head".to_owned(),
+                };
+                ((None, Some(place)), called)
+            }
+        };
+        found.insert(order, (called, rate.factor));
+    }
+    found.into_values().collect()
+}
+
 /// Whether each of the patterns that `field` states fits one of the parameters `names`.
 ///
 /// # Errors
@@ -205,6 +237,53 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn only_what_learns_at_a_rate_of_its_own_is_a_group() {
+        let names = [
+            "bert.embeddings.word_embeddings.weight",
+            "bert.encoder.layer.0.output.dense.weight",
+            "bert.encoder.layer.1.output.dense.weight",
+            "bert.encoder.layer.1.output.dense.bias",
+            "bert.pooler.dense.weight",
+            "classifier.weight",
+        ]
+        .map(str::to_owned);
+        let of = |settings: OptimizerSettings| {
+            let rates = rates(&settings, &names).unwrap();
+            groups(&settings, &rates)
+        };
+        assert_eq!(of(OptimizerSettings::default()), []);
+        let settings = OptimizerSettings {
+            learning_rate: 1e-4,
+            layer_decay: 0.5,
+            head_learning_rate: Some(1e-3),
+            groups: vec![
+                ParameterGroup {
+                    patterns: vec!["*pooler*".to_owned()],
+                    learning_rate: None,
+                    weight_decay: Some(0.5),
+                },
+                ParameterGroup {
+                    patterns: vec!["*.bias".to_owned()],
+                    learning_rate: Some(0.0),
+                    weight_decay: None,
+                },
+            ],
+            ..OptimizerSettings::default()
+        };
+        let wanted = [
+            ("embeddings", 0.125),
+            ("layer_00", 0.25),
+            ("layer_01", 0.5),
+            ("head", 10.0),
+            ("group_1", 0.0),
+        ];
+        assert_eq!(
+            of(settings),
+            wanted.map(|(name, factor)| (name.to_owned(), factor))
+        );
+    }
 
     #[test]
     fn places_are_read_from_the_names_of_every_family() {

@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::curves::Meter;
 use super::resume::Writer;
 use crate::artifact::Unreadable;
 use crate::learn::{EvaluateEvery, Event, LearnError, StepRecord, ValidationRecord};
@@ -18,6 +20,7 @@ pub(super) struct Log<'a> {
     metric: Metric,
     evaluate_every: EvaluateEvery,
     skipped: u64,
+    pub(super) meter: Meter<'a>,
     pub(super) lines: Vec<u8>,
     /// Where states go.
     writer: Option<Writer>,
@@ -31,6 +34,7 @@ impl<'a> Log<'a> {
         steps: u64,
         metric: Metric,
         evaluate_every: EvaluateEvery,
+        device: &Device,
         writer: Option<Writer>,
     ) -> Self {
         context.progress.start("training", steps, "steps");
@@ -39,6 +43,7 @@ impl<'a> Log<'a> {
             metric,
             evaluate_every,
             skipped: 0,
+            meter: Meter::new(context.progress, device),
             lines: Vec::new(),
             writer,
             failed: None,
@@ -62,6 +67,7 @@ impl<'a> Log<'a> {
 
     /// Waits until all states are written.
     pub(super) fn finish(&mut self) {
+        self.meter.pause();
         if let Some(writer) = &mut self.writer {
             writer.finish();
         }
@@ -104,6 +110,7 @@ impl<'a> Log<'a> {
 
     fn step(&mut self, record: &StepRecord) {
         self.line(record);
+        self.meter.step(record);
         self.context.progress.advance(1);
         let StepRecord {
             loss,
@@ -124,6 +131,7 @@ impl<'a> Log<'a> {
 
     fn validation(&mut self, record: &ValidationRecord) {
         self.line(record);
+        self.meter.validation(record);
         let value = |metric: Metric| {
             record
                 .validation

@@ -13,7 +13,7 @@ use crate::outcome::Reason;
 use crate::plan::{Plan, Step};
 use crate::run::{Observer, RunError};
 use crate::spec::sweep::{Prune, PruneSettings};
-use crate::stage::{Progress, Validation};
+use crate::stage::{Curves, Progress, Validation};
 use crate::store::StepRecord;
 use crate::sweep::ledger::Event;
 use crate::sweep::prune::{asha, median};
@@ -162,6 +162,10 @@ impl Progress for Heard<'_> {
     fn validated(&self, validation: &Validation) {
         self.inner.validated(validation);
         self.listener.scored(validation);
+    }
+
+    fn curves(&self) -> Option<&dyn Curves> {
+        self.inner.curves()
     }
 
     fn say(&self, line: &str) {
