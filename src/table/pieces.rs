@@ -18,6 +18,7 @@ use super::error::TableError;
 use super::raw::{Kind, NUMBERS_KEPT, Raw, Skipped, append};
 use super::read::{Format, Layout, of_fields};
 use super::shape::{self, Places, Records, Shape};
+use super::write::give_back;
 
 /// The most rows of a piece: what is known of a row takes more room than a short row does.
 const MOST_ROWS: usize = 1 << 16;
@@ -82,6 +83,7 @@ impl<'a> Pieces<'a> {
     /// # Errors
     /// Whatever is wrong with the file up to where these rows end, with its line and its column.
     pub fn next_piece(&mut self) -> Result<Option<Raw>, TableError> {
+        give_back();
         loop {
             self.fill()?;
             let last = self.ended && self.held.len() <= self.room;
