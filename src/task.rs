@@ -131,8 +131,13 @@ pub struct Tally(classification::Given);
 
 impl Tally {
     /// Takes up the answers to the next rows.
-    pub fn add(&mut self, outputs: &Predictions) {
+    ///
+    /// # Errors
+    /// Outputs that are not finite.
+    pub fn add(&mut self, outputs: &Predictions) -> Result<(), TaskError> {
+        check_finite(outputs)?;
         self.0.add(outputs);
+        Ok(())
     }
 
     /// The scores of all rows, as [`Answers::scores`] has them.
@@ -194,6 +199,26 @@ impl Rule {
             Task::QuestionAnswering => Box::new(question_answering::decide(self, outputs, asked)?),
             Task::Regression => Box::new(regression::decide(self, outputs)),
         })
+    }
+
+    /// The scores of these outputs, without the answers that only columns keep.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide) and [`Answers::scores`].
+    pub fn scores(
+        &self,
+        model: &Classifier,
+        outputs: &Predictions,
+        asked: &Asked,
+        loss: f64,
+    ) -> Result<Scored, TaskError> {
+        match self.tally() {
+            Some(mut tally) => {
+                tally.add(outputs)?;
+                tally.scores(asked, loss)
+            }
+            None => self.decide(model, outputs, asked)?.scores(asked, loss),
+        }
     }
 
     /// The rule with the thresholds that suit these outputs best. Where every question has an answer there is none to tune:

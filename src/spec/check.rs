@@ -445,12 +445,14 @@ fn device_twice(root: &Node) -> Option<Problem> {
     let DeviceError::Twice { device, .. } = &error else {
         return None;
     };
-    let problem = Problem::new(
-        &node.place,
-        format!("`run.device` names the device {device:?} twice"),
-        "must be distinct",
-    );
-    Some(problem.help("name each device once"))
+    Some(
+        Problem::new(
+            &node.place,
+            format!("`run.device` names the device {device:?} twice"),
+            "must be distinct",
+        )
+        .help("name each device once"),
+    )
 }
 
 fn walk(

@@ -86,12 +86,14 @@ pub(super) fn written_out(document: &Node) -> Option<Problem> {
     if name.is_some_and(plain) {
         return None;
     }
-    let problem = Problem::new(
-        &at.place,
-        "a token must not stand in a spec",
-        "expected a name of the environment",
-    );
-    Some(problem.help("write `token = \"${env:MLFLOW_TRACKING_TOKEN}\"`, and set that variable"))
+    Some(
+        Problem::new(
+            &at.place,
+            "a token must not stand in a spec",
+            "expected a name of the environment",
+        )
+        .help("write `token = \"${env:MLFLOW_TRACKING_TOKEN}\"`, and set that variable"),
+    )
 }
 
 #[cfg(test)]

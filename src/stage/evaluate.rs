@@ -231,7 +231,7 @@ impl Stage for Evaluate {
                     let answers = rule.decide(&classifier, &outputs, &asked)?;
                     writer.add(columns(&asked, &*answers))?;
                     objective.add_losses(&mut loss, &outputs, &window, crf.as_ref());
-                    tally.add(&outputs);
+                    tally.add(&outputs)?;
                 }
                 tally.scores(&asked, loss.value())?
             }

@@ -447,7 +447,7 @@ impl Train {
                     true => rule.tuned(outputs, &asked)?,
                     false => rule.clone(),
                 };
-                let scored = rule.decide(model, outputs, &asked)?.scores(&asked, loss)?;
+                let scored = rule.scores(model, outputs, &asked, loss)?;
                 Ok(Judgement {
                     scores: scored.flat,
                     thresholds: rule.thresholds,

@@ -168,7 +168,7 @@ mod tests {
             let ids = Cells::Ids(asked(&window).ids());
             columns.push((ids, decide(&rule, &outputs).columns(&asked(&window))));
             objective.add_losses(&mut mean, &outputs, &window, None);
-            tally.add(&outputs);
+            tally.add(&outputs).unwrap();
         }
         assert_eq!(mean.value().to_bits(), loss.to_bits());
         assert_eq!(tally.scores(&asked(&rows), mean.value()).unwrap(), wanted);

@@ -649,16 +649,17 @@ fn steps_whose_gradients_overflow_are_left_out_as_on_one_device() {
         length: Length::Steps(40),
         ..recipe()
     };
-    let skipped = |records: &[StepRecord]| -> Vec<bool> {
-        records.iter().map(|record| record.skipped).collect()
-    };
+    let first = |records: &[StepRecord]| records.iter().take_while(|record| record.skipped).count();
+    let all_of = |records: &[StepRecord]| records.iter().filter(|record| record.skipped).count();
     let scale = LossScale::of(2.0_f64.powi(30));
     let (alone, _) = on_in(Pace { scale, ..AT_ONCE }, 1, &recipe, 0.0);
     let all = rendezvous(2);
     for pace in [AT_ONCE, among(&all)] {
         let (shared, _) = on_in(Pace { scale, ..pace }, 2, &recipe, 0.0);
-        assert!(skipped(&shared)[0] && !skipped(&shared)[39]);
-        assert_eq!(skipped(&shared), skipped(&alone));
+        assert!(first(&shared) > 0 && first(&shared) < 40);
+        assert_eq!(first(&shared), first(&alone));
+        // Later a gradient may be at the very limit, and sums in another order fall on its other side.
+        assert!(all_of(&shared).abs_diff(all_of(&alone)) <= 1);
         for (shared, alone) in shared.iter().zip(&alone) {
             assert!((shared.loss - alone.loss).abs() < 5e-3 * alone.loss);
         }
