@@ -7,7 +7,9 @@
 //! Deliberately absent: `table.json`, which is written once all rows are known.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::{Column, DataFrame, DataType, ParquetWriter, PolarsResult, StringType};
@@ -25,7 +27,8 @@ pub struct SplitWriter {
     path: PathBuf,
     /// Bytes of a row group.
     most: usize,
-    writer: Option<BatchedWriter<File>>,
+    writer: Option<BatchedWriter<Noting>>,
+    failure: Failure,
     pending: Option<DataFrame>,
     /// Of what is pending.
     group: Group,
@@ -51,6 +54,7 @@ impl SplitWriter {
             path,
             most,
             writer: None,
+            failure: Failure::default(),
             pending: None,
             group: Group::default(),
             rows: 0,
@@ -65,11 +69,15 @@ impl SplitWriter {
         if self.writer.is_none() {
             let path = &self.path;
             let file = File::create(path).map_err(|e| TableError::unwritable(path, e))?;
+            let file = Noting {
+                file,
+                failure: Arc::clone(&self.failure),
+            };
             let begun = guarded(|| writer_of(file).batched(frame.schema()));
-            self.writer = Some(begun.map_err(|message| TableError::unwritable(path, message))?);
+            self.writer = Some(begun.map_err(|message| self.unwritable(message))?);
         }
         let sizes = guarded(|| sizes(&frame));
-        let sizes = sizes.map_err(|message| TableError::unwritable(&self.path, message))?;
+        let sizes = sizes.map_err(|message| self.unwritable(message))?;
         self.rows += sizes.len();
         let mut start = 0;
         for (row, size) in sizes.into_iter().enumerate() {
@@ -92,7 +100,7 @@ impl SplitWriter {
                 Ok(())
             }
         };
-        held.map_err(|message| TableError::unwritable(&self.path, message))
+        held.map_err(|message| self.unwritable(message))
     }
 
     fn put_away(&mut self) -> Result<(), TableError> {
@@ -104,7 +112,7 @@ impl SplitWriter {
             group.rechunk_mut();
             writer.write_batch(&trimmed(group)?)
         });
-        written.map_err(|message| TableError::unwritable(&self.path, message))?;
+        written.map_err(|message| self.unwritable(message))?;
         give_back();
         Ok(())
     }
@@ -119,8 +127,44 @@ impl SplitWriter {
             return Err(TableError::unwritable(&self.path, "it has no columns"));
         };
         let ended = guarded(|| writer.finish());
-        ended.map_err(|message| TableError::unwritable(&self.path, message))?;
+        ended.map_err(|message| self.unwritable(message))?;
         Ok(self.rows)
+    }
+
+    fn unwritable(&self, message: String) -> TableError {
+        let failure = self.failure.get();
+        TableError::unwritable(&self.path, failure.unwrap_or(&message))
+    }
+}
+
+/// What the system said when a file could first not be written.
+type Failure = Arc<OnceLock<String>>;
+
+/// A file that notes its first failure: polars passes on that something failed, and not always what.
+struct Noting {
+    file: File,
+    failure: Failure,
+}
+
+impl Noting {
+    fn noted<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failure.get_or_init(|| error.to_string());
+            }
+        })
+    }
+}
+
+impl Write for Noting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.file.flush();
+        self.noted(flushed)
     }
 }
 
@@ -152,7 +196,7 @@ pub(super) fn give_back() {
 }
 
 /// One column after the other: the bytes do not depend on the number of threads.
-fn writer_of(file: File) -> ParquetWriter<File> {
+fn writer_of<W: Write>(file: W) -> ParquetWriter<W> {
     ParquetWriter::new(file)
         .with_row_group_size(Some(MOST_ROWS))
         .set_parallel(false)

@@ -449,10 +449,10 @@ fn an_edited_export_is_refused_before_anything_is_rebuilt() {
 fn columns_spelled_out_at_their_defaults_keep_the_key() {
     let project = Project::tiny();
     let before = project.run(&[SPEC, "data"]);
-    // The key of version 3 of `load`, whatever settings it gains.
+    // The key of version 4 of `load`, whatever settings it gains.
     assert_eq!(
         before["steps"][0]["key"],
-        "48302a6d6c290bda09eb79d038c8335509ee8639826318007cfbcb565526a9a5"
+        "7f8d05f81316f87b9eb181b8310753c2e5e15340204a7e30cff7575246daa07a"
     );
     for columns in [
         "columns = { text = \"text\", label = \"label\" }",

@@ -76,8 +76,8 @@ impl TensorBoard {
             "--reload_interval",
             "1",
         ]);
-        // All points, and not a sample of them.
-        command.args(["--samples_per_plugin", "scalars=0"]);
+        // All points, and not a sample of them: none at all is what 0 gives.
+        command.args(["--samples_per_plugin", "scalars=1000000"]);
         let Some(mut program) = Program::start(command.stderr(Stdio::piped())) else {
             return skipped(
                 "event files are read back by tensorboard: `pip install tensorboard`, and its folder on the path",
