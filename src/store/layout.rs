@@ -254,8 +254,24 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Puts a file into its place with all of `content`, on the disk, or leaves what was there.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let failed = |e| StoreError::write(path, e);
     let folder = path.parent().unwrap_or(Path::new("."));
+    let mut written = write_and_rename(folder, path, content);
+    for _ in 0..TAKEN_FOR_RUBBISH {
+        match written {
+            Err(ref e) if e.kind() == ErrorKind::NotFound => {
+                written = write_and_rename(folder, path, content);
+            }
+            _ => break,
+        }
+    }
+    written.map_err(|e| StoreError::write(path, e))?;
+    sync_folder(folder)
+}
+
+/// How often a draft may be gone before it is in its place: whoever tidies takes it for what a killed command left.
+const TAKEN_FOR_RUBBISH: usize = 10;
+
+fn write_and_rename(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = folder.join(format!("{WRITING}{}", unique()));
     let written = OpenOptions::new()
         .write(true)
@@ -266,12 +282,11 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError>
             file.sync_all()
         })
         .and_then(|()| fs::rename(&draft, path));
-    if let Err(error) = written {
+    if written.is_err() {
         // What stays is rubbish that a later run clears.
         let _ = fs::remove_file(&draft);
-        return Err(failed(error));
     }
-    sync_folder(folder)
+    written
 }
 
 /// Brings every file and folder below `folder` onto the disk.

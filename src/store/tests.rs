@@ -63,6 +63,28 @@ fn is_present(store: &Store, record: &Record) -> bool {
 }
 
 #[test]
+fn a_file_is_written_whole_while_somebody_tidies() {
+    let (_folder, store) = open();
+    store.layout.prepare().unwrap();
+    let path = store.root().join("file");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                store.layout.sweep_rubbish().unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        for round in 0..300_u32 {
+            let content = round.to_string();
+            layout::write_whole(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn what_was_committed_is_found_again() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
