@@ -31,7 +31,9 @@ pub enum ServeError {
     #[diagnostic(help("build it with `cargo build --release --features remote`"))]
     NotBuiltIn,
     #[error("the worker cannot serve: {reason}")]
-    #[diagnostic(help("start it again; what it serves is lost, and trainings go on from their last checkpoints"))]
+    #[diagnostic(help(
+        "start it again; what it serves is lost, and trainings go on from their last checkpoints"
+    ))]
     Failed { reason: String },
 }
 
@@ -53,7 +55,9 @@ pub fn worker(device: &Device) -> Option<String> {
 /// a path or a password, has no place in it.
 pub(super) fn place(name: &str) -> Option<(&str, u32)> {
     let (host, port) = name.strip_prefix("ws://")?.rsplit_once(':')?;
-    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     let named = match inside {
         Some(address) => {
             let is_part = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);

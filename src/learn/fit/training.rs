@@ -311,6 +311,9 @@ impl<'a> Training<'a> {
 
     /// Tells the steps that were not told yet, whatever the answers; whether all of them were good.
     pub(super) fn tells_the_rest(&mut self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> bool {
+        if self.unread.is_empty() {
+            return true;
+        }
         let told = self.tell_steps(true, on);
         matches!(told, Ok(()) | Err(LearnError::Interrupted))
     }
