@@ -48,8 +48,7 @@
 //! # Deliberately absent
 //!
 //! A server (a worker lends devices, and has never heard of a pipeline), a database, a configuration outside the spec, global
-//! state (but the device's, and that memory which a model once
-//! needed is kept for its next step), and Python.
+//! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
 pub mod cli;
