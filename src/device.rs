@@ -8,7 +8,7 @@ mod workers;
 
 use burn::tensor::Device;
 
-pub use workers::{ServeError, TOKEN, can_serve, serve, worker};
+pub use workers::{ServeError, TOKEN, can_serve, in_words, serve, worker};
 
 /// The devices that compute, and what to call them.
 #[derive(Debug, Clone)]

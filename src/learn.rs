@@ -295,7 +295,7 @@ impl LearnError {
             Some(worker) if !device::is_out_of_memory(&cause) => LearnError::Worker {
                 worker,
                 doing,
-                cause,
+                cause: device::in_words(cause),
             },
             _ => LearnError::Device {
                 device: device::name(device),

@@ -51,6 +51,16 @@ pub fn worker(device: &Device) -> Option<String> {
     found.map(|(_, address)| address.clone())
 }
 
+/// What a worker's device told on failing; in plain words where it could not tell anything.
+pub fn in_words(told: String) -> String {
+    // burn says no more of a connection that is gone.
+    let gone = ["RecvError", "channel closed", "Service call failed"];
+    match gone.iter().any(|words| told.contains(words)) {
+        true => "it ended, or the connection to it broke".to_owned(),
+        false => told,
+    }
+}
+
 /// The host and the port in `ws://HOST:PORT`, by the same rule as the pattern of the schema. What else an address can hold, such as
 /// a path or a password, has no place in it.
 pub(super) fn place(name: &str) -> Option<(&str, u32)> {
@@ -182,6 +192,16 @@ mod tests {
         assert_eq!(place("ws://[::1]:80"), Some(("[::1]", 80)));
         assert_eq!(place("ws://[gpu]:80"), None);
         assert_eq!(place("ws://gpu:+80"), None);
+    }
+
+    #[test]
+    fn a_broken_connection_is_told_in_words() {
+        let told = "An error happened during execution\nCaused by:\n  Failed to read tensor: RecvError(())";
+        assert_eq!(
+            in_words(told.to_owned()),
+            "it ended, or the connection to it broke"
+        );
+        assert_eq!(in_words("kernel 7 failed".to_owned()), "kernel 7 failed");
     }
 
     #[test]

@@ -238,7 +238,10 @@ mod lent {
             }
             workers[dies].signal([libc::SIGKILL, libc::SIGTERM][dies]);
             let said = Said::from(child.wait_with_output().unwrap()).exits(1);
-            let lost = format!("the worker {} failed", workers[dies].address);
+            let lost = format!(
+                "the worker {} failed while training: it ended, or the connection to it broke",
+                workers[dies].address
+            );
             assert!(said.stderr.contains(&lost), "{}", said.stderr);
             assert!(said.stderr.contains("start it again"), "{}", said.stderr);
             assert!(!checkpoints(&project).is_empty(), "{}", said.stderr);

@@ -266,7 +266,7 @@ fn learning() -> Vec<Sample> {
         LearnError::Worker {
             worker: "ws://10.0.0.7:4000".into(),
             doing: "training",
-            cause: "the connection was closed".into(),
+            cause: "it ended, or the connection to it broke".into(),
         },
         LearnError::Thread {
             source: std::io::ErrorKind::WouldBlock.into(),
