@@ -83,7 +83,6 @@ pub(super) fn place(name: &str) -> Option<(&str, u32)> {
     (named && digits).then_some((host, port.parse().ok()?))
 }
 
-#[cfg(feature = "remote")]
 fn token() -> Option<String> {
     std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
@@ -149,10 +148,10 @@ fn failed(address: &str, error: burn::remote::ConnectError) -> DeviceError {
 /// # Errors
 /// What is missing.
 pub fn can_serve() -> Result<(), ServeError> {
-    #[cfg(feature = "remote")]
-    return token().map(|_| ()).ok_or(ServeError::NoToken);
-    #[cfg(not(feature = "remote"))]
-    Err(ServeError::NotBuiltIn)
+    if !cfg!(feature = "remote") {
+        return Err(ServeError::NotBuiltIn);
+    }
+    token().map(|_| ()).ok_or(ServeError::NoToken)
 }
 
 /// Lends `devices`, all of one backend, to whoever shows the token, until the process is asked to stop (SIGTERM or Ctrl-C).
