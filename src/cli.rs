@@ -26,6 +26,7 @@ mod run;
 mod schema;
 mod sweep;
 mod watch;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
@@ -95,6 +96,8 @@ enum Command {
     Completions(completions::Arguments),
     /// Serve editors: problems, names, columns and past results while one writes a spec (a language server on stdin and stdout).
     Lsp(lsp::Arguments),
+    /// Lend this machine's devices to trainings that run elsewhere, to whoever knows the token in REFIT_WORKER_TOKEN.
+    Worker(worker::Arguments),
     /// Look after the store: list, verify, gc.
     Cache(cache::Arguments),
 }
@@ -187,6 +190,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Fill(arguments) => fill::answer(&arguments),
         Command::Completions(arguments) => completions::answer(&arguments),
         Command::Lsp(arguments) => lsp::answer(&arguments),
+        Command::Worker(arguments) => worker::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {

@@ -1,10 +1,14 @@
 //! Devices: from the name in a spec or on the command line to the burn devices that compute.
 //!
 //! This is the file that knows which backends were built in; only `kernels` knows one of them by its type. It hands out plain devices; whoever trains asks for
-//! autodiff. Deliberately absent: devices of other machines, and any silent change of device. A device that was asked for by name and is not there is
-//! an error; only `auto` chooses.
+//! autodiff. Devices that other machines lend are in `workers`. Deliberately absent: any silent change of device. A device that
+//! was asked for by name and is not there is an error; only `auto` chooses.
+
+mod workers;
 
 use burn::tensor::Device;
+
+pub use workers::{ServeError, TOKEN, can_serve, in_words, serve, worker};
 
 /// The devices that compute, and what to call them.
 #[derive(Debug, Clone)]
@@ -15,9 +19,9 @@ pub struct Chosen {
     pub beside: Vec<Device>,
     /// `flex`, `ndarray`, `cuda:0`, …; several with commas between.
     pub name: String,
-    /// What equal results can be expected of: `flex`, `cuda`, `cuda x2`, ….
+    /// What equal results can be expected of: `flex`, `cuda`, `cuda x2`, `worker`, ….
     pub kind: String,
-    /// Whether the first computes on the CPU.
+    /// Whether the first computes on this machine's CPU.
     pub cpu: bool,
     /// Whether `auto` chose it. With `cpu`, that is worth one warning.
     pub automatic: bool,
@@ -28,7 +32,7 @@ pub struct Chosen {
 pub enum DeviceError {
     #[error("there is no device called {asked:?}")]
     #[diagnostic(help(
-        "known names are auto, cuda, cuda:N, cuda:all, flex, ndarray, and several of them with commas between; available here: {available}"
+        "known names are auto, cuda, cuda:N, cuda:all, flex, ndarray, ws://HOST:PORT for a worker, and several of them with commas between; available here: {available}"
     ))]
     Unknown { asked: String, available: String },
     #[error("this program was built without the device {asked:?}")]
@@ -46,14 +50,33 @@ pub enum DeviceError {
     #[error("the device {device:?} is asked for twice in {asked:?}")]
     #[diagnostic(help("name each device once"))]
     Twice { asked: String, device: String },
+    #[error("there is no token for the worker {worker}")]
+    #[diagnostic(help(
+        "set the environment variable {TOKEN} to what it is where the worker was started"
+    ))]
+    NoToken { worker: String },
+    #[error("the worker {worker} refused the token")]
+    #[diagnostic(help(
+        "the environment variable {TOKEN} must be the same here and where the worker was started"
+    ))]
+    Refused { worker: String },
+    #[error("the worker {worker} cannot be reached: {reason}")]
+    #[diagnostic(help(
+        "check that `refit worker` runs there, that it listens where it can be reached from here (`--bind`), and that no firewall is between"
+    ))]
+    Unreachable { worker: String, reason: String },
+    #[error("the worker {worker} speaks another protocol: {reason}")]
+    #[diagnostic(help("run the same version of refit here and there"))]
+    OtherVersion { worker: String, reason: String },
 }
 
 /// The devices behind `asked`: `auto` (CUDA when it is built in and there, else `flex`), or one or several, with commas between,
-/// of `flex`, `ndarray`, `cuda` (the first), `cuda:N`, `cuda:N,M` and `cuda:all`.
+/// of `flex`, `ndarray`, `cuda` (the first), `cuda:N`, `cuda:N,M`, `cuda:all` and `ws://HOST:PORT`, which is every device that
+/// the worker there lends. A worker is asked for up to 16 seconds, since it may just be starting.
 ///
 /// # Errors
 /// An unknown name, a backend that was not built in, a CUDA device that is not there; each names those that are. A device named
-/// twice.
+/// twice. A worker that is not there, or does not take the token.
 pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
     if asked == "auto" {
         let one = cuda(0).unwrap_or_else(flex);
@@ -75,7 +98,7 @@ pub fn choose(asked: &str) -> Result<Chosen, DeviceError> {
 }
 
 /// The name of each device in `asked`, as [`choose`] reads it, whether or not it is there: `cuda:0,1` are `cuda:0` and `cuda:1`, and
-/// `auto` and `cuda:all` stay what they are.
+/// `auto`, `cuda:all` and a worker stay what they are.
 ///
 /// # Errors
 /// An unknown name; a device named twice, as far as names tell.
@@ -100,8 +123,8 @@ pub fn names(asked: &str) -> Result<Vec<String>, DeviceError> {
     Ok(found.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The devices in `asked` one by one, for whoever gives each to somebody else: `cuda:all` is one name for each of them. What is
-/// not there stays, so that whoever computes on it says so.
+/// The devices in `asked` one by one, for whoever gives each to somebody else: `cuda:all` is one name for each of them, and a
+/// worker one name for all that it lends. What is not there stays, so that whoever computes on it says so.
 ///
 /// # Errors
 /// Those of [`names`].
@@ -126,6 +149,8 @@ enum Stated {
     /// One of the GPUs, by which number; `None` in `cuda`, which is the first.
     Cuda(Option<usize>),
     AllCuda,
+    /// What a worker lends at a host, in small letters, and a port.
+    Worker(String, u32),
 }
 
 impl Stated {
@@ -135,6 +160,10 @@ impl Stated {
             "ndarray" => Some(Stated::Ndarray),
             "cuda" => Some(Stated::Cuda(None)),
             "cuda:all" => Some(Stated::AllCuda),
+            _ if name.starts_with("ws:") => {
+                let (host, port) = workers::place(name)?;
+                Some(Stated::Worker(host.to_ascii_lowercase(), port))
+            }
             _ => {
                 let number = name.strip_prefix("cuda:")?;
                 // `parse` would take a sign.
@@ -179,7 +208,11 @@ struct One {
 
 /// Several as what computes. There is at least one.
 fn together(devices: Vec<One>) -> Chosen {
-    let kind_of = |one: &One| one.name.split(':').next().unwrap_or_default().to_owned();
+    let kind_of = |one: &One| match one.name.split(':').next() {
+        // It does not tell what it computes on.
+        Some("ws") => "worker".to_owned(),
+        kind => kind.unwrap_or_default().to_owned(),
+    };
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for one in &devices {
         let kind = kind_of(one);
@@ -218,11 +251,22 @@ fn named(name: &str) -> Result<Vec<One>, DeviceError> {
             let others = (1..cuda_devices()).filter_map(cuda);
             Ok(std::iter::once(first).chain(others).collect())
         }
+        Stated::Worker(..) => {
+            let one = |device| One {
+                device,
+                name: name.to_owned(),
+                cpu: false,
+            };
+            Ok(workers::connect(name)?.into_iter().map(one).collect())
+        }
     }
 }
 
-/// What `device` is called.
+/// What `device` is called; that of a worker by where the worker is.
 pub fn name(device: &Device) -> String {
+    if let Some(worker) = worker(device) {
+        return worker;
+    }
     let plain = device.clone().without_autodiff();
     let mut all = [Some(flex()), ndarray()]
         .into_iter()
@@ -232,7 +276,7 @@ pub fn name(device: &Device) -> String {
     found.map_or_else(|| format!("{plain:?}"), |one| one.name)
 }
 
-/// Whether `device` computes on the CPU.
+/// Whether `device` computes on this machine's CPU.
 pub fn is_cpu(device: &Device) -> bool {
     let plain = device.clone().without_autodiff();
     [Some(flex()), ndarray()]
@@ -389,6 +433,13 @@ mod tests {
             "auto,flex",
             "ws://",
             "ws://host",
+            "ws://host:",
+            "ws://host:123456",
+            "ws://:4000",
+            "ws://host:4000/path",
+            "ws://name:word@host:4000",
+            "ws://host:4000,1",
+            "wss://host:4000",
         ] {
             let error = choose(asked).unwrap_err();
             assert!(
@@ -422,6 +473,7 @@ mod tests {
         assert_eq!(kind(&["cuda:3"]), "cuda");
         assert_eq!(kind(&["cuda:0", "cuda:1"]), "cuda x2");
         assert_eq!(kind(&["flex", "cuda:0", "cuda:1"]), "flex + cuda x2");
+        assert_eq!(kind(&["ws://a:1", "ws://a:1", "ws://b:1"]), "worker x3");
         assert_eq!(
             kind(&["cuda:0", "flex", "cuda:1"]),
             "cuda + flex + cuda",
@@ -451,6 +503,7 @@ mod tests {
             ("cuda:1,cuda:01", "cuda:01"),
             ("cuda:all,cuda:3", "cuda:3"),
             ("cuda:3,flex,cuda:all", "cuda:all"),
+            ("ws://gpu:4000,ws://GPU:04000", "ws://GPU:04000"),
         ] {
             let error = choose(asked).unwrap_err();
             assert!(
@@ -466,6 +519,10 @@ mod tests {
         assert_eq!(names("auto"), ["auto"]);
         assert_eq!(names("cuda:0,1,flex"), ["cuda:0", "cuda:1", "flex"]);
         assert_eq!(names("flex,cuda,cuda:12"), ["flex", "cuda", "cuda:12"]);
+        assert_eq!(
+            names("ws://gpu1:4000,ws://[::1]:4000"),
+            ["ws://gpu1:4000", "ws://[::1]:4000"]
+        );
         let all = apart("flex,cuda:all").unwrap();
         match cuda_devices() {
             0 => assert_eq!(all, ["flex", "cuda:all"]),

@@ -267,6 +267,17 @@ pub enum LearnError {
         cause: String,
     },
 
+    /// A worker ended, cannot be reached any more, or could not compute something.
+    #[error("the worker {worker} failed while {doing}: {cause}")]
+    #[diagnostic(help(
+        "its own messages tell why; start it again (`refit worker`) and run the same command, and a training goes on from its last checkpoint"
+    ))]
+    Worker {
+        worker: String,
+        doing: &'static str,
+        cause: String,
+    },
+
     /// The machine gave no thread.
     #[error("cannot start a thread that prepares batches")]
     #[diagnostic(help(
@@ -280,10 +291,17 @@ pub enum LearnError {
 
 impl LearnError {
     fn failed(device: &Device, doing: &'static str, cause: String) -> LearnError {
-        LearnError::Device {
-            device: device::name(device),
-            doing,
-            cause,
+        match device::worker(device) {
+            Some(worker) if !device::is_out_of_memory(&cause) => LearnError::Worker {
+                worker,
+                doing,
+                cause: device::in_words(cause),
+            },
+            _ => LearnError::Device {
+                device: device::name(device),
+                doing,
+                cause,
+            },
         }
     }
 

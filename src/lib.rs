@@ -30,7 +30,7 @@
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
-//! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend),
+//! loop), [`metrics`] (scores), [`task`] (how outputs become answers, and answers scores), [`device`] (which backend, here or lent by a worker),
 //! [`inspect`] (what is wrong with rows), [`init`] (what a pipeline for some files would say), [`translate`] (texts that a program or a service words anew), [`kernels`] (the tensor operations in which a model spends its time, fused for a CPU). Engine and work meet in [`stage`]: one file for each kind of stage, with its settings, its
 //! behaviour and its tests.
 //!
@@ -47,8 +47,8 @@
 //!
 //! # Deliberately absent
 //!
-//! A server, a database, a configuration outside the spec, global state (but the device's, and that memory which a model once
-//! needed is kept for its next step), and Python.
+//! A server (a worker lends devices, and has never heard of a pipeline), a database, a configuration outside the spec, global
+//! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
 pub mod cli;

@@ -28,8 +28,13 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(arguments: &Arguments) {
-    let verbosity = ["warn", "refit=info,warn", "refit=debug,info", "trace"]
-        [usize::from(arguments.verbose.min(3))];
+    // Where a worker is lost, burn's client says so for every message to it, and refit once.
+    let verbosity = [
+        "warn,burn_remote::client=error",
+        "refit=info,warn,burn_remote::client=error",
+        "refit=debug,info",
+        "trace",
+    ][usize::from(arguments.verbose.min(3))];
     let filter = EnvFilter::try_from_env("REFIT_LOG").unwrap_or_else(|_| EnvFilter::new(verbosity));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -409,7 +409,7 @@ pub struct Context<'a> {
     pub kept: PathBuf,
     /// Where long work writes down how far it came.
     pub checkpoints: &'a Checkpoints,
-    /// The devices as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:0,1`.
+    /// The devices as asked for: `auto`, `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:0,1`, `ws://HOST:PORT`.
     pub device: &'a str,
     pub progress: &'a dyn Progress,
     /// Set when the user asked to stop.

@@ -37,7 +37,8 @@ pub(super) struct Arguments {
     /// How many independent stages may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all with commas between. Default: `[run] device`.
+    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all, ws://HOST:PORT (a worker) with commas
+    /// between. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
     /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.
@@ -61,7 +62,7 @@ pub(super) fn device(text: &str) -> Result<String, String> {
     match device::names(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(twice @ DeviceError::Twice { .. }) => Err(twice.to_string()),
-        Err(_) => Err("expected auto, or one or several of flex, ndarray, cuda, cuda:N and cuda:all with commas between".to_owned()),
+        Err(_) => Err("expected auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all and ws://HOST:PORT with commas between".to_owned()),
     }
 }
 

@@ -44,8 +44,8 @@ pub(super) struct Arguments {
     /// How many trials may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all with commas between. Of several each
-    /// trial has one, and those that run side by side are spread over them. Default: `[run] device`.
+    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all, ws://HOST:PORT (a worker) with commas
+    /// between. Of several each trial has one, and those that run side by side are spread over them. Default: `[run] device`.
     #[arg(long, value_parser = super::run::device)]
     device: Option<String>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such

@@ -43,7 +43,8 @@ pub(super) struct Arguments {
     /// How many independent stages may run side by side. Default: `[run] jobs`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all with commas between. Default: `[run] device`.
+    /// Where tensors live: auto, or one or several of flex, ndarray, cuda, cuda:N, cuda:all, ws://HOST:PORT (a worker) with commas
+    /// between. Default: `[run] device`.
     #[arg(long, value_parser = device)]
     device: Option<String>,
     /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.

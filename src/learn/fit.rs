@@ -92,8 +92,8 @@ pub enum Event<'a> {
     Halved(usize),
     /// The devices cannot add up among themselves, for this reason, and do it by way of the host.
     ByTheHost(&'a LearnError),
-    /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, as
-    /// the last that is told.
+    /// All that the training is now, where [`Course::every`] asks for it; also when the answer to another event was to stop, and
+    /// when a worker beside the training's own device is lost, as the last that is told.
     State(Box<Held>),
 }
 
@@ -275,32 +275,44 @@ fn fit_at(
     let at_once = recipe.batch.at_once();
     let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
     let taken = from.as_ref().map_or(0, |state| state.numbers.step);
-    std::thread::scope(|scope| {
-        let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, taken, lay_out)?;
-        let replicas = Replicas::begin(
-            scope,
-            Work::new(material, recipe),
-            recipe.frozen.as_ref(),
-            &model,
-            device,
-            beside,
-            all,
-        )?;
-        let accumulation = Accumulation::new(cut, pace, material, recipe, device, replicas);
-        let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
-        let training =
-            Training::begin(model, from, (accumulation, scale), material, recipe, device)?;
-        let (training, outcome) = training.go(&batches, every, on);
-        if matches!(outcome, Err(LearnError::Interrupted))
-            && every.is_some()
-            && training.step > taken
-        {
-            // Its answer cannot be another one.
-            let _ = on(Event::State(Box::new(training.held())));
-        }
-        outcome?;
-        Ok(training.fitted())
-    })
+    let learn = || {
+        std::thread::scope(|scope| {
+            let batches = batch::ahead(scope, train, &recipe.batch, recipe.seed, taken, lay_out)?;
+            let replicas = Replicas::begin(
+                scope,
+                Work::new(material, recipe),
+                recipe.frozen.as_ref(),
+                &model,
+                device,
+                beside,
+                all,
+            )?;
+            let accumulation = Accumulation::new(cut, pace, material, recipe, device, replicas);
+            let scale = (recipe.precision == Precision::Fp16).then_some(pace.scale);
+            let training =
+                Training::begin(model, from, (accumulation, scale), material, recipe, device)?;
+            let (mut training, outcome) = training.go(&batches, every, on);
+            let whole = match &outcome {
+                Err(LearnError::Interrupted) => true,
+                // The step that another device did not do has changed nothing on this one.
+                Err(LearnError::Worker { worker, .. }) => {
+                    device::worker(device).as_ref() != Some(worker) && training.tells_the_rest(on)
+                }
+                _ => false,
+            };
+            if whole && every.is_some() && training.step > taken {
+                // Its answer cannot be another one.
+                let _ = on(Event::State(Box::new(training.held())));
+            }
+            outcome?;
+            Ok(training.fitted())
+        })
+    };
+    match device::worker(device) {
+        // What is asked of one that is gone panics where nobody waits for an answer.
+        Some(_) => reduce::guarded(device, learn),
+        None => learn(),
+    }
 }
 
 /// Whether the material can be learned from by this model, before anything is computed.

@@ -186,7 +186,7 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
             let message = format!("`{field}` is {}, which is no device", error.instance());
             vec![
                 problem(message, "unknown device".to_owned())
-                    .help("`auto`, or one or several of `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:all` with commas between"),
+                    .help("`auto`, or one or several of `flex`, `ndarray`, `cuda`, `cuda:0`, `cuda:all`, `ws://HOST:PORT` with commas between"),
             ]
         }
         ValidationErrorKind::Pattern { .. } if field == "run.track.mlflow.url" => {

@@ -62,10 +62,11 @@ pub struct Preamble {
 #[serde(deny_unknown_fields)]
 pub struct RunSettings {
     /// Where tensors live: `auto` (CUDA when it is there, else `flex`), `flex`, `ndarray`, `cuda`, `cuda:N`,
-    /// `cuda:all` (every GPU). Several with commas between (`cuda:0,1`) share the batches of a training.
+    /// `cuda:all` (every GPU), `ws://HOST:PORT` (a `refit worker`). Several with commas between (`cuda:0,1`) share the batches of a
+    /// training.
     #[serde(default = "auto")]
     #[schemars(regex(
-        pattern = "^(auto|(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?)(,(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?))*)$"
+        pattern = "^(auto|(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?|ws://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5})(,(flex|ndarray|cuda(:(all|[0-9]+(,[0-9]+)*))?|ws://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}))*)$"
     ))]
     pub device: String,
     /// How many independent stages may run side by side.
@@ -364,6 +365,20 @@ mod tests {
             "flex,auto",
             "cuda:0,x",
             "ws://host:4000",
+            "ws://[::1]:4000,ws://10.0.0.7:1",
+            "ws://host",
+            "ws://:4",
+            "ws://h/x:1",
+            "ws://a:b:1",
+            "ws://a:00080",
+            "ws://a:123456",
+            "ws://name:word@a:1",
+            "ws://a b:1",
+            "WS://a:1",
+            "ws://[::1]:4000,flex,cuda:0,1",
+            "ws://host:4000,1",
+            "ws://host:4000,flex",
+            "http://host:4000",
             ",",
         ] {
             assert_eq!(

@@ -37,3 +37,4 @@ mod tasks;
 mod track;
 mod versions;
 mod watch;
+mod workers;

@@ -1,7 +1,8 @@
 //! Samples of what is wrong with models, learning, devices and tasks.
 
 use super::{Sample, absent, denied, sample};
-use crate::device::DeviceError;
+use crate::cli::worker::Taken;
+use crate::device::{DeviceError, ServeError};
 use crate::learn::{LearnError, Precision};
 use crate::model::{CheckpointError, Misfit, Misfits, ModelError};
 use crate::stage::StageError;
@@ -262,6 +263,11 @@ fn learning() -> Vec<Sample> {
             doing: "training",
             cause: "out of memory".into(),
         },
+        LearnError::Worker {
+            worker: "ws://10.0.0.7:4000".into(),
+            doing: "training",
+            cause: "it ended, or the connection to it broke".into(),
+        },
         LearnError::Thread {
             source: std::io::ErrorKind::WouldBlock.into(),
         },
@@ -300,7 +306,8 @@ fn tasks() -> Vec<Sample> {
 
 fn devices() -> Vec<Sample> {
     let available = || "flex, ndarray".to_owned();
-    [
+    let worker = || "ws://10.0.0.7:4000".to_owned();
+    let choosing = [
         DeviceError::Unknown {
             asked: "gpu".into(),
             available: available(),
@@ -318,10 +325,31 @@ fn devices() -> Vec<Sample> {
             asked: "cuda:0,1,0".into(),
             device: "cuda:0".into(),
         },
-    ]
-    .into_iter()
-    .map(sample)
-    .collect()
+        DeviceError::NoToken { worker: worker() },
+        DeviceError::Refused { worker: worker() },
+        DeviceError::Unreachable {
+            worker: worker(),
+            reason: "connection refused".into(),
+        },
+        DeviceError::OtherVersion {
+            worker: worker(),
+            reason: "version 4 there, version 3 here".into(),
+        },
+    ];
+    let serving = [
+        ServeError::NoToken,
+        ServeError::NotBuiltIn,
+        ServeError::Failed {
+            reason: "the socket was closed".into(),
+        },
+    ];
+    let taken = Taken {
+        address: ([127, 0, 0, 1], 4000).into(),
+        source: std::io::Error::from_raw_os_error(98),
+    };
+    let samples = choosing.into_iter().map(sample);
+    let samples = samples.chain(serving.into_iter().map(sample));
+    samples.chain([sample(taken)]).collect()
 }
 
 fn stages() -> Vec<Sample> {

@@ -2,8 +2,8 @@
 //!
 //! Losses and gradients of the shares of a batch are summands (see `accumulate`). Where the devices have collectives, which are
 //! CUDA's (NCCL, through burn's [`all_reduce`]), one such call adds them up without the host. Everywhere else, since burn's CPU
-//! backends have none, each device hands its numbers to the host, and the first adds them to its own, in the order of the
-//! devices.
+//! backends have none and those of remote devices end at one server, each device hands its numbers to the host, and the first
+//! adds them to its own, in the order of the devices.
 //!
 //! The first device takes the step, and the others are given its weights. Of two ways to the same weights this one moves
 //! `2 (n - 1)` times what learns through the host, where a step on each device would move `2 n` times as much, keeps one memory
@@ -27,7 +27,7 @@ use crate::learn::gradients::read;
 use crate::learn::{Gradients, LearnError};
 use crate::model::{self, Classifier, MapParameters, VisitParameters};
 
-/// Elements that go to the host at once; a tensor that has more goes alone.
+/// Elements that go to the host at once; a tensor that has more goes alone. A message of a remote device may have 1 GiB.
 const MESSAGE: usize = 1 << 24;
 
 /// What a device computed of a batch: its share of the loss, `[1]`, and the gradients of that.

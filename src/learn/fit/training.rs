@@ -309,6 +309,15 @@ impl<'a> Training<'a> {
         stop(heard)
     }
 
+    /// Tells the steps that were not told yet, whatever the answers; whether all of them were good.
+    pub(super) fn tells_the_rest(&mut self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> bool {
+        if self.unread.is_empty() {
+            return true;
+        }
+        let told = self.tell_steps(true, on);
+        matches!(told, Ok(()) | Err(LearnError::Interrupted))
+    }
+
     /// Asks the validation rows, and keeps the weights that answer best.
     fn evaluate(&mut self, on: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<(), LearnError> {
         let (recipe, material) = (self.recipe, self.material);
