@@ -1,4 +1,5 @@
-//! Two results beside each other: which settings, data and scores differ, and how sure the difference of scores is.
+//! Two results beside each other: which settings, data and scores differ, how sure the difference of scores is, and which
+//! rows are answered differently.
 //!
 //! A [`Subject`] is what is known of one result, wherever it was found: the steps with what each depended on, and the
 //! scores. [`compare`] pairs the steps of two subjects by name, and what is left over by kind, so that a renamed stage is
@@ -18,7 +19,7 @@ use crate::fingerprint::{Change, Fingerprint, differences};
 use crate::plan::{Plan, Step};
 use crate::run::judge::assess;
 use crate::run::scores_of;
-use crate::stage::{Interval, KINDS, KindOfStage, StageError};
+use crate::stage::{Interval, KINDS, KindOfStage, McNemar, RowChange, StageError, Turn};
 use crate::store::{ObjectState, RunRecord, Store};
 
 /// What is known of one result.
@@ -217,6 +218,26 @@ pub struct Scores {
     pub resampled: Option<Resampled>,
     /// Whose predictions are no longer in the store, so that there are no intervals.
     pub collected: Both<bool>,
+    /// Whether one of two evaluations of the same rows is right more often.
+    pub mcnemar: Option<McNemar>,
+    /// Why there is no such test, where the predictions of both are at hand.
+    pub no_test: Option<String>,
+    /// The rows that two evaluations answer differently, of the same ones.
+    pub changed: Option<Changed>,
+}
+
+/// Rows that are answered differently, and of which only one answer is right, or none.
+#[derive(Debug, Clone, Serialize)]
+pub struct Changed {
+    /// How many were wrong in A, and are right in B.
+    pub fixed: usize,
+    /// How many were right in A, and are wrong in B.
+    pub broken: usize,
+    /// How many are wrong in both, in different ways.
+    pub changed: usize,
+    /// All of them: the broken first, then the fixed; of each, those first of which B is surer. What a row says stands here
+    /// only where the store still has it.
+    pub rows: Vec<RowChange>,
 }
 
 /// How intervals were found.
@@ -440,6 +461,37 @@ fn scores_between(
         (Some(a), Some(b), Some(kind)) if in_a.is_some() && in_b.is_some() => (kind.compare)(a, b)?,
         _ => None,
     };
+    let (intervals, resampled, changes) = match certainty {
+        Some(found) => {
+            let resampled = Resampled {
+                paired: found.paired,
+                level: found.level,
+                resamples: found.resamples,
+            };
+            let drawn = !found.intervals.is_empty();
+            let resampled = drawn.then_some(resampled);
+            (found.intervals, resampled, Some(found.changes))
+        }
+        None => (BTreeMap::new(), None, None),
+    };
+    let text = |value: Option<Value>| value?.as_str().map(str::to_owned);
+    let split = Both {
+        a: text(split.a),
+        b: text(split.b),
+    };
+    let (mut mcnemar, mut no_test, mut changed) = (None, None, None);
+    match changes {
+        Some(Ok(mut found)) => {
+            mcnemar = Some(found.test);
+            // The newer wording of a row, where both have one.
+            for (subject, step, split) in [(of_b, b, &split.b), (of_a, a, &split.a)] {
+                fill_in_texts(&mut found.rows, subject, step, split.as_deref())?;
+            }
+            changed = Some(counted(found.rows));
+        }
+        Some(Err(why)) => no_test = Some(why),
+        None => {}
+    }
     // Counts are whole numbers, and no scores.
     let scores = in_a.into_iter().chain(in_b).flatten();
     let named = scores
@@ -457,7 +509,7 @@ fn scores_between(
             values.a.and_then(|value| value.as_f64()),
             values.b.and_then(|value| value.as_f64()),
         );
-        let intervals = certainty.as_ref().and_then(|all| all.intervals.get(name));
+        let intervals = intervals.get(name);
         Metric {
             metric: name.clone(),
             a: in_a,
@@ -468,31 +520,74 @@ fn scores_between(
             interval_of_b: intervals.and_then(|all| all.b),
         }
     };
-    let text = |value: Option<Value>| value?.as_str().map(str::to_owned);
     let rows = of("rows");
     let number = |value: Option<Value>| value?.as_u64();
     Ok(Some(Scores {
         stage: both(a, b, |step| step.stage.clone()),
         kind: b.kind.clone(),
-        split: Both {
-            a: text(split.a),
-            b: text(split.b),
-        },
+        split,
         rows: Both {
             a: number(rows.a),
             b: number(rows.b),
         },
         metrics: names.into_iter().map(metric).collect(),
-        resampled: certainty
-            .as_ref()
-            .filter(|all| !all.intervals.is_empty())
-            .map(|all| Resampled {
-                paired: all.paired,
-                level: all.level,
-                resamples: all.resamples,
-            }),
+        resampled,
         collected: both(a, b, gone),
+        mcnemar,
+        no_test,
+        changed,
     }))
+}
+
+fn counted(rows: Vec<RowChange>) -> Changed {
+    let of = |turn| rows.iter().filter(|row| row.change == turn).count();
+    Changed {
+        fixed: of(Turn::Fixed),
+        broken: of(Turn::Broken),
+        changed: of(Turn::Changed),
+        rows,
+    }
+}
+
+/// Adds what rows say, where that is not known yet, from the nearest artifact behind `step` that keeps texts.
+fn fill_in_texts(
+    rows: &mut [RowChange],
+    subject: &Subject,
+    step: &SubjectStep,
+    split: Option<&str>,
+) -> Result<(), StageError> {
+    let unknown = rows.iter().filter(|row| row.text.is_none());
+    let ids: BTreeSet<u64> = unknown.map(|row| row.id).collect();
+    let Some(split) = split.filter(|_| !ids.is_empty()) else {
+        return Ok(());
+    };
+    let mut behind = step;
+    // No way back is longer than all steps.
+    for _ in &subject.steps {
+        let fingerprint = behind.fingerprint.as_ref();
+        let input = fingerprint.and_then(|known| known.inputs.get("input"));
+        let source = input.and_then(|input| {
+            let mut steps = subject.steps.iter();
+            steps.find(|step| step.digest.as_ref() == Some(input))
+        });
+        let Some(source) = source else {
+            return Ok(());
+        };
+        behind = source;
+        let (Some(kind), Some(path)) = (kind_of(behind), &behind.artifact) else {
+            continue;
+        };
+        let Some(mut texts) = (kind.texts_of)(path, split, &ids)? else {
+            continue;
+        };
+        for row in rows.iter_mut().filter(|row| row.text.is_none()) {
+            if let Some(said) = texts.remove(&row.id) {
+                (row.text, row.text_pair) = (Some(said.text), said.text_pair);
+            }
+        }
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// Leaves the scores that were asked for.

@@ -10,7 +10,8 @@
 //! begins with; and what stands behind them, each label, type or target.
 //!
 //! Each family also makes a [`Sample`] of its rows, of which [`bootstrap`] tells how sure its scores are; such scores are
-//! computed by the same code, from parts that each row is reduced to once.
+//! computed by the same code, from parts that each row is reduced to once. [`mcnemar`] tells whether one of two models is right
+//! more often.
 //!
 //! Deliberately absent: anything that knows a model or a file. The loss comes from whoever computed it.
 
@@ -20,6 +21,7 @@ mod classification;
 mod counts;
 mod entities;
 pub mod generated;
+pub mod mcnemar;
 mod multi_label;
 mod regression;
 mod render;
@@ -30,7 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answers::{
-    AnswerScores, Thresholds, answers, best_threshold, sample_of_answers, thresholds,
+    AnswerScores, Thresholds, answers, best_threshold, exact_match, sample_of_answers, thresholds,
 };
 pub use bootstrap::Sample;
 pub use classification::{ClassScores, Classification, classification, sample_of_classes};

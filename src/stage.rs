@@ -17,7 +17,7 @@ pub mod tokenize;
 pub mod train;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,10 @@ use crate::artifact::{Digest, Kind, Unreadable};
 use crate::hub::{Fetched, Local, Remote, Repository, RepositoryKind};
 use crate::learn::activations::Activations;
 pub use crate::metrics::bootstrap::{Interval, Intervals};
+pub use crate::metrics::mcnemar::{McNemar, Method};
+pub use crate::table::stored::RowText;
 use crate::table::{Table, Texts};
+pub use crate::task::changes::{Changes, Given, RowChange, Turn};
 
 /// One kind of work with its settings, as written in the spec.
 pub trait Stage: Debug + Send + Sync {
@@ -213,6 +216,21 @@ pub trait Stage: Debug + Send + Sync {
         Ok(BTreeMap::new())
     }
 
+    /// What the rows with these ids say, in a split of such an artifact; none where it keeps no texts, or not of that split.
+    ///
+    /// # Errors
+    /// It is damaged.
+    fn texts_of(
+        _artifact: &Path,
+        _split: &str,
+        _ids: &BTreeSet<u64>,
+    ) -> Result<Option<BTreeMap<u64, RowText>>, StageError>
+    where
+        Self: Sized,
+    {
+        Ok(None)
+    }
+
     /// How sure the scores of two such artifacts are, and their differences; none where they keep nothing to tell it by.
     ///
     /// # Errors
@@ -244,6 +262,8 @@ pub struct Certainty {
     pub resamples: usize,
     /// By metric.
     pub intervals: BTreeMap<String, Intervals>,
+    /// Where answers of the one are right and of the other wrong; or why that cannot be told.
+    pub changes: Result<Changes, String>,
 }
 
 /// Which rows are to be shown.
@@ -723,9 +743,15 @@ pub struct KindOfStage {
     pub labels_of: fn(&Path) -> Option<Vec<String>>,
     /// [`Stage::rows_of`].
     pub rows_of: fn(&Path) -> Result<BTreeMap<String, usize>, StageError>,
+    /// [`Stage::texts_of`].
+    pub texts_of: TextsOf,
     /// [`Stage::compare`].
     pub compare: fn(&Path, &Path) -> Result<Option<Certainty>, StageError>,
 }
+
+/// Artifact, split, ids → what these rows say.
+pub type TextsOf =
+    fn(&Path, &str, &BTreeSet<u64>) -> Result<Option<BTreeMap<u64, RowText>>, StageError>;
 
 /// Settings that pass the schema and still cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -753,6 +779,7 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
         edge_fields: S::edge_fields,
         labels_of: S::labels_of,
         rows_of: S::rows_of,
+        texts_of: S::texts_of,
         compare: S::compare,
     }
 }

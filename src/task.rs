@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: files, progress, devices, and any knowledge of stages.
 
+pub mod changes;
 mod classification;
 mod loss;
 mod multi_label;

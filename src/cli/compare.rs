@@ -1,6 +1,8 @@
-//! `refit compare A B`: how two results differ in settings, data and scores, and how sure that is.
+//! `refit compare A B`: how two results differ in settings, data, scores and answers, and how sure that is.
 //!
 //! Deliberately absent: the comparison itself, which is [`compare`](crate::compare)'s.
+
+mod changed;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,10 @@ pub(super) struct Arguments {
     /// Only this score. May be given several times.
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
+    /// How many of the rows that are answered differently are listed: those that B answers wrongly and A did not come first,
+    /// the surest at the head. `--json` has all of them.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    rows: usize,
     #[command(flatten)]
     store: StoreArguments,
     /// Print the comparison as one JSON object.
@@ -44,7 +50,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     if arguments.json {
         print_json(&json!(found));
     } else {
-        print(&worded(&found));
+        print(&worded(&found, arguments.rows));
     }
     Ok(Exit::Done)
 }
@@ -89,7 +95,7 @@ fn subject(
     Ok(subject)
 }
 
-fn worded(found: &Comparison) -> String {
+fn worded(found: &Comparison, rows: usize) -> String {
     let mut text = format!("A  {}\nB  {}\n", found.a, found.b);
     if !found.not_built.is_empty() {
         text.push_str("\nnot built\n");
@@ -150,7 +156,7 @@ fn worded(found: &Comparison) -> String {
     }
     text.push_str("\nscores\n");
     for scores in &found.scores {
-        text.push_str(&scores_worded(scores));
+        text.push_str(&scores_worded(scores, rows));
     }
     if found.scores.is_empty() {
         text.push_str("  none\n");
@@ -158,7 +164,7 @@ fn worded(found: &Comparison) -> String {
     text
 }
 
-fn scores_worded(scores: &Scores) -> String {
+fn scores_worded(scores: &Scores, shown: usize) -> String {
     let mut heading = format!("  {} ({})", named(&scores.stage), scores.kind);
     match (&scores.split.a, &scores.split.b) {
         (Some(a), Some(b)) if a != b => heading.push_str(&format!(", {a} → {b}")),
@@ -212,8 +218,8 @@ fn scores_worded(scores: &Scores) -> String {
         (None, Both { b: true, .. }) => Some(no_longer("B")),
         _ => None,
     };
-    if let Some(note) = note {
-        text.push_str(&format!("    {note}\n"));
+    for line in note.into_iter().chain(changed::worded(scores, shown)) {
+        text.push_str(&format!("    {line}\n"));
     }
     text
 }

@@ -125,7 +125,7 @@ fn worded(found: &Preview) -> String {
 }
 
 /// On one line, and without anything that a terminal would obey.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' => "⏎".to_owned(),
         c if c.is_control() => c.escape_default().to_string(),

@@ -67,6 +67,11 @@ pub fn answers(
     }
 }
 
+/// Whether an answer has the words of a gold answer, in order; with no golds, whether it has none.
+pub fn exact_match(golds: &[&str], predicted: &str) -> bool {
+    question(golds, predicted).exact == 1.0
+}
+
 /// The questions as [`answers`] takes them, to be scored in any selection.
 pub fn sample_of_answers(golds: &[Vec<&str>], predicted: &[&str]) -> Sample {
     let questions = questions(golds, predicted);

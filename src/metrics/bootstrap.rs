@@ -9,7 +9,7 @@
 //!
 //! Promise: equal input gives equal intervals, whatever the number of threads.
 //!
-//! Deliberately absent: tests and p-values, and any spread but that of the rows: a model trained with another seed differs
+//! Deliberately absent: tests and p-values, of which [`mcnemar`](super::mcnemar) has one, and any spread but that of the rows: a model trained with another seed differs
 //! by more than an interval here says.
 
 use std::collections::BTreeMap;

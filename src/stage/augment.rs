@@ -27,7 +27,7 @@ mod settings;
 mod synonyms;
 mod words;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use rand::SeedableRng;
@@ -47,6 +47,7 @@ use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, Wanted, fields_of_row,
     preview_of_table,
 };
+use crate::table::stored::{RowText, texts_by_id};
 use crate::table::{self, Table, Texts};
 
 impl Stage for Augment {
@@ -157,6 +158,14 @@ impl Stage for Augment {
 
     fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {
         Ok(crate::table::rows_of(artifact)?)
+    }
+
+    fn texts_of(
+        artifact: &Path,
+        split: &str,
+        ids: &BTreeSet<u64>,
+    ) -> Result<Option<BTreeMap<u64, RowText>>, StageError> {
+        Ok(texts_by_id(artifact, split, ids)?)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

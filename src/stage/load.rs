@@ -43,6 +43,7 @@ use crate::stage::{
 use crate::table::condition::Condition;
 use crate::table::labels::{Labels, withheld};
 use crate::table::read::{Beside, Format, Layout, Raw, read};
+use crate::table::stored::{RowText, texts_by_id};
 use crate::table::{self, Table, TableError, Texts};
 
 impl Stage for Load {
@@ -149,6 +150,14 @@ impl Stage for Load {
 
     fn rows_of(artifact: &Path) -> Result<BTreeMap<String, usize>, StageError> {
         Ok(crate::table::rows_of(artifact)?)
+    }
+
+    fn texts_of(
+        artifact: &Path,
+        split: &str,
+        ids: &BTreeSet<u64>,
+    ) -> Result<Option<BTreeMap<u64, RowText>>, StageError> {
+        Ok(texts_by_id(artifact, split, ids)?)
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

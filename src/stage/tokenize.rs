@@ -12,7 +12,7 @@
 //!
 //! Deliberately absent: random numbers (nothing here draws any), and downloads: those are `hub`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ use crate::stage::{
     Context, Edge, Fault, Files, Preview, PreviewRow, Stage, StageError, TokenCounts, Wanted,
     advance, model_elsewhere, pretrained, stopped,
 };
-use crate::table::stored::{self, Piece, StoredSplit, StoredTable};
+use crate::table::stored::{self, Piece, RowText, StoredSplit, StoredTable};
 use crate::table::{self, Answer, Texts};
 use crate::text::answers;
 use crate::text::tokens::{self, Labelled, SplitCard, SplitWriter, TokensCard};
@@ -221,6 +221,19 @@ impl Stage for Tokenize {
             max_length: whole.then_some(self.max_length),
             splits,
         }))
+    }
+
+    /// Only where the table goes along.
+    fn texts_of(
+        artifact: &Path,
+        split: &str,
+        ids: &BTreeSet<u64>,
+    ) -> Result<Option<BTreeMap<u64, RowText>>, StageError> {
+        let folder = artifact.join(tokens::EXAMPLES);
+        match folder.is_dir() {
+            true => Ok(stored::texts_by_id(&folder, split, ids)?),
+            false => Ok(None),
+        }
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {

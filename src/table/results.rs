@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{
-    Column, CsvWriter, DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom,
+    Column, CsvWriter, DataFrame, DataType, Field, Float32Type, IntoColumn, IntoSeries, NamedFrom,
     ParquetReader, PolarsError, PolarsResult, SerReader, SerWriter, Series, StringType,
     StructChunked,
 };
@@ -208,8 +208,8 @@ fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableE
     frame(written)
 }
 
-/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Places, spans and lists of
-/// numbers are left out.
+/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Places and spans are left
+/// out.
 ///
 /// # Errors
 /// A file that is missing, or is not as `write_columns` leaves it.
@@ -269,6 +269,13 @@ impl Cells {
                     lists.ok_or_else(|| PolarsError::ComputeError("a list lacks a text".into()))?;
                 Cells::TextLists(lists.into_iter().map(Some).collect())
             }
+            DataType::List(inner) if **inner == DataType::Float32 => {
+                let float = |floats: &ArrayOf<Float32Type>, place| floats.value(place);
+                let lists = items(series.list()?, float);
+                let lists = lists
+                    .ok_or_else(|| PolarsError::ComputeError("a list lacks a number".into()))?;
+                Cells::FloatLists(lists)
+            }
             _ => return Ok(None),
         }))
     }
@@ -294,6 +301,10 @@ mod tests {
             (
                 "labels".to_owned(),
                 Cells::TextLists(vec![own(&["a", "b"]), own(&[])]),
+            ),
+            (
+                "probability".to_owned(),
+                Cells::FloatLists(vec![vec![0.5, 0.25], vec![]]),
             ),
         ];
         write_columns(&path, columns.clone()).unwrap();

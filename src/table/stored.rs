@@ -4,7 +4,7 @@
 //!
 //! Deliberately absent: writing, and pieces that are smaller than the row groups of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -179,6 +179,56 @@ impl StoredSplit {
         }
         Ok(frame)
     }
+}
+
+/// What a row says: its text and, where there is one, the text pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowText {
+    pub text: String,
+    pub text_pair: Option<String>,
+}
+
+/// What the rows with these ids say, in a split of the table in `folder`; none where it has no such split. Ids that no row
+/// has are passed over.
+///
+/// # Errors
+/// The table is damaged.
+pub fn texts_by_id(
+    folder: &Path,
+    split: &str,
+    ids: &BTreeSet<u64>,
+) -> Result<Option<BTreeMap<u64, RowText>>, TableError> {
+    let table = StoredTable::open(folder)?;
+    let Some(split) = table.split(split) else {
+        return Ok(None);
+    };
+    let mut columns = vec!["id", "text"];
+    columns.extend(split.has("text_pair").then_some("text_pair"));
+    let mut found = BTreeMap::new();
+    for rows in split.groups.iter().cloned() {
+        if found.len() == ids.len() {
+            break;
+        }
+        let frame = split.read(rows, Some(&columns))?;
+        let read = guarded(|| {
+            let (all, texts) = (frame.column("id")?.u64()?, frame.column("text")?.str()?);
+            let pairs = columns.get(2).map(|name| frame.column(name)?.str());
+            let pairs = pairs.transpose()?;
+            for (row, id) in all.iter().enumerate() {
+                let Some(id) = id.filter(|id| ids.contains(id)) else {
+                    continue;
+                };
+                let said = RowText {
+                    text: texts.get(row).unwrap_or_default().to_owned(),
+                    text_pair: pairs.and_then(|pairs| pairs.get(row)).map(str::to_owned),
+                };
+                found.insert(id, said);
+            }
+            Ok(())
+        });
+        read.map_err(|message| TableError::damaged(&split.path, message))?;
+    }
+    Ok(Some(found))
 }
 
 /// The pieces of these splits, one split after the other, each with the number of its split. The next one is read while the

@@ -2,6 +2,7 @@
 //!
 //! The likeliest label is given; of equals, the first.
 
+use super::changes::Judged;
 use super::predictions::{Columns, Recalled, numbering};
 use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
@@ -83,8 +84,23 @@ pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
         Some(columns.texts(column)?.into_iter().map(&number).collect())
     };
     let (labels, predicted) = (of("label")?, of("predicted")?);
-    let sample = metrics::sample_of_classes(labels, predicted, names.clone());
-    Some((vec!["label".to_owned()], sample))
+    let probabilities: Vec<_> = names
+        .iter()
+        .map(|name| columns.float(&format!("probability_{name}")))
+        .collect();
+    let judge = |(row, (&label, &predicted)): (usize, (&u32, &u32))| {
+        let given = probabilities.get(predicted as usize);
+        Judged {
+            right: label == predicted && given.is_some(),
+            confidence: given.and_then(|column| column.as_ref()?.get(row).copied()),
+        }
+    };
+    let judged = labels.iter().zip(&predicted).enumerate().map(judge);
+    Some(Recalled {
+        gold: vec!["label".to_owned()],
+        judged: Some(judged.collect()),
+        sample: metrics::sample_of_classes(labels, predicted, names.clone()),
+    })
 }
 
 /// A column `probability_NAME` for each name.

@@ -6,6 +6,7 @@
 //! 0.5, so that a label which validation says little about is decided in the usual way.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,6 +14,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use super::changes::Judged;
 use super::classification::probabilities;
 use super::predictions::{Columns, Recalled, numbering};
 use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
@@ -154,7 +156,8 @@ impl Answers for LabelSets {
     }
 }
 
-/// Rows of predictions, to be scored again.
+/// Rows of predictions, to be scored again. An answer is right if it has just the right labels, and as sure as its least sure
+/// label, be that one which is given or one which is not.
 pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let names = columns.after("probability_");
     let number = numbering(&names);
@@ -167,8 +170,24 @@ pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     };
     let (labels, predicted) = (of("labels")?, of("predicted")?);
     let scores = columns.floats("probability_", &names)?;
-    let sample = metrics::sample_of_label_sets(&labels, &predicted, &scores, names);
-    Some((vec!["labels".to_owned()], sample))
+    let judge = |((labels, predicted), scores): ((&Vec<u32>, &Vec<u32>), &Vec<f32>)| {
+        let (right, given): (BTreeSet<_>, BTreeSet<_>) =
+            (labels.iter().collect(), predicted.iter().collect());
+        let sure = |(label, &score): (u32, &f32)| match given.contains(&label) {
+            true => score,
+            false => 1.0 - score,
+        };
+        Judged {
+            right: right == given && !given.contains(&u32::MAX),
+            confidence: (0..).zip(scores).map(sure).reduce(f32::min),
+        }
+    };
+    let judged = labels.iter().zip(&predicted).zip(&scores).map(judge);
+    Some(Recalled {
+        gold: vec!["labels".to_owned()],
+        judged: Some(judged.collect()),
+        sample: metrics::sample_of_label_sets(&labels, &predicted, &scores, names),
+    })
 }
 
 /// For each label the threshold with the best F1 for these outputs; of equals, the nearest to 0.5.

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::changes::Judged;
 use super::{classification, multi_label, question_answering, regression, token_classification};
 use crate::metrics::generated::{GeneratedSettings, generated};
 use crate::metrics::{Sample, Scheme};
@@ -19,7 +20,11 @@ use crate::table::{self, Cells, TableError};
 /// Answers beside what the rows say.
 pub struct Predictions {
     /// The columns that say which rows these are and what is right: the id, and what the task compares with.
-    gold: Vec<(String, Cells)>,
+    pub(super) gold: Columns,
+    /// The columns that say what was answered, and what else is known of the rows.
+    pub(super) told: Columns,
+    /// Whether each answer is right; none where answers are neither right nor wrong.
+    pub(super) judged: Option<Vec<Judged>>,
     pub sample: Sample,
 }
 
@@ -31,7 +36,17 @@ impl Predictions {
     /// The file is missing or damaged.
     pub fn read(file: &Path, scheme: Option<Scheme>) -> Result<Option<Predictions>, TableError> {
         let needed = |name: &str| {
-            let whole = ["id", "label", "labels", "tags", "answers", "predicted"];
+            let whole = [
+                "id",
+                "label",
+                "labels",
+                "tags",
+                "answers",
+                "predicted",
+                "probability",
+                "name",
+                "words",
+            ];
             let beginnings = ["probability_", "target_", "predicted_"];
             whole.contains(&name) || beginnings.iter().any(|start| name.starts_with(start))
         };
@@ -41,13 +56,16 @@ impl Predictions {
             .or_else(|| multi_label::recall(&columns))
             .or_else(|| classification::recall(&columns))
             .or_else(|| regression::recall(&columns));
-        Ok(found.map(|(gold, sample)| {
-            let is_gold = |name: &str| name == "id" || gold.iter().any(|gold| gold == name);
-            let mut columns = columns.0;
-            columns.retain(|(name, _)| is_gold(name));
+        Ok(found.map(|found| {
+            let is_gold = |name: &str| name == "id" || found.gold.iter().any(|gold| gold == name);
+            let (gold, mut told): (Vec<_>, Vec<_>) =
+                columns.0.into_iter().partition(|(name, _)| is_gold(name));
+            told.retain(|(name, _)| ["predicted", "name", "words"].contains(&name.as_str()));
             Predictions {
-                gold: columns,
-                sample,
+                gold: Columns(gold),
+                told: Columns(told),
+                judged: found.judged,
+                sample: found.sample,
             }
         }))
     }
@@ -74,7 +92,9 @@ impl Predictions {
         let is_gold = |name: &str| ["id", "reference"].contains(&name);
         let gold = columns.0.into_iter().filter(|(name, _)| is_gold(name));
         Ok(Some(Predictions {
-            gold: gold.collect(),
+            gold: Columns(gold.collect()),
+            told: Columns(Vec::new()),
+            judged: None,
             sample,
         }))
     }
@@ -85,14 +105,20 @@ impl Predictions {
     }
 }
 
-/// The names of the columns that say what is right, and the rows.
-pub(super) type Recalled = (Vec<String>, Sample);
+/// What a task reads out of its columns.
+pub(super) struct Recalled {
+    /// The names of the columns that say what is right.
+    pub gold: Vec<String>,
+    pub judged: Option<Vec<Judged>>,
+    pub sample: Sample,
+}
 
 /// Columns by name.
-pub(super) struct Columns(Vec<(String, Cells)>);
+#[derive(PartialEq)]
+pub(super) struct Columns(pub Vec<(String, Cells)>);
 
 impl Columns {
-    fn get(&self, name: &str) -> Option<&Cells> {
+    pub(super) fn get(&self, name: &str) -> Option<&Cells> {
         let mut all = self.0.iter();
         all.find(|(found, _)| found == name).map(|(_, cells)| cells)
     }
@@ -115,6 +141,20 @@ impl Columns {
         }
         match self.get(name)? {
             Cells::TextLists(cells) => Some(cells.iter().map(own).collect()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn float(&self, name: &str) -> Option<&[f32]> {
+        match self.get(name)? {
+            Cells::Floats(cells) => Some(cells),
+            _ => None,
+        }
+    }
+
+    pub(super) fn float_lists(&self, name: &str) -> Option<&[Vec<f32>]> {
+        match self.get(name)? {
+            Cells::FloatLists(cells) => Some(cells),
             _ => None,
         }
     }

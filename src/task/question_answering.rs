@@ -12,6 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Judged;
 use super::predictions::{Columns, Recalled};
 use super::{Answers, Asked, Rule, Scored, TaskError, characters};
 use crate::learn::Predictions;
@@ -276,11 +277,20 @@ impl Answers for Answered {
     }
 }
 
-/// Questions of predictions, to be scored again.
+/// Questions of predictions, to be scored again. An answer is right if it matches exactly.
 pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let (answers, predicted) = (columns.lists("answers")?, columns.texts("predicted")?);
-    let sample = metrics::sample_of_answers(&answers, &predicted);
-    Some((vec!["answers".to_owned()], sample))
+    let sure = columns.float("probability");
+    let judge = |(row, (golds, predicted)): (usize, (&Vec<&str>, &&str))| Judged {
+        right: metrics::exact_match(golds, predicted),
+        confidence: sure.and_then(|sure| sure.get(row).copied()),
+    };
+    let judged = answers.iter().zip(&predicted).enumerate().map(judge);
+    Some(Recalled {
+        gold: vec!["answers".to_owned()],
+        judged: Some(judged.collect()),
+        sample: metrics::sample_of_answers(&answers, &predicted),
+    })
 }
 
 fn examples_of<'a>(asked: &Asked<'a>) -> Result<&'a Texts<&'a str>, TaskError> {

@@ -29,8 +29,11 @@ pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let targets = columns.numbers("target_", &names)?;
     let predicted = columns.numbers("predicted_", &names)?;
     let gold = names.iter().map(|name| format!("target_{name}")).collect();
-    let sample = metrics::sample_of_numbers(targets, predicted, names);
-    Some((gold, sample))
+    Some(Recalled {
+        gold,
+        judged: None,
+        sample: metrics::sample_of_numbers(targets, predicted, names),
+    })
 }
 
 impl Answers for Numbers {

@@ -8,6 +8,7 @@
 //! How sure an answer is: the softmax of the word's outputs, or with a CRF the word's marginal probability. An entity is as
 //! sure as its least sure word.
 
+use super::changes::Judged;
 use super::predictions::{Columns, Recalled};
 use super::{Answers, Asked, Rule, Scored, TaskError, characters};
 use crate::learn::{Predictions, Rows};
@@ -186,11 +187,20 @@ impl Answers for Tagged {
     }
 }
 
-/// Sentences of predictions, to be scored again.
+/// Sentences of predictions, to be scored again. A sentence is right if all its tags are, and as sure as its least sure word.
 pub(super) fn recall(columns: &Columns, scheme: Option<Scheme>) -> Option<Recalled> {
     let (tags, predicted) = (columns.lists("tags")?, columns.lists("predicted")?);
-    let sample = metrics::sample_of_tags(&tags, &predicted, scheme);
-    Some((vec!["tags".to_owned()], sample))
+    let sure = columns.float_lists("probability");
+    let judge = |(row, (tags, predicted)): (usize, (&Vec<&str>, &Vec<&str>))| Judged {
+        right: tags == predicted,
+        confidence: sure.and_then(|sure| sure.get(row)?.iter().copied().reduce(f32::min)),
+    };
+    let judged = tags.iter().zip(&predicted).enumerate().map(judge);
+    Some(Recalled {
+        gold: vec!["tags".to_owned()],
+        judged: Some(judged.collect()),
+        sample: metrics::sample_of_tags(&tags, &predicted, scheme),
+    })
 }
 
 /// Where words stand in the text that has one space between them.

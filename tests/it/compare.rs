@@ -108,6 +108,119 @@ fn two_specs_differ_in_a_setting_and_in_scores_with_intervals() {
     );
 }
 
+/// The rows that changed, which are as many as their counts say, and whose counts say by how much the share of right answers,
+/// `metric`, differs.
+fn changed_rows<'v>(found: &'v Value, metric: &str) -> &'v [Value] {
+    let scores = of_stage(found, "scores", "scores");
+    let (test, changed) = (&scores["mcnemar"], &scores["changed"]);
+    let rows = changed["rows"].as_array().unwrap();
+    let count = |turn: &str| {
+        let of = rows.iter().filter(|row| row["change"] == turn).count();
+        assert_eq!(changed[turn], of, "{turn} in {changed:#}");
+        of
+    };
+    assert_eq!(test["only_a"], count("broken"), "{test}");
+    assert_eq!(test["only_b"], count("fixed"), "{test}");
+    assert_eq!(
+        rows.len(),
+        count("broken") + count("fixed") + count("changed")
+    );
+    let mut metrics = scores["metrics"].as_array().unwrap().iter();
+    if let Some(score) = metrics.find(|one| one["metric"] == metric) {
+        let gained = count("fixed") as f64 - count("broken") as f64;
+        let share = gained / scores["rows"]["a"].as_f64().unwrap();
+        let difference = score["difference"].as_f64().unwrap();
+        assert!((difference - share).abs() < 1e-9, "{share} in {score}");
+    }
+    rows
+}
+
+#[test]
+fn the_rows_that_changed_are_told_with_both_answers_and_what_they_say() {
+    let project = two();
+    let found = compared(&project, &[SPEC, "longer.toml"]);
+    let test = &of_stage(&found, "scores", "scores")["mcnemar"];
+    let p = test["p_value"].as_f64().unwrap();
+    assert!(p < 0.05, "as its interval, it tells them apart: {test}");
+    let changed = changed_rows(&found, "accuracy");
+    let file = project.read("data/test.csv");
+    let lines: Vec<&str> = file.lines().skip(1).collect();
+    for row in changed {
+        let line = lines[row["id"].as_u64().unwrap() as usize];
+        let (text, label) = line.rsplit_once(',').unwrap();
+        assert_eq!((&row["text"], &row["right"]), (&json!(text), &json!(label)));
+        let (a, b) = (&row["a"], &row["b"]);
+        let (right, wrong) = match row["change"].as_str().unwrap() {
+            "broken" => (a, b),
+            "fixed" => (b, a),
+            other => panic!("of two labels one is right: {other}"),
+        };
+        assert_eq!(right["answer"], row["right"]);
+        assert_ne!(wrong["answer"], row["right"]);
+        assert!(a["confidence"].as_f64().unwrap() >= 0.5, "{row}");
+    }
+    let back = compared(&project, &["longer.toml", SPEC]);
+    let broken = changed_rows(&back, "accuracy");
+    let broken: Vec<&Value> = broken
+        .iter()
+        .filter(|row| row["change"] == "broken")
+        .collect();
+    let sure = |row: &Value| row["b"]["confidence"].as_f64().unwrap();
+    assert!(broken.len() > 10, "{back:#}");
+    assert!(
+        broken.is_sorted_by(|a, b| sure(a) >= sure(b)),
+        "{broken:#?}"
+    );
+
+    let said = |more: &[&str]| {
+        let arguments = [&["compare", "longer.toml", SPEC], more].concat();
+        project.refit(&arguments).success().stdout
+    };
+    let text = said(&[]);
+    let count = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("    broken "))
+            .count()
+    };
+    assert_eq!(count(&text), 10, "{text}");
+    let surest = broken[0]["text"].as_str().unwrap();
+    assert!(text.contains(surest), "{surest} in {text}");
+    assert!(
+        text.contains("McNemar's test: A alone is right on"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("{} broken", broken.len())), "{text}");
+    assert_eq!(count(&said(&["--rows", "3"])), 3);
+    assert_eq!(count(&said(&["--rows", "0"])), 0);
+    assert_eq!(count(&said(&["--rows", "1000"])), broken.len());
+    // What a score is called does not narrow what is told of rows.
+    let one = compared(&project, &["longer.toml", SPEC, "--metric", "f1_macro"]);
+    assert_eq!(changed_rows(&one, "accuracy").len(), changed.len());
+}
+
+#[test]
+fn rows_whose_texts_are_gone_are_told_by_their_ids() {
+    let project = two();
+    for stage in project.run(&[SPEC])["steps"].as_array().unwrap() {
+        if ["load", "augment"].contains(&stage["kind"].as_str().unwrap()) {
+            let stage = stage["stage"].as_str().unwrap();
+            let folder = project.refit(&["path", SPEC, stage]).success().stdout;
+            let _ = std::fs::remove_dir_all(folder.trim());
+        }
+    }
+    let found = compared(&project, &[SPEC, "longer.toml"]);
+    let changed = changed_rows(&found, "accuracy");
+    assert!(changed.len() > 10, "{found:#}");
+    for row in changed {
+        assert!(row["id"].is_u64() && row.get("text").is_none(), "{row}");
+    }
+    let text = project
+        .refit(&["compare", SPEC, "longer.toml"])
+        .success()
+        .stdout;
+    assert!(text.contains("    fixed "), "{text}");
+}
+
 #[test]
 fn runs_are_compared_by_the_addresses_that_log_prints() {
     let project = two();
@@ -133,6 +246,11 @@ fn runs_are_compared_by_the_addresses_that_log_prints() {
     assert_eq!(same["settings"], json!([]));
     let accuracy = &of_stage(&same, "scores", "scores")["metrics"][0];
     assert_eq!(accuracy["interval"], json!({ "low": 0.0, "high": 0.0 }));
+    assert!(changed_rows(&same, "accuracy").is_empty());
+    assert_eq!(
+        of_stage(&same, "scores", "scores")["mcnemar"]["p_value"],
+        1.0
+    );
 }
 
 #[test]
@@ -170,6 +288,8 @@ fn other_rows_are_compared_as_independent_samples() {
     let scores = of_stage(&found, "scores", "scores");
     assert_eq!(scores["resampled"]["paired"], false);
     assert_eq!(scores["rows"], json!({ "a": 60, "b": 50 }));
+    assert_eq!(scores["no_test"], "A answered 60 rows and B 50");
+    assert!(scores["mcnemar"].is_null() && scores["changed"].is_null());
     all_are_sure(&found, &["loss"]);
     let data = of_stage(&found, "data", "data");
     assert_eq!(data["files"][0]["role"], "test/0");
@@ -179,6 +299,10 @@ fn other_rows_are_compared_as_independent_samples() {
         .success()
         .stdout;
     assert!(text.contains("answered different rows"), "{text}");
+    assert!(
+        text.contains("no test of which is right more often: A answered 60 rows and B 50"),
+        "{text}"
+    );
     assert!(text.contains("test 60 → 50"), "{text}");
 }
 
@@ -193,6 +317,7 @@ fn without_predictions_scores_are_told_without_intervals() {
     assert_eq!(scores["collected"], json!({ "a": true, "b": true }));
     assert!(scores["metrics"][0]["difference"].is_number());
     assert!(scores["metrics"][0]["interval"].is_null());
+    assert!(scores["mcnemar"].is_null() && scores["no_test"].is_null());
     let text = project
         .refit(&["compare", SPEC, "longer.toml"])
         .success()
@@ -240,6 +365,13 @@ fn with_itself(project: &Project) -> Value {
     found
 }
 
+/// Trains for `epochs` in place of `before`, and compares the run before with this one.
+fn with_longer(project: &Project, before: &str, epochs: &str) -> Value {
+    project.replace("spec.toml", before, epochs);
+    project.run(&["spec.toml"]);
+    compared(project, &["@2", "@1"])
+}
+
 #[test]
 fn scores_of_several_labels_are_those_of_their_predictions() {
     let project = Project::empty();
@@ -248,6 +380,24 @@ fn scores_of_several_labels_are_those_of_their_predictions() {
     let train = "task = \"multi_label\"\nepochs = 2";
     project.write("spec.toml", &spec(COMMENTS, "max_length = 16", train));
     all_are_sure(&with_itself(&project), &["loss"]);
+    let found = with_longer(&project, "epochs = 2", "epochs = 12");
+    let changed = changed_rows(&found, "subset_accuracy");
+    let asked = comments(40, 3);
+    let fixed = changed.iter().find(|row| row["change"] == "fixed");
+    let fixed = fixed.unwrap_or_else(|| panic!("it learned something: {found:#}"));
+    let (text, labels) = &asked[fixed["id"].as_u64().unwrap() as usize];
+    assert_eq!(fixed["text"], text.as_str());
+    for answer in [&fixed["right"], &fixed["b"]["answer"]] {
+        let mut names: Vec<&str> = answer
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut wanted = labels.clone();
+        (names.sort_unstable(), wanted.sort_unstable());
+        assert_eq!(names, wanted);
+    }
 }
 
 #[test]
@@ -271,7 +421,14 @@ fn scores_of_numbers_are_those_of_their_predictions() {
                 columns = { text = \"text\", target = [\"quality\", \"length\"] }";
     let train = "task = \"regression\"\nepochs = 2";
     project.write("spec.toml", &spec(load, "max_length = 16", train));
-    all_are_sure(&with_itself(&project), &["loss"]);
+    let found = with_itself(&project);
+    all_are_sure(&found, &["loss"]);
+    let scores = of_stage(&found, "scores", "scores");
+    assert!(scores["mcnemar"].is_null(), "{scores:#}");
+    assert_eq!(
+        scores["no_test"],
+        "its answers are not simply right or wrong"
+    );
 }
 
 #[test]
@@ -289,6 +446,32 @@ fn scores_of_tags_are_those_of_their_predictions() {
         let train = "task = \"token_classification\"\nepochs = 1";
         project.write("spec.toml", &spec(load, "max_length = 16", train));
         all_are_sure(&with_itself(&project), &["loss"]);
+        let found = with_longer(&project, "epochs = 1", "epochs = 12");
+        let changed = changed_rows(&found, "none that is of whole sentences");
+        let fixed = changed.iter().find(|row| row["change"] == "fixed");
+        let fixed = fixed.unwrap_or_else(|| panic!("it learned something: {found:#}"));
+        let words: Vec<&str> = fixed["words"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        assert_eq!(fixed["text"], words.join(" "));
+        assert_eq!(fixed["right"].as_array().unwrap().len(), words.len());
+        assert_eq!(fixed["b"]["answer"], fixed["right"]);
+        let text = project.refit(&["compare", "@2", "@1"]).success().stdout;
+        let wrong = fixed["a"]["answer"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(fixed["right"].as_array().unwrap());
+        let place = wrong.into_iter().position(|(a, right)| a != right).unwrap();
+        let tagged = format!(
+            "{}/{}",
+            words[place],
+            fixed["right"][place].as_str().unwrap()
+        );
+        assert!(text.contains(&tagged), "{tagged} in {text}");
     }
 }
 
@@ -309,4 +492,18 @@ fn scores_of_answers_are_those_of_their_predictions() {
         "best_f1_threshold",
     ];
     all_are_sure(&with_itself(&project), &without);
+    let found = with_longer(&project, "epochs = 2", "epochs = 12");
+    let changed = changed_rows(&found, "exact_match");
+    assert!(!changed.is_empty(), "it learned something: {found:#}");
+    let asked: Vec<Value> = questions(60, 7)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for row in changed {
+        let question = &asked[row["id"].as_u64().unwrap() as usize];
+        assert_eq!(row["name"], question["id"]);
+        assert_eq!(row["text"], question["question"]);
+        assert_eq!(row["text_pair"], question["context"]);
+        assert_eq!(row["right"], question["answers"]["text"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! How sure the scores of two evaluations are, from the predictions that they keep.
+//! How sure the scores of two evaluations are, and which rows they answer differently, from the predictions that they keep.
 //!
 //! Promise: a score has an interval only if the predictions give the very score that was written.
 //!
@@ -35,6 +35,7 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<Option<Certainty>, StageErro
         level: drawing.level,
         resamples: drawing.resamples,
         intervals,
+        changes: a.changes(&b),
     }))
 }
 

@@ -56,6 +56,44 @@ fn pieces_are_the_rows_in_their_order_and_an_empty_split_has_one() {
 }
 
 #[test]
+fn texts_are_found_by_id_in_any_piece() {
+    let rows = (1 << 18) + 5;
+    let folder = saved(&[("train", rows)]);
+    let last = rows as u64 - 1;
+    let wanted = BTreeSet::from([3, last, 1 << 50]);
+    let found = texts_by_id(folder.path(), "train", &wanted).unwrap();
+    let said = |text: String| RowText {
+        text,
+        text_pair: None,
+    };
+    let expected = [3, last].map(|id| (id, said(format!("text {id}"))));
+    assert_eq!(found, Some(BTreeMap::from(expected)));
+    let other = texts_by_id(folder.path(), "test", &wanted).unwrap();
+    assert_eq!(other, None);
+}
+
+#[test]
+fn text_pairs_are_found_with_their_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = Texts {
+        text_pair: Some((0..3).map(|row| format!("pair {row}")).collect()),
+        ..texts(3)
+    };
+    Table {
+        splits: [("test".to_owned(), pairs.to_frame().unwrap())].into(),
+        ..Table::default()
+    }
+    .save(folder.path())
+    .unwrap();
+    let found = texts_by_id(folder.path(), "test", &BTreeSet::from([2])).unwrap();
+    let said = RowText {
+        text: "text 2".to_owned(),
+        text_pair: Some("pair 2".to_owned()),
+    };
+    assert_eq!(found, Some(BTreeMap::from([(2, said)])));
+}
+
+#[test]
 fn pieces_that_end_early_are_an_error() {
     let folder = saved(&[("test", 0), ("train", 7)]);
     let table = StoredTable::open(folder.path()).unwrap();
