@@ -9,8 +9,26 @@
 //!
 //! Deliberately absent: statistics of its own, and a server.
 
+use std::io::Write;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::{Parts, document};
+
+const BODY: &str = include_str!("evaluation/page.html");
+const STYLE: &str = include_str!("evaluation/style.css");
+const SCRIPTS: [&str; 6] = [
+    include_str!("evaluation/rows.js"),
+    include_str!("evaluation/scores.js"),
+    include_str!("evaluation/errors.js"),
+    include_str!("evaluation/attention.js"),
+    include_str!("evaluation/training.js"),
+    include_str!("evaluation/page.js"),
+];
 
 /// What the page of a pipeline shows.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -311,4 +329,112 @@ pub struct Previous {
     pub when: String,
     /// The lines of both texts: `=` both, `-` earlier alone, `+` now alone.
     pub lines: Vec<(char, String)>,
+}
+
+/// The page, whole: write it to a file that ends in `.html`.
+pub fn report_page(page: &ReportPage) -> String {
+    let parts = Parts {
+        title: &format!("Report of {}", page.pipeline),
+        body: BODY,
+        style: STYLE,
+        scripts: &SCRIPTS,
+    };
+    document(&parts, page)
+}
+
+impl PageRows {
+    /// The rows as JSON, compressed with gzip, in base64: a tenth of the text, which a browser's `DecompressionStream`
+    /// reads. Equal rows give equal text.
+    pub fn packed(&self) -> String {
+        // Numbers, texts and lists are always JSON, and memory takes any bytes.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let mut packed = GzBuilder::new()
+            .mtime(0)
+            .write(Vec::new(), Compression::new(9));
+        let written = packed.write_all(&json).and_then(|()| packed.finish());
+        BASE64_STANDARD.encode(written.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    fn page(text: &str) -> ReportPage {
+        let rows = PageRows {
+            id: vec![u64::MAX >> 11],
+            strings: vec![text.to_owned()],
+            text: vec![Some(0)],
+            wrong: vec![true],
+            right_entities: vec![vec![(0, 2, 1, "missed")]],
+            ..PageRows::default()
+        };
+        ReportPage {
+            pipeline: "a & b".to_owned(),
+            evaluations: vec![PageEvaluation {
+                stage: "scores".to_owned(),
+                scores: vec![PageScore {
+                    value: f64::NAN,
+                    ..PageScore::default()
+                }],
+                packed: rows.packed(),
+                ..PageEvaluation::default()
+            }],
+            text: text.to_owned(),
+            ..ReportPage::default()
+        }
+    }
+
+    #[test]
+    fn the_data_and_the_rows_of_a_page_read_back_and_end_no_script() {
+        let text = "</script><script>alert(1)</script><!-- \u{2028} 'quoted' \"too\"";
+        let html = report_page(&page(text));
+        let (_, rest) = html.split_once("id=\"data\">").unwrap();
+        let (data, _) = rest.split_once("</script>").unwrap();
+        let data: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["text"], text);
+        assert_eq!(data["evaluations"][0]["scores"][0]["value"], Value::Null);
+        let packed = data["evaluations"][0]["packed"].as_str().unwrap();
+        let packed = BASE64_STANDARD.decode(packed).unwrap();
+        let mut rows = String::new();
+        GzDecoder::new(&packed[..])
+            .read_to_string(&mut rows)
+            .unwrap();
+        let rows: Value = serde_json::from_str(&rows).unwrap();
+        assert_eq!(rows["strings"][0], text);
+        assert_eq!(
+            rows["right_entities"][0][0],
+            serde_json::json!([0, 2, 1, "missed"])
+        );
+        assert_eq!(html.matches("<script").count(), 2);
+    }
+
+    #[test]
+    fn equal_data_gives_an_equal_page() {
+        assert_eq!(report_page(&page("x")), report_page(&page("x")));
+    }
+
+    #[test]
+    fn a_script_makes_no_markup_and_asks_for_nothing() {
+        for script in SCRIPTS {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "Function(",
+                "fetch(",
+                "XMLHttpRequest",
+                "import(",
+                "</",
+            ] {
+                assert!(!script.contains(word), "{word}");
+            }
+        }
+    }
 }

@@ -1,0 +1,1 @@
+// What the model looks at: attention and attributions of chosen examples.

@@ -1,0 +1,1 @@
+// Scores, classes, the confusion matrix, curves, calibration and thresholds.
