@@ -21,12 +21,17 @@ use super::{Parts, document};
 
 const BODY: &str = include_str!("evaluation/page.html");
 const STYLE: &str = include_str!("evaluation/style.css");
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 11] = [
+    include_str!("evaluation/plots.js"),
     include_str!("evaluation/rows.js"),
+    include_str!("evaluation/marks.js"),
+    include_str!("evaluation/list.js"),
     include_str!("evaluation/scores.js"),
     include_str!("evaluation/errors.js"),
+    include_str!("evaluation/attributions.js"),
     include_str!("evaluation/attention.js"),
     include_str!("evaluation/training.js"),
+    include_str!("evaluation/steps.js"),
     include_str!("evaluation/page.js"),
 ];
 
