@@ -43,8 +43,8 @@ function headView(place, example, matrix, size, told) {
   const tokens = example.tokens.slice(0, size);
   const step = 19;
   const height = size * step + 12;
-  const width = 460;
-  const edge = 150;
+  const width = Math.max(260, Math.min(520, place.clientWidth - 40));
+  const edge = Math.round(width * 0.31);
   const y = (index) => 16 + index * step;
   const lines = s("g", { class: "links" });
   const left = [];

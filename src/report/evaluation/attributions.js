@@ -10,7 +10,7 @@ function colouredTokens({ tokens, places }, values) {
     const part = Math.abs(value) / most;
     const [before, own] = [places[index - 1], places[index]];
     const apart = index > 0 && !(before && own && before[1] === own[0]);
-    const word = styled(h("span", { class: `word ${value >= 0 ? "for" : "against"}${part > 0.55 ? " strong" : ""}`, title: `${token}: ${value >= 0 ? "+" : ""}${number(value, 3)}` }, tokenText(token)), { "--part": `${Math.round(78 * part)}%` });
+    const word = styled(h("span", { class: `word ${value >= 0 ? "for" : "against"}`, title: `${token}: ${value >= 0 ? "+" : ""}${number(value, 3)}` }, tokenText(token)), { "--part": part.toFixed(2) });
     return [apart ? " " : "", word];
   });
 }

@@ -64,7 +64,7 @@ function doubtfulLabels(place, { labels, doubtful }, rows, go) {
     h("td", {}, h("b", {}, labels[doubt.suggested]), h("span", { class: "soft" }, ` ${share(doubt.suggested_probability, 1)}`)));
   place.replaceChildren(
     h("div", { class: "controls" }, h("button", { type: "button", onclick: (event) => go.held("rows with a doubtful label", doubtful.map((doubt) => doubt.row), event.currentTarget) }, `Show ${doubtful.length === 1 ? "it" : `all ${count(doubtful.length)}`} among the rows`)),
-    inParts(doubtful.map(line), 10, "doubtful rows", (part) => framedTable("Rows whose label is doubtful", h("tr", {}, ["row", "label given", "label suggested"].map((name) => h("th", { scope: "col" }, name))), h("tbody", {}, part))));
+    inParts(doubtful.map(line), 10, "doubtful rows", (part) => framedTable("Table of rows whose label is doubtful", h("tr", {}, ["row", "label given", "label suggested"].map((name) => h("th", { scope: "col" }, name))), h("tbody", {}, part), { class: "doubts" })));
 }
 
 /** What is right in a row, as the training says it. */

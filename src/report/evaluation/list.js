@@ -166,8 +166,9 @@ function rowList(place, { evaluation, rows, more }) {
     }
     if (data.targets.length) return data.targets.map(([name, right, answered]) => h("span", {}, data.targets.length > 1 && h("span", { class: "soft" }, `${name}: `), h("b", {}, number(answered[row] ?? NaN)), h("span", { class: "soft" }, ` right: ${number(right[row] ?? NaN)}`)));
     if (data.right_entities.length) {
-      const wrong = data.right_entities[row].concat(data.found_entities[row]).filter(([, , , kind]) => kind !== "correct").length;
-      return [rows.wrong[row] ? h("span", { class: "answer bad" }, h("span", { "aria-hidden": "true" }, "✕ "), counted(wrong, "mark", "marks")) : h("span", { class: "answer good" }, h("span", { "aria-hidden": "true" }, "✓ "), data.right_entities[row].length ? "all right" : "none")];
+      // A wrong type or boundary is one error, though it marks both what is right and what was found.
+      const wrong = data.right_entities[row].filter(([, , , kind]) => kind !== "correct").length + data.found_entities[row].filter(([, , , kind]) => kind === "spurious").length;
+      return [rows.wrong[row] ? h("span", { class: "answer bad" }, h("span", { "aria-hidden": "true" }, "✕ "), counted(wrong, "error")) : h("span", { class: "answer good" }, h("span", { "aria-hidden": "true" }, "✓ "), data.right_entities[row].length ? "all right" : "none")];
     }
     return data.row_scores.slice(0, 2).map(([name, values]) => h("span", {}, h("span", { class: "soft" }, `${name} `), h("b", {}, number(values[row], 3))));
   }
@@ -176,11 +177,12 @@ function rowList(place, { evaluation, rows, more }) {
   const besides = (row) => [[data.answer.length ? "Input" : task === "generation" ? "Generated" : "Text", rows.text(row) ?? LEFT_OUT], data.answer[row] && ["Generated", data.answer[row]], isSet(data.pair[row]) && [task === "generation" ? "Reference" : "Second text", rows.pair(row)]].filter(Boolean);
 
   function wholeText(row) {
-    if (data.right_entities.length) return [h("p", { class: "whole" }, entityText(rows, row, labels))];
-    if (data.answers.length) return [h("h4", {}, "Question"), h("p", { class: "whole" }, rows.text(row) ?? LEFT_OUT), h("h4", {}, "Context"), h("p", { class: "whole" }, answerText(rows, row))];
+    // The line itself shows it whole.
+    if (data.right_entities.length) return [];
+    if (data.answers.length) return [h("h3", { class: "part" }, "Question"), h("p", { class: "whole" }, rows.text(row) ?? LEFT_OUT), h("h3", { class: "part" }, "Context"), h("p", { class: "whole" }, answerText(rows, row))];
     const parts = besides(row);
     if (parts.length === 1) return [h("p", { class: "whole" }, parts[0][1])];
-    return [h("div", { class: "beside" }, parts.map(([name, text]) => h("div", {}, h("h4", {}, name), h("p", { class: "whole" }, text))))];
+    return [h("div", { class: "beside" }, parts.map(([name, text]) => h("div", {}, h("h3", { class: "part" }, name), h("p", { class: "whole" }, text))))];
   }
 
   function details(row) {

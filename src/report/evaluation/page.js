@@ -69,6 +69,7 @@ function show(evaluation) {
 
   headline(section("headline", true), evaluation, undefined, go);
   place("classes", evaluation.per_label.length, (to) => perLabel(to, evaluation, go));
+  byId("labels").classList.toggle("few", evaluation.confusion.length > 0 && evaluation.confusion.length <= 8);
   byId("classes-title").textContent = evaluation.task === "token_classification" ? "Types" : "Labels";
   place("confusion", evaluation.confusion.length, (to) => confusionMatrix(to, evaluation, go));
   place("numbers", false);
@@ -99,7 +100,7 @@ function show(evaluation) {
     const explainedRows = new Set(evaluation.explanations.map((one) => one.row));
     const more = (row) => [
       doubts.has(row) && h("p", { class: "aside" }, h("b", {}, "The label is doubtful: "), `given ${labels[doubts.get(row).given]} (${share(doubts.get(row).given_probability)}), suggested ${labels[doubts.get(row).suggested]} (${share(doubts.get(row).suggested_probability)}).`),
-      near.has(row) && h("div", { class: "aside" }, h("h4", {}, "Almost the same in training"), nearRow(near.get(row), rows, labels)),
+      near.has(row) && h("div", { class: "aside" }, h("h3", { class: "part" }, "Almost the same in training"), nearRow(near.get(row), rows, labels)),
       explainedRows.has(row) && h("button", { type: "button", onclick: () => go.explain(row) }, "What the model looks at"),
     ].filter(Boolean);
     headline(section("headline", true), evaluation, rows, go);

@@ -11,7 +11,7 @@ const say = (text) => (byId("said").textContent = text);
 
 /** So many digits after the point that scores can be told apart. */
 const scoreText = (value) => (isSet(value) && Number.isFinite(value) ? fixed(value, Math.abs(value) >= 10 ? 2 : 4) : "–");
-const share = (value, places = 1) => (isSet(value) && Number.isFinite(value) ? `${fixed(100 * value, places)} %` : "–");
+const share = (value, places = 1) => (isSet(value) && Number.isFinite(value) ? `${fixed(100 * value, places)}\u00a0%` : "–");
 const grouped = new Intl.NumberFormat("en");
 const count = (value) => grouped.format(value);
 const counted = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;

@@ -75,7 +75,13 @@ function findings(evaluation, rows, go) {
     const off = Array.from(rows.all, rows.residual).sort((a, b) => a - b);
     if (off.length) list.push([`Half of the answers are off by less than ${number(quantile(off, 0.5), 3)}, nine of ten by less than ${number(quantile(off, 0.9), 3)}, the farthest by ${number(off.at(-1), 3)}.`]);
   }
-  const [slice] = slices;
+  if (task === "generation" && rows && rows.data.row_scores.length) {
+    const [[name, values]] = rows.data.row_scores;
+    const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+    if (sorted.length) list.push([`Half of the texts score less than ${number(quantile(sorted, 0.5), 3)} in ${metricName(name)}, one of ten less than ${number(quantile(sorted, 0.1), 3)}.`]);
+  }
+  // The worst label is told above; a slice that is one says nothing new.
+  const slice = slices.find((one) => one.by !== "label" && one.p_value < 0.05 && one.error > one.elsewhere) ?? slices.find((one) => one.by !== "label");
   if (slice && slice.error > slice.elsewhere) {
     list.push(["Most fails where ", link(sliceName(slice), (from) => go.slice(slice, from)), `: ${share(slice.error)} of ${counted(slice.support, "row")} wrong (${share(slice.low)} to ${share(slice.high)}), ${share(slice.elsewhere)} elsewhere${slice.p_value < 0.05 ? "" : "; that may be chance"}.`]);
   }
@@ -87,7 +93,7 @@ function headline(place, evaluation, rows, go) {
   scoreBars(scores, evaluation);
   const told = findings(evaluation, rows, go);
   const others = h("div", { class: "card findings" }, h("h3", {}, "What matters"), told.length ? h("ul", {}, told.map((one) => h("li", {}, one))) : h("p", { class: "soft" }, rows ? "Nothing stands out." : "Reading the rows …"));
-  place.replaceChildren(scores, others);
+  place.replaceChildren(scores, told.length || !rows ? others : "");
 }
 
 // ---- Labels ----
@@ -144,6 +150,7 @@ function confusionMatrix(place, { labels, confusion }, go) {
   let shown = sizes[0] ?? labels.length;
   let by = "counts";
   const holder = h("div");
+  const long = labels.some((label) => label.length > 10);
   const partOf = { counts: () => 1, rows: (right) => rowSums[right], columns: (right, answered) => columnSums[answered] };
 
   function draw() {
@@ -158,18 +165,18 @@ function confusionMatrix(place, { labels, confusion }, go) {
     const cell = (right, answered, first) => {
       const part = value(right, answered) / (right === answered ? best : worst);
       const says = `right ${labels[right]}, answered ${labels[answered]}: ${counted(confusion[right][answered], "row")}, ${share(confusion[right][answered] / (rowSums[right] || 1))} of the line, ${share(confusion[right][answered] / (columnSums[answered] || 1))} of the column`;
-      const button = h("button", { type: "button", class: `cell ${right === answered ? "hit" : "miss"}${part > 0.55 ? " full" : ""}`, tabindex: first ? 0 : -1, "data-right": right, "data-answered": answered, "aria-label": says, title: says, onclick: (event) => go.pair(right, answered, event.currentTarget) }, text(right, answered));
-      return h("td", {}, styled(button, { "--part": confusion[right][answered] ? `${Math.round(8 + 84 * Math.min(1, part))}%` : "0%" }));
+      const button = h("button", { type: "button", class: `cell ${right === answered ? "hit" : "miss"}`, tabindex: first ? 0 : -1, "data-right": right, "data-answered": answered, "aria-label": says, title: says, onclick: (event) => go.pair(right, answered, event.currentTarget) }, text(right, answered));
+      return h("td", {}, styled(button, { "--part": confusion[right][answered] ? (0.1 + 0.9 * Math.min(1, part)).toFixed(2) : "0" }));
     };
     const sum = (list) => list.reduce((all, one) => all + one, 0);
     const soft = (amount) => h("td", { class: "sum" }, count(amount));
     const head = h("tr", {}, h("td", {}), chosen.map((one) => h("th", { scope: "col" }, h("span", { class: "upright", title: labels[one] }, labels[one]))), others > 0 && h("th", { scope: "col", class: "sum" }, h("span", { class: "upright" }, `${others} others`)), h("th", { scope: "col", class: "sum" }, h("span", { class: "upright" }, "all")));
     const lines = chosen.map((right, index) => h("tr", {}, h("th", { scope: "row", title: labels[right] }, labels[right]), chosen.map((answered, at) => cell(right, answered, index + at === 0)), others > 0 && soft(sum(rest.map((answered) => confusion[right][answered]))), soft(rowSums[right])));
     const foot = h("tr", {}, h("th", { scope: "row", class: "sum" }, "all"), chosen.map((answered) => soft(columnSums[answered])), others > 0 && soft(sum(rest.map((answered) => columnSums[answered]))), soft(sum(rowSums)));
-    const table = h("table", { class: `confusion${chosen.length > 12 ? " small" : ""}` }, h("caption", { class: "unseen" }, "Rows by right label and answer"), h("thead", {}, head), h("tbody", {}, lines, foot));
+    const table = h("table", { class: `confusion${chosen.length > 12 ? " small" : ""}${chosen.length > 12 || (long && chosen.length > 6) ? " standing" : ""}` }, h("caption", { class: "unseen" }, "Rows by right label and answer"), h("thead", {}, head), h("tbody", {}, lines, foot));
     roving(table, "button.cell", () => chosen.length);
     holder.replaceChildren(h("div", { class: "matrix", role: "region", "aria-label": "Matrix of confusion", tabindex: 0 }, table),
-      h("p", { class: "note small" }, h("span", { class: "swatch hit", "aria-hidden": "true" }), "right ", h("span", { class: "swatch miss", "aria-hidden": "true" }), `wrong; darker is more, each on a scale of its own.${by === "counts" ? "" : " In per cent."}${others > 0 ? ` The ${chosen.length} labels that are confused most.` : ""}`));
+      h("p", { class: "note small" }, h("span", { class: "swatch hit", "aria-hidden": "true" }), "right ", h("span", { class: "swatch miss", "aria-hidden": "true" }), `wrong; the stronger the more, each on a scale of its own.${by === "counts" ? "" : " In per cent."}${others > 0 ? ` The ${chosen.length} labels that are confused most.` : ""}`));
   }
   const redraw = (key) => (value) => {
     if (key === "by") by = value;
@@ -237,7 +244,7 @@ function curvesOf(place, evaluation) {
     figureOf.append(h("p", { class: "note small" }, "On the dotted line answers are as often right as they are sure; below it they are too sure. The bars below show how many rows there are."));
     parts.push(figureOf);
   }
-  place.append(h("div", { class: "multiples wide" }, parts));
+  place.append(h("div", { class: "multiples thirds" }, parts));
 }
 
 // ---- Thresholds ----

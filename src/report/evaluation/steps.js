@@ -56,7 +56,7 @@ function graph(place, steps) {
 
 function stepsOf(place, steps) {
   graph(place, steps);
-  place.append(framedTable("Steps",
+  place.append(framedTable("Table of the steps",
     h("tr", {}, ["step", "kind", "outcome", "reason", "time", "key"].map((name) => h("th", { scope: "col", class: name === "time" ? "number" : undefined }, name))),
     h("tbody", {}, steps.map((step) => h("tr", {}, h("th", { scope: "row" }, step.stage), h("td", {}, step.kind), h("td", { class: "outcome" }, outcomeText(step.outcome)), h("td", { class: "wide" }, step.reason), h("td", { class: "number" }, isSet(step.seconds) ? duration(step.seconds) : "–"), h("td", {}, h("code", { title: step.key }, shortKey(step.key))))))));
 }

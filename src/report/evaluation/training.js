@@ -70,12 +70,12 @@ function tail(lengths) {
 function dataOf(place, page) {
   for (const { stage, splits } of page.data) {
     place.append(h("h3", {}, stage), h("p", { class: "soft" }, splits.map((split) => `${split.name} ${counted(split.rows, "row")}`).join(", ")));
-    const charts = h("div", { class: "multiples" });
-    place.append(charts);
+    const [labels, words] = [h("div", { class: "multiples fitted" }), h("div", { class: "multiples fitted" })];
+    place.append(labels, words);
     for (const split of splits) {
       if (split.labels.length) {
         const figureOf = captioned(`Labels of ${split.name}`);
-        charts.append(figureOf);
+        labels.append(figureOf);
         const most = Math.max(...split.labels.map(([, rows]) => rows));
         const sorted = split.labels.length > MOST_LABELS ? [...split.labels].sort((a, b) => b[1] - a[1]) : split.labels;
         const items = sorted.map(([name, rows]) => h("li", {}, h("span", { class: "what" }, name), h("span", { class: "track", "aria-hidden": "true" }, styled(h("span", { class: "bar" }), { width: `${(100 * rows) / most}%` })), h("span", { class: "amount" }, count(rows))));
@@ -83,7 +83,7 @@ function dataOf(place, page) {
       }
       if (split.words.some(([, , rows]) => rows)) {
         const figureOf = captioned(`Words of ${split.name}`);
-        charts.append(figureOf);
+        words.append(figureOf);
         const { kept, rest } = tail(split.words);
         histogram(figureOf, { bars: kept, xName: "words", label: `How many words the texts of ${split.name} have` });
         if (rest) figureOf.append(h("p", { class: "note small" }, `${counted(rest, "row")} more beyond.`));
@@ -95,7 +95,7 @@ function dataOf(place, page) {
     place.append(framedTable(`Tokens of ${stage}`,
       h("tr", {}, ["split", "rows", "tokens, mean", "longest", "cut", "unknown tokens"].map((name, index) => h("th", { scope: "col", class: index ? "number" : undefined }, name))),
       h("tbody", {}, splits.map((split) => h("tr", {}, h("th", { scope: "row" }, split.name), [count(split.rows), number(split.mean, 3), count(split.longest), `${count(split.cut)} (${share(split.cut / (split.rows || 1))})`, share(split.unknown, 2)].map((text) => h("td", { class: "number" }, text)))))));
-    const charts = h("div", { class: "multiples" });
+    const charts = h("div", { class: "multiples fitted" });
     place.append(charts);
     for (const split of splits.filter((one) => one.lengths.some(([, , rows]) => rows))) {
       const figureOf = captioned(`Tokens of ${split.name}`);
