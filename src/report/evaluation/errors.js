@@ -11,7 +11,7 @@ function sliceMark({ error, low, high, elsewhere }, most) {
     styled(h("span", { class: "point" }), { left: at(error) }));
 }
 
-const probability = (value) => (value < 0.001 ? "< 0.001" : fixed(value, 3));
+const probability = (value) => (isSet(value) && value < 0.001 ? "< 0.001" : fixed(value, 3));
 
 function slicesOf(place, { slices, level }, go) {
   const most = Math.min(1, Math.max(...slices.map((slice) => slice.high), 0.01));
@@ -35,7 +35,7 @@ function slicesOf(place, { slices, level }, go) {
 }
 
 function confusedPairs(place, { labels, confused }, go) {
-  const most = Math.max(...confused.map((pair) => pair.count));
+  const most = Math.max(1, ...confused.map((pair) => pair.count));
   const items = confused.map((pair) => h("li", {},
     h("button", { type: "button", class: "link", onclick: (event) => go.pair(pair.right, pair.answered, event.currentTarget) }, labels[pair.right], h("span", { class: "soft" }, " taken for "), labels[pair.answered]),
     h("span", { class: "track", "aria-hidden": "true" }, styled(h("span", { class: "bar worse" }), { width: `${(100 * pair.count) / most}%` })),

@@ -97,7 +97,8 @@ function plot(place, { height = 240, x, y, xName, yName, lines, more, tell, choo
     height,
     on,
     draw(root, width) {
-      const shown = lines();
+      const finite = ([px, py]) => Number.isFinite(px) && Number.isFinite(py);
+      const shown = lines().map((line) => (line.points.every(finite) ? line : { ...line, points: line.points.filter(finite) }));
       const of = (axis, index) => {
         const [lo, hi] = extent(shown.flatMap((line) => line.points.map((point) => point[index])));
         return { kind: "linear", ...axis, lo: axis?.lo ?? lo, hi: axis?.hi ?? hi };

@@ -49,7 +49,7 @@ function findings(evaluation, rows, go) {
   const list = [];
   const wrong = wrongSentence(evaluation, rows);
   if (wrong) list.push([wrong, " ", link("Show them", (from) => go.rows({ verdict: "wrong" }, from))]);
-  const supported = per.filter((one) => one.support > 0);
+  const supported = per.filter((one) => one.support > 0 && isSet(one.f1));
   if (supported.length > 1) {
     const worst = supported.reduce((a, b) => (b.f1 < a.f1 ? b : a));
     list.push([task === "token_classification" ? "The worst type is " : "The worst label is ", link(labels[worst.label], (from) => go.label(worst.label, from)), `: F1 ${fixed(worst.f1, 3)}, precision ${fixed(worst.precision, 3)}, recall ${fixed(worst.recall, 3)}, on ${count(worst.support)}.`]);
