@@ -32,10 +32,10 @@ fn texts(rows: &[(&str, Option<&str>)], wrong: &[bool]) -> PageRows {
         strings.push(text.to_owned());
         Some(strings.len() as u32 - 1)
     };
-    let text = rows.iter().map(|(text, _)| place(text)).collect();
+    let text = rows.iter().map(|&(text, _)| place(text)).collect();
     let pair: Vec<Option<u32>> = rows
         .iter()
-        .map(|(_, pair)| pair.and_then(&mut place))
+        .map(|&(_, pair)| pair.and_then(&mut place))
         .collect();
     PageRows {
         id: (0..rows.len() as u64).collect(),

@@ -105,12 +105,13 @@ fn text_of_rows_labels_and_names_is_shown_and_never_run() {
     hostile.attributed_to = Some(HOSTILE.to_owned());
     hostile.notes = vec![HOSTILE.to_owned()];
     let mut whole = page(vec![hostile]);
+    let step = &mut whole.steps[0];
     for text in [
         &mut whole.pipeline,
         &mut whole.spec,
         &mut whole.text,
-        &mut whole.steps[0].reason,
-        &mut whole.steps[0].stage,
+        &mut step.reason,
+        &mut step.stage,
     ] {
         HOSTILE.clone_into(text);
     }
