@@ -42,13 +42,16 @@ function wrongSentence(evaluation, rows) {
 
 const KIND_NAMES = { correct: "found", type: "wrong type", boundary: "wrong boundary", both: "wrong type and boundary", missed: "missed", spurious: "spurious" };
 
+/** What a button says that stands for nothing on paper. */
+const SHOW = "Show them";
+
 /** The sentences that matter, each with what it leads to. */
 function findings(evaluation, rows, go) {
   const { labels, per_label: per, confused, slices, task, entity_errors: errors } = evaluation;
-  const link = (text, act) => h("button", { type: "button", class: "link", onclick: (event) => act(event.currentTarget) }, text);
+  const link = (text, act) => h("button", { type: "button", class: text === SHOW ? "link act" : "link", onclick: (event) => act(event.currentTarget) }, text);
   const list = [];
   const wrong = wrongSentence(evaluation, rows);
-  if (wrong) list.push([wrong, " ", link("Show them", (from) => go.rows({ verdict: "wrong" }, from))]);
+  if (wrong) list.push([wrong, " ", link(SHOW, (from) => go.rows({ verdict: "wrong" }, from))]);
   const supported = per.filter((one) => one.support > 0 && isSet(one.f1));
   if (supported.length > 1) {
     const worst = supported.reduce((a, b) => (b.f1 < a.f1 ? b : a));
@@ -56,7 +59,7 @@ function findings(evaluation, rows, go) {
   }
   if (confused.length) {
     const [pair] = confused;
-    list.push([h("span", {}, "Most often ", h("b", {}, labels[pair.right]), " is taken for ", h("b", {}, labels[pair.answered])), `: ${count(pair.count)} times, ${share(pair.share)} of ${labels[pair.right]}. `, link("Show them", (from) => go.pair(pair.right, pair.answered, from))]);
+    list.push([h("span", {}, "Most often ", h("b", {}, labels[pair.right]), " is taken for ", h("b", {}, labels[pair.answered])), `: ${count(pair.count)} times, ${share(pair.share)} of ${labels[pair.right]}. `, link(SHOW, (from) => go.pair(pair.right, pair.answered, from))]);
   }
   if (task === "token_classification" && Object.keys(errors).length) {
     const all = Object.entries(errors).reduce((sum, [kind, number_]) => sum + (kind === "spurious" ? 0 : Number(number_)), 0);
