@@ -27,7 +27,11 @@ function attentionOf(example) {
   return { size, layers, heads, of };
 }
 
-const tokenText = (token) => (token.trim() ? token : "␣");
+/** A token for reading: without the sign by which a tokenizer marks the space before it. */
+function tokenText(token) {
+  const text = token.replace(/^[Ġ▁]/, "");
+  return text.trim() ? text : "␣";
+}
 
 /** The strongest of a row or a column of shares, in words. */
 function strongest(values, tokens, most = 3) {
