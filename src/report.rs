@@ -6,11 +6,12 @@
 //! the page as JSON that no parser of HTML can leave ([`embed`]), and the script puts it into text nodes, never into
 //! markup.
 //!
-//! A page is a module of its own with its markup, style and script beside it ([`sweep`]); the skeleton here, `base.css`
+//! A page is a module of its own with its markup, style and script beside it ([`sweep`], [`evaluation`]); the skeleton here, `base.css`
 //! and `charts.js` are common to all.
 //!
 //! Deliberately absent: a template language, libraries of others, and a server.
 
+pub mod evaluation;
 pub mod sweep;
 
 use base64::Engine;

@@ -85,8 +85,10 @@ function json(value) {
 const plain = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential() : String(value));
 
 /** The data of the page, as the program wrote it. */
-function embedded(id) {
-  const text = byId(id).textContent;
+const embedded = (id) => parsed(byId(id).textContent);
+
+/** JSON whose whole numbers keep their digits. */
+function parsed(text) {
   // To look at every value is slow, and few pages hold such a number.
   if (!/[:,[]-?\d{16}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, (key, value, context) =>

@@ -8,6 +8,7 @@ use refit::report::sweep::{Executions, PageParameter, PageTrial, Scale, SweepPag
 use serde_json::{Map, Value, json};
 
 mod browser;
+mod evaluation;
 
 use browser::Browser;
 

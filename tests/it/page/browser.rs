@@ -128,6 +128,23 @@ impl Browser {
         done["result"]["value"].clone()
     }
 
+    /// Shows the page so wide and so high.
+    pub(super) fn resize(&mut self, width: u32, height: u32) {
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
+        );
+    }
+
+    /// Shows the page as on paper or on a screen again, in light or dark.
+    pub(super) fn show_as(&mut self, media: &str, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({ "media": media, "features": features }),
+        );
+    }
+
     /// The mouse moves along these points, pressed from the first to the last.
     pub(super) fn drag(&mut self, points: &[(f64, f64)]) {
         let kinds = std::iter::once("mousePressed").chain(std::iter::repeat("mouseMoved"));
@@ -157,6 +174,10 @@ impl Browser {
         let code = match key {
             "Enter" => 13,
             "Tab" => 9,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
             _ => 0,
         };
         for kind in ["keyDown", "keyUp"] {

@@ -31,6 +31,17 @@ function dot(chart) {
   return { x: box.left + x + radius, y: box.top + y };
 }
 
+/** Until the rows of an evaluation are read. */
+async function ready() {
+  while (one("#evaluation").hasAttribute("aria-busy")) await new Promise((done) => setTimeout(done, 5));
+  await frame();
+}
+const texts = (selector) => all(selector).map((one) => one.textContent);
+const listed = () => all("#rows li[data-row]").map((row) => Number(row.dataset.row));
+const told = () => one("#rows .shown").textContent;
+/** What is read aloud of a control: its label, else its text. */
+const nameOf = (control) => (control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent).trim();
+
 // ---- The hand ----
 
 const pointer = (kind, target, x, y, buttons) =>
@@ -74,3 +85,20 @@ async function tick(box) {
   box.click();
   await frame();
 }
+
+async function pick(name, value) {
+  const select = all("select").find((one) => nameOf(one) === name);
+  select.value = value;
+  await fill(select, value);
+}
+
+/** Types into the search of the rows, and waits until it has filtered. */
+async function search(text) {
+  one("#rows .query").value = text;
+  one("#rows .query").dispatchEvent(new Event("input", { bubbles: true }));
+  await new Promise((done) => setTimeout(done, 150));
+  await frame();
+}
+
+/** The button that says this. */
+const called = (text, within = "body") => all(`${within} button`).find((one) => one.textContent === text);
