@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{
-    Column, CsvWriter, DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom,
+    Column, CsvWriter, DataFrame, DataType, Field, Float32Type, IntoColumn, IntoSeries, NamedFrom,
     ParquetReader, PolarsError, PolarsResult, SerReader, SerWriter, Series, StringType,
     StructChunked,
 };
@@ -208,8 +208,7 @@ fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableE
     frame(written)
 }
 
-/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Places, spans and lists of
-/// numbers are left out.
+/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Spans are left out.
 ///
 /// # Errors
 /// A file that is missing, or is not as `write_columns` leaves it.
@@ -254,6 +253,7 @@ impl Cells {
                 let texts = series.str()?.iter();
                 Cells::Texts(texts.map(|text| text.map(str::to_owned)).collect())
             }
+            DataType::UInt32 => Cells::Places(series.u32()?.iter().collect()),
             DataType::Float64 => Cells::Numbers(series.f64()?.iter().collect()),
             DataType::Float32 => Cells::Floats(
                 series
@@ -268,6 +268,13 @@ impl Cells {
                 let lists =
                     lists.ok_or_else(|| PolarsError::ComputeError("a list lacks a text".into()))?;
                 Cells::TextLists(lists.into_iter().map(Some).collect())
+            }
+            DataType::List(inner) if **inner == DataType::Float32 => {
+                let float = |floats: &ArrayOf<Float32Type>, place| floats.value(place);
+                let lists = items(series.list()?, float);
+                let lists = lists
+                    .ok_or_else(|| PolarsError::ComputeError("a list lacks a number".into()))?;
+                Cells::FloatLists(lists)
             }
             _ => return Ok(None),
         }))
@@ -291,9 +298,14 @@ mod tests {
             ),
             ("target_x".to_owned(), Cells::Numbers(vec![Some(0.1), None])),
             ("p".to_owned(), Cells::Floats(vec![0.25, 1.0])),
+            ("start".to_owned(), Cells::Places(vec![Some(7), None])),
             (
                 "labels".to_owned(),
                 Cells::TextLists(vec![own(&["a", "b"]), own(&[])]),
+            ),
+            (
+                "probability".to_owned(),
+                Cells::FloatLists(vec![vec![0.5, 0.25], vec![]]),
             ),
         ];
         write_columns(&path, columns.clone()).unwrap();
