@@ -43,13 +43,13 @@ pub struct Pairing {
 }
 
 /// Whether a true and a predicted entity stand for each other.
-type Fits = dyn Fn(&Entity, &Entity) -> bool;
+type Fits<'f> = dyn Fn(&Entity, &Entity) -> bool + 'f;
 
 /// Every true and every predicted entity of a text, each once.
 pub fn pairings(truth: &[Entity], predicted: &[Entity]) -> Vec<Pairing> {
     let same_bounds = |a: &Entity, b: &Entity| (a.start, a.end) == (b.start, b.end);
     let overlap = |a: &Entity, b: &Entity| a.start < b.end && b.start < a.end;
-    let turns: [(Fate, &Fits); 4] = [
+    let turns: [(Fate, &Fits<'_>); 4] = [
         (Fate::Correct, &|a, b| a == b),
         (Fate::Type, &same_bounds),
         (Fate::Boundary, &|a, b| overlap(a, b) && a.kind == b.kind),

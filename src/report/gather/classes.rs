@@ -17,6 +17,8 @@ use crate::metrics::{ClassScores, classification as scored, multi_label as score
 
 /// Where a label is given when nothing else is said.
 const USUAL: f64 = 0.5;
+/// How many doubtful rows are shown.
+const DOUBTS: usize = 2_000;
 
 pub(super) fn classification(columns: &Columns) -> Option<Answered> {
     let names = columns.after("probability_");
@@ -44,6 +46,7 @@ pub(super) fn classification(columns: &Columns) -> Option<Answered> {
         .collect();
     let doubts = doubtful(&right, &by_row)
         .into_iter()
+        .take(DOUBTS)
         .map(|doubt| PageDoubt {
             row: doubt.row as u32,
             given: doubt.given,
