@@ -22,6 +22,7 @@ mod path;
 mod plan;
 mod preview;
 mod progress;
+mod report;
 mod run;
 mod schema;
 mod sweep;
@@ -82,6 +83,8 @@ enum Command {
     Preview(preview::Arguments),
     /// Say how two results differ: settings, data, and scores with confidence intervals.
     Compare(compare::Arguments),
+    /// Write a page that shows how good the answers of a pipeline's model are and where they are wrong, for a browser.
+    Report(report::Arguments),
     /// Draw the stages and what flows between them.
     Graph(graph::Arguments),
     /// Print where a stage's artifact lies.
@@ -183,6 +186,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Inspect(arguments) => inspect::answer(&arguments),
         Command::Preview(arguments) => preview::answer(&arguments),
         Command::Compare(arguments) => compare::answer(&arguments),
+        Command::Report(arguments) => report::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),

@@ -13,18 +13,24 @@
 //! computed by the same code, from parts that each row is reduced to once. [`mcnemar`] tells whether one of two models is right
 //! more often.
 //!
+//! Besides, what a reader of scores asks next: [`curves`] over thresholds, the [`slices`] of the rows that fail most, and the
+//! labels that a model [doubts](doubt).
+//!
 //! Deliberately absent: anything that knows a model or a file. The loss comes from whoever computed it.
 
 mod answers;
 pub mod bootstrap;
 mod classification;
 mod counts;
+pub mod curves;
+pub mod doubt;
 mod entities;
 pub mod generated;
 pub mod mcnemar;
 mod multi_label;
 mod regression;
 mod render;
+pub mod slices;
 
 use std::fmt;
 
@@ -37,7 +43,8 @@ pub use answers::{
 pub use bootstrap::Sample;
 pub use classification::{ClassScores, Classification, classification, sample_of_classes};
 pub use entities::{
-    Entity, EntityErrors, EntityMeans, EntityScores, Scheme, TypeScores, entities, sample_of_tags,
+    Entity, EntityErrors, EntityMeans, EntityScores, Fate, Pairing, Scheme, TypeScores, entities,
+    pairings, sample_of_tags,
 };
 pub use multi_label::{MultiLabel, multi_label, sample_of_label_sets};
 pub use regression::{Regression, TargetScores, regression, sample_of_numbers};

@@ -8,10 +8,12 @@
 //!
 //! A page is a module of its own with its markup, style and script beside it ([`sweep`], [`evaluation`]); the skeleton here, `base.css`
 //! and `charts.js` are common to all.
+//! What the page of an evaluation shows is [gathered](gather) from artifacts.
 //!
 //! Deliberately absent: a template language, libraries of others, and a server.
 
 pub mod evaluation;
+pub mod gather;
 pub mod sweep;
 
 use base64::Engine;

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: characters. Entities lie in words here; whoever has the text can say where the words stand in it.
 
+mod pairing;
 mod scheme;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use super::bootstrap::{Sample, without_loss};
 use super::counts::{Counts, macro_mean, quotient, total, weighted_mean};
 use super::{Classification, Metric, classification};
 
+pub use pairing::{Fate, Pairing, pairings};
 pub use scheme::{Entity, Scheme};
 
 /// Scores of one split.
@@ -118,7 +120,7 @@ pub fn entities(
     let (_, strict) = score(&pairs, |tags| Entity::find_strictly(tags, scheme));
     let mut errors = EntityErrors::default();
     for (truth, predicted) in &pairs {
-        errors.add(Entity::find(truth), Entity::find(predicted));
+        errors.add(&Entity::find(truth), &Entity::find(predicted));
     }
     EntityScores {
         scheme: Some(scheme),
@@ -344,35 +346,18 @@ impl EntityMeans {
 }
 
 impl EntityErrors {
-    fn add(&mut self, mut truth: Vec<Entity>, mut predicted: Vec<Entity>) {
-        let same_bounds = |a: &Entity, b: &Entity| (a.start, a.end) == (b.start, b.end);
-        let overlap = |a: &Entity, b: &Entity| a.start < b.end && b.start < a.end;
-        self.correct += pair(&mut truth, &mut predicted, |a, b| a == b);
-        self.wrong_type += pair(&mut truth, &mut predicted, same_bounds);
-        self.wrong_bounds += pair(&mut truth, &mut predicted, |a, b| {
-            overlap(a, b) && a.kind == b.kind
-        });
-        self.wrong_type_and_bounds += pair(&mut truth, &mut predicted, overlap);
-        self.missed += truth.len() as u64;
-        self.spurious += predicted.len() as u64;
+    fn add(&mut self, truth: &[Entity], predicted: &[Entity]) {
+        for pairing in pairings(truth, predicted) {
+            *match pairing.fate {
+                Fate::Correct => &mut self.correct,
+                Fate::Type => &mut self.wrong_type,
+                Fate::Boundary => &mut self.wrong_bounds,
+                Fate::Both => &mut self.wrong_type_and_bounds,
+                Fate::Missed => &mut self.missed,
+                Fate::Spurious => &mut self.spurious,
+            } += 1;
+        }
     }
-}
-
-/// Takes away the pairs that `fit`, and says how many.
-fn pair(
-    truth: &mut Vec<Entity>,
-    predicted: &mut Vec<Entity>,
-    fit: impl Fn(&Entity, &Entity) -> bool,
-) -> u64 {
-    let before = truth.len();
-    truth.retain(|entity| {
-        let Some(place) = predicted.iter().position(|other| fit(entity, other)) else {
-            return true;
-        };
-        predicted.remove(place);
-        false
-    });
-    (before - truth.len()) as u64
 }
 
 impl EntityScores {

@@ -161,7 +161,7 @@ pub struct PageThresholds {
 /// Rows that have something in common.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PageSlice {
-    /// `label`, `length`, `rare words`, `negation`, `numerals`, `capitals`, `answer kind`, or the name of a column.
+    /// `label`, `length`, `rare words`, `negation`, `numerals`, `capitals`, `question word`, `answer kind`.
     pub by: String,
     /// `Sports`, `41 to 60 words`, `has none`
     pub value: String,
@@ -239,8 +239,8 @@ pub struct PageRows {
     /// Several labels a row.
     pub right_labels: Vec<Vec<u16>>,
     pub answered_labels: Vec<Vec<u16>>,
-    /// Numbers a row, one list for each target: (name, right, answered).
-    pub targets: Vec<(String, Vec<Option<f64>>, Vec<Option<f64>>)>,
+    /// Numbers a row, one entry for each target.
+    pub targets: Vec<PageTarget>,
     /// Entities: (start, end, label, kind), in characters of the text, where kind is `correct`, `type`, `boundary`, `both`,
     /// `missed` (right alone) or `spurious` (found alone).
     pub right_entities: Vec<Vec<(u32, u32, u16, &'static str)>>,
@@ -254,6 +254,9 @@ pub struct PageRows {
     /// Further columns of the data set.
     pub columns: Vec<(String, Vec<String>)>,
 }
+
+/// The numbers of one target: (name, right, answered).
+pub type PageTarget = (String, Vec<Option<f64>>, Vec<Option<f64>>);
 
 /// One training.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -157,6 +157,58 @@ pub fn between(train: &[&str], test: &[&str], threshold: f64) -> Vec<Option<(usi
     rows.collect()
 }
 
+/// For each text of `test` the most similar text of `train`, if their [`similarity`] is at least `threshold`; of equals the
+/// earliest.
+///
+/// None is missed: a text that is so similar shares one at least of any |A| − ⌈threshold · |A|⌉ + 1 grams of the text A, so only
+/// those need be looked up (prefix filtering; Chaudhuri, Ganti and Kaushik 2006), here the ones that are rarest among the texts
+/// asked for. Time grows with the length of `train`, and with how many texts of `test` share a gram.
+pub fn nearest(train: &[&str], test: &[&str], threshold: f64) -> Vec<Option<(usize, f64)>> {
+    let threshold = threshold.clamp(LOWEST, 1.0);
+    let asked: Vec<Vec<u64>> = test
+        .par_iter()
+        .map(|text| grams(&normalised(text)))
+        .collect();
+    let mut frequent: HashMap<u64, u32> = HashMap::new();
+    for &gram in asked.iter().flatten() {
+        *frequent.entry(gram).or_default() += 1;
+    }
+    let mut index: HashMap<u64, Vec<u32>> = HashMap::new();
+    for (text, grams) in (0..).zip(&asked) {
+        let mut rarest = grams.clone();
+        rarest.sort_by_key(|gram| (frequent.get(gram).copied(), *gram));
+        let least = (threshold * grams.len() as f64 - 1e-9).ceil() as usize;
+        for gram in rarest
+            .into_iter()
+            .take((grams.len() + 1).saturating_sub(least))
+        {
+            index.entry(gram).or_default().push(text);
+        }
+    }
+    let of_row = |(row, text): (usize, &&str)| -> Vec<(u32, f64, usize)> {
+        let mine = grams(&normalised(text));
+        let shared = mine.iter().filter_map(|gram| index.get(gram));
+        let mut candidates: Vec<u32> = shared.flatten().copied().collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        let alike = |text: u32| {
+            let alike = jaccard(&mine, asked.get(text as usize)?);
+            (alike >= threshold).then_some((text, alike, row))
+        };
+        candidates.into_iter().filter_map(alike).collect()
+    };
+    let found: Vec<_> = train.par_iter().enumerate().flat_map_iter(of_row).collect();
+    let mut best: Vec<Option<(usize, f64)>> = vec![None; test.len()];
+    for (text, alike, row) in found {
+        if let Some(best) = best.get_mut(text as usize)
+            && best.is_none_or(|(_, most)| alike > most)
+        {
+            *best = Some((row, alike));
+        }
+    }
+    best
+}
+
 /// Texts that differ when normalised, in the order in which they first come. Copies by the thousand are common, and this
 /// way they cost nothing.
 struct Forms {

@@ -208,8 +208,7 @@ fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableE
     frame(written)
 }
 
-/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Places and spans are left
-/// out.
+/// Reads columns that [`write_columns`] wrote, those of them that are `wanted`, in their order. Spans are left out.
 ///
 /// # Errors
 /// A file that is missing, or is not as `write_columns` leaves it.
@@ -254,6 +253,7 @@ impl Cells {
                 let texts = series.str()?.iter();
                 Cells::Texts(texts.map(|text| text.map(str::to_owned)).collect())
             }
+            DataType::UInt32 => Cells::Places(series.u32()?.iter().collect()),
             DataType::Float64 => Cells::Numbers(series.f64()?.iter().collect()),
             DataType::Float32 => Cells::Floats(
                 series
@@ -298,6 +298,7 @@ mod tests {
             ),
             ("target_x".to_owned(), Cells::Numbers(vec![Some(0.1), None])),
             ("p".to_owned(), Cells::Floats(vec![0.25, 1.0])),
+            ("start".to_owned(), Cells::Places(vec![Some(7), None])),
             (
                 "labels".to_owned(),
                 Cells::TextLists(vec![own(&["a", "b"]), own(&[])]),

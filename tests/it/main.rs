@@ -27,6 +27,7 @@ mod objects;
 mod page;
 mod project;
 mod real;
+mod report;
 mod resume;
 mod schema;
 mod stages;

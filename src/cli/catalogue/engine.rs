@@ -7,6 +7,7 @@ use super::super::init::Refused;
 use super::super::inspect::NotInspected;
 use super::super::path::NoArtifact;
 use super::super::preview::Nothing;
+use super::super::report::ReportUse;
 use super::super::schema::NotWritten;
 use super::super::sweep::SweepUse;
 use super::{Sample, absent, denied, sample, within};
@@ -16,6 +17,7 @@ use crate::hub::uri::UriError;
 use crate::hub::{DatasetError, Fetched, HubError, RepositoryKind};
 use crate::init::InitError;
 use crate::plan::Plan;
+use crate::report::gather::ReportError;
 use crate::run::RunError;
 use crate::run::place::PlaceError;
 use crate::spec::{Pipeline, SpecError};
@@ -27,6 +29,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(stores());
     samples.extend(runs());
     samples.extend(sweeps());
+    samples.extend(reports());
     samples.extend(repositories());
     samples.extend(objects());
     samples.extend(data_sets());
@@ -214,6 +217,33 @@ fn sweeps() -> Vec<Sample> {
     ];
     let sweeping = sweeping.into_iter().map(sample);
     sweeping.chain(using.into_iter().map(sample)).collect()
+}
+
+fn reports() -> Vec<Sample> {
+    let spec = || SPEC.into();
+    let using = [
+        ReportUse::NoEvaluation { spec: spec() },
+        ReportUse::NotAnEvaluation {
+            stage: "classifier".into(),
+            kind: "train".into(),
+            known: "scores, more_scores".into(),
+        },
+        ReportUse::NotBuilt {
+            spec: spec(),
+            stage: "scores".into(),
+            reason: "behind classifier".into(),
+        },
+        ReportUse::Unwritten {
+            path: "out/news.html".into(),
+            source: absent(),
+        },
+    ];
+    let damaged = ReportError::Damaged {
+        path: ".refit/objects/7f3a/scores.json".into(),
+        problem: "expected value at line 1 column 1".into(),
+    };
+    let using = using.into_iter().map(sample);
+    using.chain([sample(damaged)]).collect()
 }
 
 fn repositories() -> Vec<Sample> {

@@ -155,3 +155,26 @@ proptest! {
         prop_assert!(form.chars().all(|c| !c.is_control()));
     }
 }
+
+proptest! {
+    #[test]
+    fn the_nearest_is_what_comparing_all_finds(
+        train in prop::collection::vec("[ab ]{0,14}", 0..12),
+        test in prop::collection::vec("[ab ]{0,14}", 0..8),
+        threshold in 0.1_f64..1.0,
+    ) {
+        let train: Vec<&str> = train.iter().map(String::as_str).collect();
+        let test: Vec<&str> = test.iter().map(String::as_str).collect();
+        let wanted = test.iter().map(|text| {
+            let mut best: Option<(usize, f64)> = None;
+            for (row, other) in train.iter().enumerate() {
+                let alike = similarity(text, other);
+                if alike >= threshold && best.is_none_or(|(_, most)| alike > most) {
+                    best = Some((row, alike));
+                }
+            }
+            best
+        });
+        prop_assert_eq!(nearest(&train, &test, threshold), wanted.collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,163 @@
+//! Tagged words: which entities are right, and what became of the others.
+//!
+//! The text of a row is its words with a space between, as everywhere. A row is wrong if one of its tags is, and as sure as
+//! its least sure word. Where tags mark no chunks, each word with a wrong tag is shown as an entity of its own.
+//!
+//! Deliberately absent: the rule by which entities are paired, which is that of the scores
+//! ([`pairings`](crate::metrics::pairings)).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::super::evaluation::{PageLabel, PageRows};
+use super::answered::{Answered, by_label, confused};
+use super::columns::Columns;
+use crate::metrics::{Entity, Fate, Scheme, entities, pairings};
+
+/// (start, end, label, kind)
+type Marked = (u32, u32, u16, &'static str);
+
+pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) -> Option<Answered> {
+    let (right, answered) = (columns.lists("tags")?, columns.lists("predicted")?);
+    let words = columns.lists("words")?;
+    let sureness = columns.float_lists("probability");
+    let scores = entities(&right, &answered, scheme);
+    let labels: Vec<String> = scores.types.keys().cloned().collect();
+    let numbers: BTreeMap<&str, u16> = labels.iter().map(String::as_str).zip(0..).collect();
+    let number = |kind: &str| numbers.get(kind).copied().unwrap_or(u16::MAX);
+
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut pairs = vec![vec![0_u64; labels.len()]; labels.len()];
+    let (mut right_entities, mut found_entities) = (Vec::new(), Vec::new());
+    for ((right, answered), words) in right.iter().zip(&answered).zip(&words) {
+        let places = places_of(words);
+        let mark = |entity: &Entity, fate: Fate| -> Option<Marked> {
+            let (start, _) = *places.get(entity.start)?;
+            let (_, end) = *places.get(entity.end.checked_sub(1)?)?;
+            Some((start, end, number(entity.kind), fate.name()))
+        };
+        let (mut own, mut said): (Vec<Marked>, Vec<Marked>) = (Vec::new(), Vec::new());
+        if scheme.is_some() {
+            let (truth, found) = (Entity::find(right), Entity::find(answered));
+            for pairing in pairings(&truth, &found) {
+                *counts.entry(pairing.fate.name()).or_default() += 1;
+                let true_one = pairing.truth.and_then(|place| truth.get(place));
+                let found_one = pairing.predicted.and_then(|place| found.get(place));
+                own.extend(true_one.and_then(|entity| mark(entity, pairing.fate)));
+                said.extend(found_one.and_then(|entity| mark(entity, pairing.fate)));
+                if let (Some(a), Some(b)) = (true_one, found_one) {
+                    count(&mut pairs, number(a.kind), number(b.kind));
+                }
+            }
+        } else {
+            for (place, (right, answered)) in right.iter().zip(answered).enumerate() {
+                count(&mut pairs, number(right), number(answered));
+                if right != answered {
+                    let word = |kind| Entity {
+                        start: place,
+                        end: place + 1,
+                        kind,
+                    };
+                    own.extend(mark(&word(right), Fate::Type));
+                    said.extend(mark(&word(answered), Fate::Type));
+                }
+            }
+        }
+        own.sort_unstable();
+        said.sort_unstable();
+        right_entities.push(own);
+        found_entities.push(said);
+    }
+    let per_label: Vec<PageLabel> = (0..)
+        .zip(scores.types.values())
+        .map(|(label, one)| PageLabel {
+            label,
+            precision: one.precision,
+            recall: one.recall,
+            f1: one.f1,
+            support: one.support,
+        })
+        .collect();
+    let support: Vec<u64> = per_label.iter().map(|label| label.support).collect();
+    let of_rows = |entities: &[Vec<Marked>]| -> Vec<Vec<u16>> {
+        let of_row = |row: &Vec<Marked>| row.iter().map(|(_, _, label, _)| *label).collect();
+        entities.iter().map(of_row).collect()
+    };
+    let fates = [
+        Fate::Correct,
+        Fate::Type,
+        Fate::Boundary,
+        Fate::Both,
+        Fate::Missed,
+        Fate::Spurious,
+    ];
+    let told = fates.map(|fate| {
+        let count = counts.get(fate.name()).copied().unwrap_or_default();
+        (fate.name().to_owned(), Value::from(count))
+    });
+    let slices = match scheme {
+        Some(_) => by_label(&labels, of_rows(&right_entities).iter().map(Vec::as_slice)),
+        None => {
+            let tags = right
+                .iter()
+                .map(|tags| tags.iter().map(|tag| number(tag)).collect());
+            let tags: Vec<Vec<u16>> = tags.collect();
+            by_label(&labels, tags.iter().map(Vec::as_slice))
+        }
+    };
+    let wrong = right.iter().zip(&answered).map(|(a, b)| a != b);
+    let mut answer = Answered {
+        task: "token_classification",
+        texts: Some(words.iter().map(|words| words.join(" ")).collect()),
+        slices,
+        per_label,
+        confused: confused(&pairs, &support),
+        confusion: if scheme.is_none() { pairs } else { Vec::new() },
+        entity_errors: match scheme {
+            Some(_) => told.into_iter().collect(),
+            None => Map::new(),
+        },
+        rows: PageRows {
+            wrong: wrong.collect(),
+            right_entities,
+            found_entities,
+            ..PageRows::default()
+        },
+        labels,
+        ..Answered::default()
+    };
+    if let Some(sureness) = sureness {
+        let least = |row: &Vec<f32>| row.iter().copied().fold(1.0, f32::min);
+        answer.sure = sureness.iter().map(|row| f64::from(least(row))).collect();
+        let (mut is_right, mut sure) = (Vec::new(), Vec::new());
+        for ((right, answered), sureness) in right.iter().zip(&answered).zip(sureness) {
+            is_right.extend(right.iter().zip(answered).map(|(a, b)| a == b));
+            sure.extend(sureness.iter().copied().map(f64::from));
+        }
+        answer.calibrate(&is_right, &sure);
+        answer.notes.push(
+            "a row is wrong if one of its tags is, and as sure as its least sure word; calibration is that of words".to_owned(),
+        );
+    }
+    Some(answer)
+}
+
+fn count(pairs: &mut [Vec<u64>], right: u16, answered: u16) {
+    let row = pairs.get_mut(usize::from(right));
+    if let Some(cell) = row.and_then(|row| row.get_mut(usize::from(answered))) {
+        *cell += 1;
+    }
+}
+
+/// Where words stand in the text that has one space between them, in characters.
+fn places_of(words: &[&str]) -> Vec<(u32, u32)> {
+    let mut next = 0;
+    let place = |word: &&str| {
+        let start = next;
+        let end = start + word.chars().count() as u32;
+        next = end + 1;
+        (start, end)
+    };
+    words.iter().map(place).collect()
+}
