@@ -395,7 +395,8 @@ fn scores_of_several_labels_are_those_of_their_predictions() {
             .filter_map(Value::as_str)
             .collect();
         let mut wanted = labels.clone();
-        (names.sort_unstable(), wanted.sort_unstable());
+        names.sort_unstable();
+        wanted.sort_unstable();
         assert_eq!(names, wanted);
     }
 }
