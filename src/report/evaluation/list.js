@@ -15,7 +15,8 @@ function rowList(place, { evaluation, rows, more }) {
   const hasWrong = rows.wrong.includes(1);
   const orders = Object.entries(ORDERS).filter(([, order]) => order.here(rows));
   let filter = openFilter();
-  let order = orders[0][0];
+  // Where answers are more or less wrong, how much says more than whether.
+  let order = data.targets.length ? "residual" : rows.score && !rows.confidence ? "score" : orders[0][0];
   let page = 0;
   let kept = rows.all;
   let origin;

@@ -89,6 +89,7 @@ function plot(place, { height = 240, x, y, xName, yName, lines, more, tell, choo
     hover(item, spot, aloud = false) {
       const text = item && tell(item.line, item.point);
       showTip(item && spot ? [text] : [], item && spot);
+      chart.light(item ? [{ item, as: "hovered" }] : []);
       if (aloud && text) say(text);
     },
     choose: (item) => choose?.(item.point),
@@ -122,7 +123,7 @@ function plot(place, { height = 240, x, y, xName, yName, lines, more, tell, choo
         label: `${describe()}. The arrow keys go from point to point.`,
         order: () => visited.flatMap((points) => thin(points, 60)),
         nearest: (px, py) => near(visited.flat(), (item) => Math.hypot(item.at[0] - px, (item.at[1] - py) / 2), 40),
-        light: (item) => ({ anchor: item.at, marks: [] }),
+        light: (item) => ({ anchor: item.at, marks: [s("path", { class: `dot ${item.line.as}`, d: ring(...item.at, 5.5) })] }),
       };
     },
   });

@@ -7,6 +7,9 @@ async function unpack(packed) {
   return parsed(await new Response(stream).text());
 }
 
+/** The scores of rows by which they are ordered: F1 where there is one. */
+const mainScore = (data) => data.row_scores.find(([name]) => name === "f1") ?? data.row_scores[0];
+
 const LEFT_OUT = "(The text was left out to keep the page small.)";
 
 /** The columns as typed arrays, beside the rows as they were read; `size` is how many there should be. */
@@ -29,7 +32,7 @@ function indexed(data, size) {
     right: typed(Uint16Array, data.right),
     answered: typed(Uint16Array, data.answered),
     name: (row) => data.name[row] ?? `row ${data.id[row] ?? row}`,
-    score: (row) => data.row_scores[0]?.[1][row],
+    score: mainScore(data),
     residual: (row) => Math.max(0, ...data.targets.map(([, right, answered]) => (isSet(right[row]) && isSet(answered[row]) ? Math.abs(answered[row] - right[row]) : 0))),
     lower: new Array(data.strings.length),
     lowerNames: undefined,
@@ -126,7 +129,7 @@ function ordered(rows, name) {
   return rows.orders.get(name);
 }
 
-/** Orders by a falling number. Wrong rows come first, the surest of them before all. */
+/** Orders by a falling number. Wrong rows come first, the surest of them before all; where none is sure, the worst. */
 const ORDERS = {
   wrong: {
     text: "wrong first, the surest before",
@@ -135,7 +138,7 @@ const ORDERS = {
   },
   unsure: { text: "the least sure first", here: (rows) => rows.confidence, key: ({ confidence }) => (row) => -confidence[row] },
   residual: { text: "the farthest off first", here: (rows) => rows.data.targets.length, key: (rows) => rows.residual },
-  score: { text: "the lowest score first", here: (rows) => rows.data.row_scores.length, key: (rows) => (row) => -rows.score(row) },
+  score: { text: "the lowest score first", here: (rows) => rows.score && !rows.data.targets.length, key: ({ score: [, scores] }) => (row) => -scores[row] },
   long: { text: "the longest first", here: (rows) => rows.words, key: ({ words }) => (row) => words[row] },
   file: { text: "as in the data", here: () => true, key: () => () => 0 },
 };

@@ -78,8 +78,8 @@ function findings(evaluation, rows, go) {
     const off = Array.from(rows.all, rows.residual).sort((a, b) => a - b);
     if (off.length) list.push([`Half of the answers are off by less than ${number(quantile(off, 0.5), 3)}, nine of ten by less than ${number(quantile(off, 0.9), 3)}, the farthest by ${number(off.at(-1), 3)}.`]);
   }
-  if (task === "generation" && rows && rows.data.row_scores.length) {
-    const [[name, values]] = rows.data.row_scores;
+  if (task === "generation" && rows?.score) {
+    const [name, values] = rows.score;
     const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
     if (sorted.length) list.push([`Half of the texts score less than ${number(quantile(sorted, 0.5), 3)} in ${metricName(name)}, one of ten less than ${number(quantile(sorted, 0.1), 3)}.`]);
   }
