@@ -9,12 +9,15 @@
 //! Deliberately absent: files, progress, devices, and any knowledge of stages.
 
 mod classification;
+pub mod explanations;
 mod loss;
 mod multi_label;
 pub mod predictions;
 mod question_answering;
 mod regression;
 mod token_classification;
+
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
@@ -286,6 +289,10 @@ pub enum TaskError {
     #[error("the tokens are not made for this task: there is {what}")]
     #[diagnostic(help("run again with --force for the tokenize stage"))]
     Misfit { what: &'static str },
+
+    #[error("{} is broken: {reason}", path.display())]
+    #[diagnostic(help("run again with --force for the evaluate stage"))]
+    Explanations { path: PathBuf, reason: String },
 
     #[error(transparent)]
     #[diagnostic(transparent)]
