@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::TaskError;
+use super::{Task, TaskError};
 
 /// Name of the file in the artifact of an evaluation.
 pub const EXPLANATIONS: &str = "explanations.json";
@@ -31,7 +31,7 @@ pub const MOST_ATTENTION: usize = 1_100_000;
 pub struct Explanations {
     /// [`FORMAT`].
     pub format: u32,
-    /// Which output is explained, in one sentence.
+    /// Which number is explained, in one sentence.
     pub attributed_to: String,
     /// Ascending by row.
     pub examples: Vec<Explanation>,
@@ -65,14 +65,18 @@ pub struct Explanation {
     pub segment: Vec<u8>,
     /// The label, tag or target, or the text of the answer.
     pub output: String,
+    /// The tokens whose output that is; none where it is that of the whole text.
+    #[serde(default)]
+    pub about: Vec<usize>,
     /// What is explained, for this text.
     pub value: f64,
     /// The same, were the words of the text nothing.
     pub baseline: f64,
     /// By how much the sum of `integrated_gradients` misses the difference of the two.
     pub delta: f64,
-    /// The gradient by each token's word embedding, times it.
+    /// Of each token the derivative by what the first layer is given for it, times that.
     pub gradient_x_input: Vec<f64>,
+    /// Of each token what its word adds on the way from `baseline` to `value`; 0 where it stands for no text.
     pub integrated_gradients: Vec<f64>,
     /// Of the encoder.
     pub layers: usize,
@@ -146,9 +150,26 @@ impl Explanation {
     }
 }
 
+/// Which number of its answers a model is explained by, in one sentence.
+pub fn attributed_to(task: Task) -> &'static str {
+    match task {
+        Task::Classification => "the logit of the label that was given",
+        Task::MultiLabel => "the logit of the likeliest label, whether it was given or not",
+        Task::Regression => "the number that was given for the first target",
+        Task::TokenClassification => {
+            "the logit of the tag that was given to the least sure word of an entity, or, where no entity was found, to the least sure word"
+        }
+        Task::QuestionAnswering => {
+            "the sum of the start and end logits of the best stretch of the context, whether it was given as the answer or not"
+        }
+    }
+}
+
 /// Between how many of the first tokens of `tokens` attention is kept, so that it is no more than [`MOST_ATTENTION`].
-pub fn attended(tokens: usize, layers: usize, heads: usize) -> usize {
-    let each = (MOST_ATTENTION / (layers * heads).max(1)).isqrt();
+///
+/// `heads` are those of all layers together.
+pub fn attended(tokens: usize, heads: usize) -> usize {
+    let each = (MOST_ATTENTION / heads.max(1)).isqrt();
     tokens.min(each)
 }
 
@@ -178,6 +199,7 @@ mod tests {
             places: vec![None, Some([0, 4]), None],
             segment: vec![0; 3],
             output: "yes".to_owned(),
+            about: Vec::new(),
             value: 1.5,
             baseline: -0.25,
             delta: 0.001,
@@ -218,7 +240,8 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let faults: [(&str, fn(&mut Explanations)); 5] = [
+        type Fault = (&'static str, fn(&mut Explanations));
+        let faults: [Fault; 5] = [
             ("its format is 2", |all| all.format = 2),
             ("3 tokens and 2 places", |all| {
                 all.examples[0].places.pop();
@@ -242,8 +265,8 @@ mod tests {
 
     #[test]
     fn attention_of_long_texts_is_cut_to_what_fits() {
-        assert_eq!(attended(100, 6, 12), 100);
-        let kept = attended(512, 12, 12);
+        assert_eq!(attended(100, 72), 100);
+        let kept = attended(512, 144);
         assert!(kept * kept * 144 <= MOST_ATTENTION && (kept + 1).pow(2) * 144 > MOST_ATTENTION);
     }
 
