@@ -30,7 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answers::{
-    AnswerScores, Thresholds, answers, best_threshold, sample_of_answers, thresholds,
+    AnswerScores, Thresholds, answers, best_threshold, exact_matches, sample_of_answers, thresholds,
 };
 pub use bootstrap::Sample;
 pub use classification::{ClassScores, Classification, classification, sample_of_classes};

@@ -67,6 +67,12 @@ pub fn answers(
     }
 }
 
+/// Of each question whether its answer has the words of a gold answer, in order.
+pub fn exact_matches(golds: &[Vec<&str>], predicted: &[&str]) -> Vec<bool> {
+    let questions = questions(golds, predicted).into_iter();
+    questions.map(|question| question.exact == 1.0).collect()
+}
+
 /// The questions as [`answers`] takes them, to be scored in any selection.
 pub fn sample_of_answers(golds: &[Vec<&str>], predicted: &[&str]) -> Sample {
     let questions = questions(golds, predicted);
