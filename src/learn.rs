@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`Layout`] and [`Laid`] put rows together, an [`Objective`] says what their answers are compared with
 //! and a loss, such as [`cross_entropy`], how wrong they are, [`Gradients`] hold what follows from that, [`Schedule`] sets
-//! the pace, [`Optimizer`] takes the step, [`fit`] is the loop around them, and [`predict`] asks a finished model. Each follows
+//! the pace, [`Optimizer`] takes the step, [`fit`] is the loop around them, and [`predict`] asks a finished model, [`attribution`] why it answers so. Each follows
 //! PyTorch or transformers to the letter, so that a recipe moves between the two, and each can be used in a loop of one's
 //! own.
 //!
@@ -14,6 +14,7 @@
 //! which is also where the caller says stop.
 
 pub mod activations;
+pub mod attribution;
 mod balance;
 mod batch;
 mod fit;

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 
 pub use crate::kernels::Spans;
 #[cfg(test)]
-pub(crate) use family::reference::MODELS as REFERENCE_MODELS;
+pub(crate) use family::reference::{MODELS as REFERENCE_MODELS, whole as reference_model};
 
 use names::Names;
 

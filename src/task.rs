@@ -10,12 +10,15 @@
 
 pub mod changes;
 mod classification;
+pub mod explanations;
 mod loss;
 mod multi_label;
 pub mod predictions;
 mod question_answering;
 mod regression;
 mod token_classification;
+
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
@@ -116,6 +119,37 @@ pub trait Answers {
     /// What was answered and how surely, as columns with an entry for each example; before it what the rows say, where they
     /// do.
     fn columns(&self, asked: &Asked) -> Vec<(String, Cells)>;
+
+    /// Of each example whether it is answered right, and how surely.
+    ///
+    /// # Errors
+    /// A row that does not say what the right answer is.
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError>;
+
+    /// The number that decided the answer to an example, given the `outputs` that the answers were made of; one label for
+    /// each text needs none. None where nothing decided, since there was nothing to decide.
+    fn decisive(&self, asked: &Asked, outputs: &Predictions, example: usize) -> Option<Decisive>;
+}
+
+/// How an example was answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Whether all of the answer is right. Of numbers: whether it is no further off than that of the median example.
+    pub right: bool,
+    /// The probability of the answer; of tags that of the least sure word. Of numbers how far the first one is off, below 0
+    /// where that is `right`.
+    pub sure: f32,
+}
+
+/// A number that the model answers, and that its answer to an example hangs on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decisive {
+    /// The row that it is answered to: a window of the example.
+    pub row: usize,
+    /// Of which numbers of the head it is the sum: token (0 where a whole text is answered) and column of each.
+    pub output: Vec<(usize, usize)>,
+    /// Of the label, tag or target; or the text that it speaks for.
+    pub name: String,
 }
 
 /// Scores of one split.
@@ -141,12 +175,9 @@ impl Tally {
         Ok(())
     }
 
-    /// The scores of all rows, as [`Answers::scores`] has them.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn scores(self, asked: &Asked, loss: f64) -> Result<Scored, TaskError> {
-        self.0.all().scores(asked, loss)
+    /// The answers to all rows, of which the labels are kept: what [`Answers::scores`] and [`Answers::decisive`] need.
+    pub fn answers(self) -> Box<dyn Answers> {
+        Box::new(self.0.all())
     }
 }
 
@@ -216,7 +247,7 @@ impl Rule {
         match self.tally() {
             Some(mut tally) => {
                 tally.add(outputs)?;
-                tally.scores(asked, loss)
+                tally.answers().scores(asked, loss)
             }
             None => self.decide(model, outputs, asked)?.scores(asked, loss),
         }
@@ -312,6 +343,10 @@ pub enum TaskError {
     #[error("the tokens are not made for this task: there is {what}")]
     #[diagnostic(help("run again with --force for the tokenize stage"))]
     Misfit { what: &'static str },
+
+    #[error("{} is broken: {reason}", path.display())]
+    #[diagnostic(help("run again with --force for the evaluate stage"))]
+    Explanations { path: PathBuf, reason: String },
 
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -24,6 +24,7 @@ mod compose;
 mod encoded;
 mod files;
 mod masking;
+mod places;
 mod save;
 mod sentencepiece;
 pub mod thesaurus;

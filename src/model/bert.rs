@@ -45,6 +45,8 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub enum Given {
     Nothing,
+    /// The embedding of each token's word, `[tokens, embedding]`, in place of the one that its id has.
+    Words(Tensor<2>),
     /// The hidden states after so many layers, `[tokens, hidden]`.
     Hidden {
         layers: usize,
@@ -73,6 +75,18 @@ impl Batch {
     /// The same batch, of which this is known already.
     pub fn with(self, given: Given) -> Batch {
         Batch { given, ..self }
+    }
+
+    /// The embedding of each token's word: the one that its id has in `embedding`, unless the batch knows another.
+    pub(super) fn words(&self, embedding: &Embedding) -> Lookup {
+        let Given::Words(words) = &self.given else {
+            return lookup(embedding, self.ids.clone());
+        };
+        let own: Vec<i32> = (0..self.spans.rows() as i32).collect();
+        Lookup {
+            table: words.clone(),
+            entries: Tensor::from_data(own.as_slice(), &self.ids.device()),
+        }
     }
 
     /// The row of each token among position embeddings, `[tokens]`: its place in its text, counted from `first`.
@@ -249,7 +263,7 @@ impl Embeddings {
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let positions = batch.positions(self.first_position);
         kernels::embedding_layer_norm_dropout(
-            lookup(&self.word_embeddings, batch.ids.clone()),
+            batch.words(&self.word_embeddings),
             lookup(&self.position_embeddings, positions),
             self.segments(batch),
             self.layer_norm.norm(),

@@ -151,7 +151,7 @@ impl Embeddings {
             let embedding = embedding.as_ref();
             embedding.map_or_else(none, |embedding| lookup(embedding, entries()))
         };
-        let words = lookup(&self.word_embeddings, batch.ids.clone());
+        let words = batch.words(&self.word_embeddings);
         let positions = optional(&self.position_embeddings, &|| batch.positions(0));
         let segments = optional(&self.token_type_embeddings, &|| batch.type_ids.clone());
         let dropout = mode.dropout(self.dropout, Site::Embeddings);

@@ -48,7 +48,7 @@ impl Encoder {
     }
 
     /// The embeddings of the vocabulary, `[vocab, embedding]`.
-    pub(super) fn words(&self) -> Tensor<2> {
+    pub fn words(&self) -> Tensor<2> {
         match self {
             Encoder::Bert(encoder) => encoder.words(),
             Encoder::MpNet(encoder) => encoder.words(),

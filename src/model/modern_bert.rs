@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use super::bert::Batch;
 use super::config::Activation;
 use super::dropout::{Mode, Site};
-use super::layers::{LayerNorm, Linear, apply, linear, lookup, table};
+use super::layers::{LayerNorm, Linear, apply, linear, table};
 use crate::kernels::{self, Distance, Lookup, Rotary, Spans};
 
 mod config;
@@ -171,7 +171,7 @@ impl Embeddings {
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let none = Lookup::zeros(batch.spans.rows(), self.width, &batch.ids.device());
         kernels::embedding_layer_norm_dropout(
-            lookup(&self.tok_embeddings, batch.ids.clone()),
+            batch.words(&self.tok_embeddings),
             none.clone(),
             none,
             self.norm.norm(),

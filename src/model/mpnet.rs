@@ -249,7 +249,7 @@ impl Embeddings {
     fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
         let positions = batch.positions(FIRST_POSITION);
         kernels::embedding_layer_norm_dropout(
-            lookup(&self.word_embeddings, batch.ids.clone()),
+            batch.words(&self.word_embeddings),
             lookup(&self.position_embeddings, positions),
             Lookup::zeros(batch.spans.rows(), self.width, &batch.ids.device()),
             self.layer_norm.norm(),

@@ -10,9 +10,12 @@
 //! Texts with one label each are answered a piece of the split at a time, and of the answers that are written only the labels
 //! stay in memory; the answers of other tasks are all there before the first is written.
 //!
+//! With `explain` it also keeps why some of the answers were given, as `explanations.json`.
+//!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
 mod compare;
+mod explain;
 mod generated;
 
 use std::path::Path;
@@ -25,13 +28,17 @@ use serde_json::{Map, Value};
 use crate::artifact::Kind;
 use crate::device;
 use crate::hub::Fetched;
-use crate::learn::{self, Mean, Rows, Window};
+use crate::learn::{self, Mean, Predictions, Rows, Window};
 use crate::metrics;
 use crate::metrics::generated::GeneratedSettings;
 use crate::model::{self, Crf, ModelInfo};
 use crate::table::{self, Cells, ColumnsWriter};
 use crate::task::{Answers, Asked, Rule, Scored, Task};
 use crate::text::{TokenSplit, Tokens};
+
+pub use explain::ExplainSettings;
+
+use explain::Evaluated;
 
 use super::{
     ACTIVATIONS, Before, Certainty, Context, Edge, Fault, Files, Scoring, Stage, StageError,
@@ -62,6 +69,11 @@ pub struct Evaluate {
     /// exact match and the F1 of their words. Otherwise the task is the model's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<WithoutModel>,
+    /// Keeps for some rows why they were answered as they were: the attention of every head, and what each word adds to the
+    /// answer by integrated gradients and by gradient x input. Set it, as in `explain = {}`, to look into a model's mistakes.
+    /// By default nothing is explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ExplainSettings>,
     /// How generated texts are scored.
     #[serde(default)]
     pub generation: GeneratedSettings,
@@ -121,7 +133,11 @@ impl Stage for Evaluate {
 
     fn check(&self) -> Vec<Fault> {
         let split = check_split(&self.split).into_iter();
-        split.chain(generated::faults(self)).collect()
+        let explained = explain::faults(self);
+        split
+            .chain(generated::faults(self))
+            .chain(explained)
+            .collect()
     }
 
     fn files(&self, base: &Path, _fetched: &Fetched) -> Result<Files, Vec<Fault>> {
@@ -174,6 +190,9 @@ impl Stage for Evaluate {
             examples: examples.as_ref(),
             places: None,
         };
+        if let Some(settings) = &self.explain {
+            explain::check_ids(settings, &asked.ids(), &self.split)?;
+        }
         let objective = rule
             .task
             .objective(&Default::default(), split, &rule.names)?;
@@ -217,7 +236,14 @@ impl Stage for Evaluate {
             Ok::<_, StageError>(outputs?)
         };
         let mut writer = ColumnsWriter::new(&context.draft.join("predictions.parquet"));
-        let scored = match rule.tally() {
+        let mut outcomes = Vec::new();
+        let mut take_up = |answers: &dyn Answers, asked: &Asked| {
+            if self.explain.is_some() {
+                outcomes.extend(answers.outcomes(asked)?);
+            }
+            Ok::<_, StageError>(())
+        };
+        let (answers, outputs, loss) = match rule.tally() {
             Some(mut tally) => {
                 let mut loss = Mean::default();
                 // An empty split has a piece too, so that there are columns.
@@ -231,19 +257,37 @@ impl Stage for Evaluate {
                     let answers = rule.decide(&classifier, &outputs, &asked)?;
                     writer.add(columns(&asked, &*answers))?;
                     objective.add_losses(&mut loss, &outputs, &window, crf.as_ref());
+                    take_up(&*answers, &asked)?;
                     tally.add(&outputs)?;
                 }
-                tally.scores(&asked, loss.value())?
+                let nothing = Predictions { logits: Vec::new() };
+                (tally.answers(), nothing, loss.value())
             }
             None => {
                 let outputs = ask(rows)?;
                 let answers = rule.decide(&classifier, &outputs, &asked)?;
                 let loss = objective.loss_of(&outputs, split, crf.as_ref());
                 writer.add(columns(&asked, &*answers))?;
-                answers.scores(&asked, loss)?
+                take_up(&*answers, &asked)?;
+                (answers, outputs, loss)
             }
         };
         writer.finish()?;
+        let scored = answers.scores(&asked, loss)?;
+        if let Some(settings) = &self.explain {
+            let evaluated = Evaluated {
+                task: rule.task,
+                model: &classifier,
+                tokens: &tokens,
+                asked: &asked,
+                answers: &*answers,
+                outputs: &outputs,
+                outcomes: &outcomes,
+                tokens_at_once,
+                device: &chosen.device,
+            };
+            explain::write(settings, &evaluated, context)?;
+        }
 
         write_scores(context, scored, split.examples(), &self.split)?;
         Ok(())

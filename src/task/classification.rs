@@ -4,7 +4,7 @@
 
 use super::changes::Judged;
 use super::predictions::{Columns, Recalled, numbering};
-use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::Cells;
@@ -45,6 +45,28 @@ impl Answers for Labelled {
         columns.push(("predicted".to_owned(), Cells::Texts(predicted)));
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
+    }
+
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+        let labels = of_every_row(asked, "label", |row| asked.rows.label(row))?;
+        let answers = self.predicted.iter().zip(&self.probabilities);
+        let outcome = |(label, (&given, probabilities)): (u32, (&u32, &Vec<f32>))| Outcome {
+            right: label == given,
+            sure: probabilities
+                .get(given as usize)
+                .copied()
+                .unwrap_or_default(),
+        };
+        Ok(labels.into_iter().zip(answers).map(outcome).collect())
+    }
+
+    fn decisive(&self, _: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {
+        let label = *self.predicted.get(example)? as usize;
+        Some(Decisive {
+            row: example,
+            output: vec![(0, label)],
+            name: self.names.get(label)?.clone(),
+        })
     }
 }
 
@@ -187,7 +209,10 @@ mod tests {
             tally.add(&outputs).unwrap();
         }
         assert_eq!(mean.value().to_bits(), loss.to_bits());
-        assert_eq!(tally.scores(&asked(&rows), mean.value()).unwrap(), wanted);
+        assert_eq!(
+            tally.answers().scores(&asked(&rows), mean.value()).unwrap(),
+            wanted
+        );
         assert_eq!(columns.len(), 11);
         assert_eq!(columns[10].0, Cells::Ids(vec![200]));
         let all = answers.columns(&asked(&rows));

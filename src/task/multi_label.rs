@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::changes::Judged;
 use super::classification::probabilities;
 use super::predictions::{Columns, Recalled, numbering};
-use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::Cells;
@@ -153,6 +153,35 @@ impl Answers for LabelSets {
         columns.push(("predicted".to_owned(), Cells::TextLists(predicted)));
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
+    }
+
+    /// The probability of a set of labels is that of each label's being there or not, were they independent.
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+        let labels = label_sets(asked)?;
+        let answers = self.predicted.iter().zip(&self.probabilities);
+        let outcome = |(labels, (given, probabilities)): (&Vec<u32>, (&Vec<u32>, &Vec<f32>))| {
+            let each = (0_u32..).zip(probabilities);
+            let each = each.map(|(label, &probability)| match given.contains(&label) {
+                true => probability,
+                false => 1.0 - probability,
+            });
+            Outcome {
+                right: labels == given,
+                sure: each.product(),
+            }
+        };
+        Ok(labels.iter().zip(answers).map(outcome).collect())
+    }
+
+    fn decisive(&self, _: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {
+        let probabilities = self.probabilities.get(example)?.iter().enumerate();
+        let likeliest = probabilities.rev().max_by(|a, b| a.1.total_cmp(b.1));
+        let (label, _) = likeliest?;
+        Some(Decisive {
+            row: example,
+            output: vec![(0, label)],
+            name: self.names.get(label)?.clone(),
+        })
     }
 }
 

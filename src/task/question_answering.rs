@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::Judged;
 use super::predictions::{Columns, Recalled};
-use super::{Answers, Asked, Rule, Scored, TaskError, characters};
+use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::{Cells, Span, Texts};
@@ -195,6 +195,16 @@ impl Answered {
         best.filter(|_| !abstains)
     }
 
+    /// The probability of what is answered, be it nothing.
+    fn sureness(&self, example: usize) -> f32 {
+        let (probabilities, nothing) = self.probabilities(example);
+        let given = match self.best(example) {
+            Some(_) => probabilities.first().copied(),
+            None => nothing,
+        };
+        given.unwrap_or_default()
+    }
+
     /// The softmax over the kept stretches, and "no answer" where that may be given.
     fn probabilities(&self, example: usize) -> (Vec<f32>, Option<f32>) {
         let stretches = self.stretches.get(example).map_or(&[][..], Vec::as_slice);
@@ -251,12 +261,8 @@ impl Answers for Answered {
         let (mut sure, mut n_best) = (Vec::new(), Vec::new());
         let contexts = examples.text_pair.iter().flatten();
         for (example, context) in contexts.enumerate() {
-            let (probabilities, nothing) = self.probabilities(example);
-            let given = match self.best(example) {
-                Some(_) => probabilities.first().copied(),
-                None => nothing,
-            };
-            sure.push(given.unwrap_or_default());
+            let (probabilities, _) = self.probabilities(example);
+            sure.push(self.sureness(example));
             let span = |(stretch, &score): (&Stretch, &f32)| Span {
                 label: None,
                 start: stretch.start,
@@ -274,6 +280,46 @@ impl Answers for Answered {
         }
         columns.push(("n_best".to_owned(), Cells::Spans(n_best)));
         columns
+    }
+
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+        let examples = examples_of(asked)?;
+        let right = golds(asked)?
+            .iter()
+            .zip(self.texts(examples))
+            .map(|(golds, text)| metrics::exact_match(golds, text))
+            .collect::<Vec<bool>>();
+        let outcome = |(example, right)| Outcome {
+            right,
+            sure: self.sureness(example),
+        };
+        Ok(right.into_iter().enumerate().map(outcome).collect())
+    }
+
+    /// Of the best stretch, whether it was given or not, in the window that has it.
+    fn decisive(&self, asked: &Asked, outputs: &Predictions, example: usize) -> Option<Decisive> {
+        let best = self.stretches.get(example)?.first()?;
+        let rows = asked.rows;
+        let mut windows = (0..rows.rows()).filter(|&row| rows.example(row) == example);
+        let (row, start, end) = windows.find_map(|row| {
+            let (from, to) = rows.characters(row)?;
+            let (pairs, _) = outputs.logits.get(row)?.as_chunks::<2>();
+            let starts = (0..from.len()).filter(|&token| from[token] == best.start);
+            let ends = |&token: &usize| to[token] == best.end;
+            let mut stretches = starts
+                .flat_map(|start| (start..to.len()).filter(ends).map(move |end| (start, end)));
+            let score = |(start, end): (usize, usize)| {
+                Some(f64::from(pairs.get(start)?[0]) + f64::from(pairs.get(end)?[1]))
+            };
+            let found = stretches.find(|&stretch| score(stretch) == Some(best.score));
+            found.map(|(start, end)| (row, start, end))
+        })?;
+        let context = *asked.examples?.text_pair.as_ref()?.get(example)?;
+        Some(Decisive {
+            row,
+            output: vec![(start, 0), (end, 1)],
+            name: characters(context, best.start, best.end).to_owned(),
+        })
     }
 }
 

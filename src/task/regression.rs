@@ -4,7 +4,7 @@
 //! be reached.
 
 use super::predictions::{Columns, Recalled};
-use super::{Answers, Asked, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::Cells;
@@ -61,5 +61,33 @@ impl Answers for Numbers {
             columns.push((format!("predicted_{name}"), predicted));
         }
         columns
+    }
+
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+        let targets = of_every_row(asked, "target", |row| asked.rows.targets(row))?;
+        let first = |row: &[f64]| row.first().copied().unwrap_or_default();
+        let pairs = targets.iter().zip(&self.predicted);
+        let errors = pairs.map(|(target, predicted)| (first(target) - first(predicted)).abs());
+        let errors: Vec<f64> = errors.collect();
+        let mut sorted = errors.clone();
+        sorted.sort_by(f64::total_cmp);
+        let median = sorted.get(errors.len().saturating_sub(1) / 2).copied();
+        let outcome = |error: f64| {
+            let right = median.is_some_and(|median| error <= median);
+            let sure = if right { -error } else { error };
+            Outcome {
+                right,
+                sure: sure as f32,
+            }
+        };
+        Ok(errors.into_iter().map(outcome).collect())
+    }
+
+    fn decisive(&self, _: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {
+        Some(Decisive {
+            row: example,
+            output: vec![(0, 0)],
+            name: self.names.first()?.clone(),
+        })
     }
 }

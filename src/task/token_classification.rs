@@ -10,12 +10,15 @@
 
 use super::changes::Judged;
 use super::predictions::{Columns, Recalled};
-use super::{Answers, Asked, Rule, Scored, TaskError, characters};
+use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
 use crate::learn::{Predictions, Rows};
 use crate::metrics::{self, Entity, Scheme};
 use crate::model::{Classifier, Crf, Forbidden};
 use crate::table::{Cells, Span};
 use crate::text::NONE;
+
+/// The tag of a word that is in no chunk.
+const OUTSIDE: &str = "O";
 
 struct Tagged {
     names: Vec<String>,
@@ -184,6 +187,40 @@ impl Answers for Tagged {
             columns.push(("entities".to_owned(), Cells::Spans(entities.collect())));
         }
         columns
+    }
+
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+        let right = right_tags(asked.rows)?;
+        let answers = self.predicted.iter().zip(&self.sureness);
+        let outcome = |(right, (given, sure)): (&Vec<u32>, (&Vec<u32>, &Vec<f32>))| Outcome {
+            right: right == given,
+            sure: sure.iter().copied().fold(1.0, f32::min),
+        };
+        Ok(right.iter().zip(answers).map(outcome).collect())
+    }
+
+    /// Of the least sure word of an entity; where there is none, of the least sure word.
+    fn decisive(&self, asked: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {
+        let tags = self.names_of(self.predicted.get(example)?);
+        let sure = self.sureness.get(example)?;
+        let in_entity = |&word: &usize| self.scheme.is_some() && tags.get(word) != Some(&OUTSIDE);
+        let least = |words: &mut dyn Iterator<Item = usize>| {
+            words.min_by(|&a, &b| sure[a].total_cmp(&sure[b]))
+        };
+        let of_entities = least(&mut (0..sure.len()).filter(in_entity));
+        let word = of_entities.or_else(|| least(&mut (0..sure.len())))?;
+        let tag = *self.predicted.get(example)?.get(word)? as usize;
+        let windows = (0..asked.rows.rows()).filter(|&row| asked.rows.example(row) == example);
+        let mut owners = windows.filter_map(|row| {
+            let words = asked.rows.words(row)?;
+            Some((row, words.iter().position(|&own| own as usize == word)?))
+        });
+        let (row, token) = owners.next()?;
+        Some(Decisive {
+            row,
+            output: vec![(token, tag)],
+            name: self.names.get(tag)?.clone(),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ mod data;
 mod devices;
 mod editors;
 mod elsewhere;
+mod explain;
 #[cfg(unix)]
 mod faults;
 mod freezing;

@@ -298,6 +298,10 @@ fn tasks() -> Vec<Sample> {
         TaskError::Misfit {
             what: "no table beside them",
         },
+        TaskError::Explanations {
+            path: ".refit/objects/3f7a9c20/explanations.json".into(),
+            reason: "its format is 2, not 1".into(),
+        },
     ]
     .into_iter()
     .map(sample)

@@ -103,7 +103,7 @@ fn opened(name: &str, files: &EncoderFiles, head: &HeadKind, device: &Device) ->
 }
 
 /// The model for classification, with the head that the file has.
-fn whole(name: &str, device: &Device) -> Classifier {
+pub(crate) fn whole(name: &str, device: &Device) -> Classifier {
     let head = HeadKind::Texts {
         outputs: LABELS,
         pooling: Pooling::Pooler,

@@ -19,7 +19,7 @@ use crate::table::{Table, Texts};
 use crate::text::Tokenizer;
 use crate::text::tokens::{Labelled, TokensCard, write_card, write_split};
 
-const WORDS: [&str; 8] = [
+pub(super) const WORDS: [&str; 8] = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film",
 ];
 
@@ -38,7 +38,7 @@ impl Progress for Counted {
 }
 
 /// Ten reviews in the split `test`, of unequal lengths, and two without labels in `more.bare`.
-fn tokens(words: &[&str], labels: &[&str]) -> tempfile::TempDir {
+pub(super) fn tokens(words: &[&str], labels: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let words: Vec<String> = words.iter().map(ToString::to_string).collect();
     let tokenizer = Tokenizer::from_vocabulary(&words, true).unwrap();
@@ -73,7 +73,7 @@ fn tokens(words: &[&str], labels: &[&str]) -> tempfile::TempDir {
 }
 
 /// An untrained model for `tokens`.
-fn trained_on(tokens: &Path) -> tempfile::TempDir {
+pub(super) fn trained_on(tokens: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tokens = Tokens::open(tokens).unwrap();
     let names = tokens.label_names().unwrap().to_vec();
@@ -108,7 +108,7 @@ fn trained_on(tokens: &Path) -> tempfile::TempDir {
     folder
 }
 
-fn run(
+pub(super) fn run(
     settings: Value,
     model: &Path,
     tokens: &Path,
@@ -142,12 +142,12 @@ fn run(
     Ok((draft, counted.0.into_inner().unwrap()))
 }
 
-fn scores_in(draft: &tempfile::TempDir) -> Value {
+pub(super) fn scores_in(draft: &tempfile::TempDir) -> Value {
     serde_json::from_slice(&std::fs::read(draft.path().join("scores.json")).unwrap()).unwrap()
 }
 
 /// The message and the help of an error.
-fn told(error: &StageError) -> String {
+pub(super) fn told(error: &StageError) -> String {
     format!(
         "{error} / {}",
         error
@@ -304,7 +304,7 @@ fn a_stopped_evaluation_is_interrupted_and_not_failed() {
     assert!(matches!(result, Err(StageError::Interrupted)));
 }
 
-fn evaluate(settings: Value) -> Result<Evaluate, serde_json::Error> {
+pub(super) fn evaluate(settings: Value) -> Result<Evaluate, serde_json::Error> {
     serde_json::from_value(settings)
 }
 
