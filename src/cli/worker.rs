@@ -60,6 +60,12 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             "warning: what goes over the network is not encrypted: use a network that nobody else reads, or a tunnel\n",
         );
     }
+    if bound.ip().is_unspecified() {
+        let port = bound.port();
+        tell(&format!(
+            "listening on every network: others name it by an address of this machine, as in ws://HOST:{port}\n"
+        ));
+    }
     print(&format!("ws://{bound}\n"));
     let lent = std::iter::once(chosen.device).chain(chosen.beside);
     device::serve(lent.collect(), listener).map_err(Failure::failed)?;

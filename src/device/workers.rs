@@ -101,6 +101,12 @@ pub(super) fn connect(address: &str) -> Result<Vec<Device>, DeviceError> {
     let host = RemoteHost::websocket(address).with_credential(token);
     let listed = host.devices().map_err(|error| failed(address, error))?;
     let listed = listed.into_vec().len();
+    if listed == 0 {
+        return Err(DeviceError::Unreachable {
+            worker: address.to_owned(),
+            reason: "it lends no device".to_owned(),
+        });
+    }
     let mut devices = Vec::with_capacity(listed);
     for number in 0..listed {
         let options = Device::remote_options(&host).device_index(number);
