@@ -10,7 +10,7 @@ fn explained(project: &Project, load: &str, max_length: usize, train: &str) -> E
     let tokens = format!("max_length = {max_length}");
     let text = spec(load, &tokens, train).replace(
         "[evaluate.scores]\n",
-        "[evaluate.scores]\nexplain = { examples = 4, steps = 24 }\n",
+        "[evaluate.scores]\nexplain = { examples = 4, steps = 200 }\n",
     );
     let text = text.split("[export.bundle]").next().unwrap();
     project.write("spec.toml", text);
