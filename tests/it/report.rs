@@ -318,20 +318,20 @@ fn equal_results_give_an_equal_page_and_a_changed_spec_shows_its_lines() {
         std::fs::read_to_string(elsewhere).unwrap() == before,
         "the pages differ"
     );
-    project.replace(SPEC, "epochs = 2", "epochs = 3");
+    project.replace(SPEC, "epochs = 2", "epochs = 4");
     project.run(&[SPEC]);
     let data = data(&page(&project, &[SPEC]));
     let lines = data["previous"]["lines"].as_array().unwrap();
     let changed: Vec<&Value> = lines.iter().filter(|line| line[0] != "=").collect();
     assert_eq!(
         changed,
-        [&json!(["-", "epochs = 2"]), &json!(["+", "epochs = 3"])]
+        [&json!(["-", "epochs = 2"]), &json!(["+", "epochs = 4"])]
     );
     assert!(data["previous"]["run"].as_str().unwrap().starts_with('@'));
     let step = &data["steps"][3];
     assert_eq!(
         (&step["outcome"], &step["reason"]),
-        (&json!("built"), &json!("epochs: 2 → 3"))
+        (&json!("built"), &json!("epochs: 2 → 4"))
     );
 }
 
