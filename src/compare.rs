@@ -235,8 +235,8 @@ pub struct Changed {
     pub broken: usize,
     /// How many are wrong in both, in different ways.
     pub changed: usize,
-    /// All of them: the broken first, then the fixed; of each, those first of which B is surer. What a row says stands here
-    /// only where the store still has it.
+    /// All of them: the broken first, then the fixed, then the changed; of each, those first of which B is surer. What a row
+    /// says stands here only where the store still has it.
     pub rows: Vec<RowChange>,
 }
 

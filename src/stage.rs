@@ -255,7 +255,8 @@ pub type Files = BTreeMap<String, PathBuf>;
 /// How sure the scores of two evaluations are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Certainty {
-    /// Whether both answered the very same rows, so that differences are those of pairs.
+    /// Whether both answered a split of the same name with the same ids and right answers, so that differences are those of
+    /// pairs.
     pub paired: bool,
     /// The share of intervals that hold the true value.
     pub level: f64,

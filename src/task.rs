@@ -120,11 +120,12 @@ pub trait Answers {
     /// do.
     fn columns(&self, asked: &Asked) -> Vec<(String, Cells)>;
 
-    /// Of each example whether it is answered right, and how surely.
+    /// Of each example whether it is answered right, and how surely; none where nothing in it could be answered, such as a
+    /// sentence without words.
     ///
     /// # Errors
     /// A row that does not say what the right answer is.
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError>;
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError>;
 
     /// The number that decided the answer to an example, given the `outputs` that the answers were made of; one label for
     /// each text needs none. None where nothing decided, since there was nothing to decide.

@@ -174,7 +174,9 @@ impl<'a> Explainer<'a> {
             hidden: input.clone(),
         };
         let (values, products) = self.back(batch.with(given), output, input, embedded)?;
-        let products = products.into_iter().flatten().map(f64::from).collect();
+        // A row without tokens has one of padding.
+        let products = products.into_iter().flatten().take(rows.length(row));
+        let products = products.map(f64::from).collect();
         Ok((values.first().copied().unwrap_or_default(), products))
     }
 

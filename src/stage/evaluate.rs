@@ -10,7 +10,8 @@
 //! Texts with one label each are answered a piece of the split at a time, and of the answers that are written only the labels
 //! stay in memory; the answers of other tasks are all there before the first is written.
 //!
-//! With `explain` it also keeps why some of the answers were given, as `explanations.json`.
+//! With `explain` it also keeps why some of the answers were given, as `explanations.json`; to choose which, 16 bytes a row stay
+//! in memory.
 //!
 //! Deliberately absent: rendering. The terminal and the report make their tables from `scores.json`.
 
@@ -124,7 +125,13 @@ impl Stage for Evaluate {
     }
 
     fn settings(&self) -> Value {
-        serde_json::to_value(self).expect("strings and numbers are JSON")
+        let mut own = self.clone();
+        if let Some(explain) = &mut own.explain {
+            // The order of ids changes nothing, nor does one that is named twice.
+            explain.ids.sort_unstable();
+            explain.ids.dedup();
+        }
+        serde_json::to_value(own).expect("strings and numbers are JSON")
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
@@ -278,6 +285,7 @@ impl Stage for Evaluate {
             let evaluated = Evaluated {
                 task: rule.task,
                 model: &classifier,
+                heads: config.num_attention_heads,
                 tokens: &tokens,
                 asked: &asked,
                 answers: &*answers,

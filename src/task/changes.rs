@@ -4,7 +4,8 @@
 //! different ways. What is right is the task's to say: the label; just the right labels; an exact match; all the tags of a
 //! sentence. Another wording that matches as well changes nothing.
 //!
-//! Promise: rows are paired only where both models were asked the same, in the same order, with the same answers for right.
+//! Promise: rows are paired only where both files have the same ids in the same order, with the same answers for right. Whether
+//! they are of one split is for who has their scores to say.
 //!
 //! Deliberately absent: the texts of the rows, which predictions do not keep, and answers that are numbers or texts, which
 //! are nearer or farther and not right or wrong.
@@ -79,8 +80,16 @@ impl Predictions {
     /// # Errors
     /// Why they cannot be set beside each other, in words.
     pub fn changes(&self, other: &Predictions) -> Result<Changes, String> {
+        let names = |of: &Predictions| -> Vec<String> {
+            of.gold.0.iter().map(|(name, _)| name.clone()).collect()
+        };
+        if names(self) != names(other) {
+            return Err("A and B were asked for other things".to_owned());
+        }
         let (Some(a), Some(b)) = (&self.judged, &other.judged) else {
-            return Err("its answers are not simply right or wrong".to_owned());
+            return Err(
+                "answers that are numbers or texts are not simply right or wrong".to_owned(),
+            );
         };
         if let Some(why) = self.why_other_rows(other) {
             return Err(why);
@@ -131,16 +140,10 @@ impl Predictions {
     }
 
     fn why_other_rows(&self, other: &Predictions) -> Option<String> {
-        let names = |of: &Predictions| -> Vec<String> {
-            of.gold.0.iter().map(|(name, _)| name.clone()).collect()
-        };
         if self.same_rows(other) {
             return None;
         }
         let (in_a, in_b) = (self.sample.rows, other.sample.rows);
-        if names(self) != names(other) {
-            return Some("A and B were asked for other things".to_owned());
-        }
         if in_a != in_b {
             return Some(format!("A answered {in_a} rows and B {in_b}"));
         }

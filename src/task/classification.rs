@@ -47,7 +47,7 @@ impl Answers for Labelled {
         columns
     }
 
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
         let labels = of_every_row(asked, "label", |row| asked.rows.label(row))?;
         let answers = self.predicted.iter().zip(&self.probabilities);
         let outcome = |(label, (&given, probabilities)): (u32, (&u32, &Vec<f32>))| Outcome {
@@ -57,7 +57,8 @@ impl Answers for Labelled {
                 .copied()
                 .unwrap_or_default(),
         };
-        Ok(labels.into_iter().zip(answers).map(outcome).collect())
+        let outcomes = labels.into_iter().zip(answers).map(outcome);
+        Ok(outcomes.map(Some).collect())
     }
 
     fn decisive(&self, _: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {

@@ -24,7 +24,11 @@ pub const EXPLANATIONS: &str = "explanations.json";
 pub const FORMAT: u32 = 1;
 
 /// Where attention has more numbers than this, only that between the first tokens is kept: a row then takes 1.5 MB at most.
+/// Of more than eight rows each has a share of what eight may have, so that all of them take 12 MB at most.
 pub const MOST_ATTENTION: usize = 1_100_000;
+
+/// The most numbers that the attention of one layer may have while it is computed, of all tokens: 256 MB.
+const MOST_COMPUTED: usize = 64 << 20;
 
 /// `explanations.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,9 +47,10 @@ pub struct Explanations {
 pub enum Chosen {
     /// The spec names its id.
     Named,
-    /// It is answered wrong, and the model was sure of it.
+    /// It is answered wrong: one of those that the model was surest of. Of numbers: one of those furthest off, and further off
+    /// than the median.
     Wrong,
-    /// It is answered right.
+    /// It is answered right. Of numbers: it is no further off than the median.
     Right,
 }
 
@@ -140,6 +145,11 @@ impl Explanation {
         if let Some((name, found)) = lists.into_iter().find(|&(_, found)| found != tokens) {
             return Some(format!("row {row} has {tokens} tokens and {found} {name}"));
         }
+        if let Some(token) = self.about.iter().find(|&&token| token >= tokens) {
+            return Some(format!(
+                "row {row} has {tokens} tokens and is about the one numbered {token}"
+            ));
+        }
         let square = self.attended.checked_mul(self.attended);
         let wanted = square
             .and_then(|square| square.checked_mul(self.heads))
@@ -167,10 +177,21 @@ pub fn attributed_to(task: Task) -> &'static str {
 
 /// Between how many of the first tokens of `tokens` attention is kept, so that it is no more than [`MOST_ATTENTION`].
 ///
-/// `heads` are those of all layers together.
-pub fn attended(tokens: usize, heads: usize) -> usize {
-    let each = (MOST_ATTENTION / heads.max(1)).isqrt();
-    tokens.min(each)
+/// `heads` are those of all layers together; the file has so many `rows`.
+pub fn attended(tokens: usize, heads: usize, rows: usize) -> usize {
+    let of_row = MOST_ATTENTION.min(8 * MOST_ATTENTION / rows.max(1));
+    tokens.min((of_row / heads.max(1)).isqrt())
+}
+
+/// Why the attention of a row of so many tokens is not computed, given the heads of one layer; none where it can be.
+pub fn why_no_attention(tokens: usize, heads: usize) -> Option<String> {
+    if tokens == 0 {
+        return Some("the row has no tokens".to_owned());
+    }
+    let whole = tokens.saturating_mul(tokens).saturating_mul(heads);
+    (whole > MOST_COMPUTED).then(|| {
+        format!("the row has {tokens} tokens, and the attention between them takes too much memory")
+    })
 }
 
 /// Attention weights as they are stored: bytes of which 255 is 1, in base64.
@@ -241,13 +262,16 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused() {
         type Fault = (&'static str, fn(&mut Explanations));
-        let faults: [Fault; 5] = [
+        let faults: [Fault; 6] = [
             ("its format is 2", |all| all.format = 2),
             ("3 tokens and 2 places", |all| {
                 all.examples[0].places.pop();
             }),
             ("3 tokens and 4 integrated_gradients", |all| {
                 all.examples[0].integrated_gradients.push(0.0);
+            }),
+            ("about the one numbered 3", |all| {
+                all.examples[0].about = vec![2, 3];
             }),
             ("not between its tokens", |all| all.examples[0].attended = 3),
             ("not between its tokens", |all| {
@@ -265,9 +289,27 @@ mod tests {
 
     #[test]
     fn attention_of_long_texts_is_cut_to_what_fits() {
-        assert_eq!(attended(100, 72), 100);
-        let kept = attended(512, 144);
+        assert_eq!(attended(100, 72, 8), 100);
+        let kept = attended(512, 144, 1);
         assert!(kept * kept * 144 <= MOST_ATTENTION && (kept + 1).pow(2) * 144 > MOST_ATTENTION);
+    }
+
+    #[test]
+    fn many_rows_share_what_eight_may_have() {
+        let numbers = |rows: usize| rows * attended(512, 144, rows).pow(2) * 144;
+        assert_eq!(attended(512, 144, 8), attended(512, 144, 1));
+        for rows in [8, 9, 100, 400] {
+            assert!(numbers(rows) <= 8 * MOST_ATTENTION, "{rows}");
+        }
+        assert!(attended(512, 144, 400) > 0);
+    }
+
+    #[test]
+    fn attention_that_memory_does_not_hold_is_not_computed_and_the_reason_has_the_length() {
+        assert_eq!(why_no_attention(2048, 16), None);
+        let why = why_no_attention(8192, 12).unwrap();
+        assert!(why.contains("8192 tokens"), "{why}");
+        assert!(why_no_attention(0, 12).unwrap().contains("no tokens"));
     }
 
     proptest! {

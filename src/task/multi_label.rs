@@ -156,7 +156,7 @@ impl Answers for LabelSets {
     }
 
     /// The probability of a set of labels is that of each label's being there or not, were they independent.
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
         let labels = label_sets(asked)?;
         let answers = self.predicted.iter().zip(&self.probabilities);
         let outcome = |(labels, (given, probabilities)): (&Vec<u32>, (&Vec<u32>, &Vec<f32>))| {
@@ -165,17 +165,18 @@ impl Answers for LabelSets {
                 true => probability,
                 false => 1.0 - probability,
             });
-            Outcome {
+            Some(Outcome {
                 right: labels == given,
                 sure: each.product(),
-            }
+            })
         };
         Ok(labels.iter().zip(answers).map(outcome).collect())
     }
 
-    fn decisive(&self, _: &Asked, _: &Predictions, example: usize) -> Option<Decisive> {
-        let probabilities = self.probabilities.get(example)?.iter().enumerate();
-        let likeliest = probabilities.rev().max_by(|a, b| a.1.total_cmp(b.1));
+    fn decisive(&self, _: &Asked, outputs: &Predictions, example: usize) -> Option<Decisive> {
+        // Of outputs far above 0 the probabilities are all 1.
+        let outputs = outputs.logits.get(example)?.iter().enumerate();
+        let likeliest = outputs.rev().max_by(|a, b| a.1.total_cmp(b.1));
         let (label, _) = likeliest?;
         Some(Decisive {
             row: example,
@@ -344,6 +345,48 @@ mod tests {
             ..rule
         };
         assert_eq!(label_sets_of(&rule, &outputs), [vec![1], vec![]]);
+    }
+
+    /// A row that nobody looks at.
+    struct Unread;
+
+    impl crate::learn::Rows for Unread {
+        fn rows(&self) -> usize {
+            1
+        }
+        fn ids(&self, _: usize) -> &[u32] {
+            &[]
+        }
+        fn type_ids(&self, _: usize) -> &[u8] {
+            &[]
+        }
+        fn label(&self, _: usize) -> Option<u32> {
+            None
+        }
+        fn id(&self, _: usize) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_likeliest_label_is_told_where_all_are_as_good_as_certain() {
+        let rule = Rule {
+            task: super::super::Task::MultiLabel,
+            names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            thresholds: None,
+            scheme: None,
+            answers: Default::default(),
+        };
+        let outputs = Predictions {
+            logits: vec![vec![40.0, 41.0, 30.0]],
+        };
+        let asked = Asked {
+            rows: &Unread,
+            examples: None,
+            places: None,
+        };
+        let decisive = decided(&rule, &outputs).decisive(&asked, &outputs, 0);
+        assert_eq!(decisive.unwrap().name, "b");
     }
 
     fn label_sets_of(rule: &Rule, outputs: &Predictions) -> Vec<Vec<u32>> {

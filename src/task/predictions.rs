@@ -61,9 +61,14 @@ impl Predictions {
             let (gold, mut told): (Vec<_>, Vec<_>) =
                 columns.0.into_iter().partition(|(name, _)| is_gold(name));
             told.retain(|(name, _)| ["predicted", "name", "words"].contains(&name.as_str()));
+            let (mut gold, mut told) = (Columns(gold), Columns(told));
+            if gold.get("labels").is_some() {
+                gold.sort_lists();
+                told.sort_lists();
+            }
             Predictions {
-                gold: Columns(gold),
-                told: Columns(told),
+                gold,
+                told,
                 judged: found.judged,
                 sample: found.sample,
             }
@@ -99,7 +104,7 @@ impl Predictions {
         }))
     }
 
-    /// Whether row for row both were asked the same, and the same is right.
+    /// Whether row for row both have the same id and the same right answer. Which split they are of is not known here.
     pub fn same_rows(&self, other: &Predictions) -> bool {
         self.gold == other.gold
     }
@@ -121,6 +126,15 @@ impl Columns {
     pub(super) fn get(&self, name: &str) -> Option<&Cells> {
         let mut all = self.0.iter();
         all.find(|(found, _)| found == name).map(|(_, cells)| cells)
+    }
+
+    /// Sets of labels are written in the order that the labels have, and that may be another in another file.
+    fn sort_lists(&mut self) {
+        for (_, cells) in &mut self.0 {
+            if let Cells::TextLists(lists) = cells {
+                lists.iter_mut().flatten().for_each(|list| list.sort());
+            }
+        }
     }
 
     pub(super) fn texts(&self, name: &str) -> Option<Vec<&str>> {

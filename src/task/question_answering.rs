@@ -282,16 +282,19 @@ impl Answers for Answered {
         columns
     }
 
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
         let examples = examples_of(asked)?;
         let right = golds(asked)?
             .iter()
             .zip(self.texts(examples))
             .map(|(golds, text)| metrics::exact_match(golds, text))
             .collect::<Vec<bool>>();
-        let outcome = |(example, right)| Outcome {
-            right,
-            sure: self.sureness(example),
+        let outcome = |(example, right): (usize, bool)| {
+            self.stretches.get(example)?.first()?;
+            Some(Outcome {
+                right,
+                sure: self.sureness(example),
+            })
         };
         Ok(right.into_iter().enumerate().map(outcome).collect())
     }

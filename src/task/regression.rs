@@ -63,7 +63,7 @@ impl Answers for Numbers {
         columns
     }
 
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
         let targets = of_every_row(asked, "target", |row| asked.rows.targets(row))?;
         let first = |row: &[f64]| row.first().copied().unwrap_or_default();
         let pairs = targets.iter().zip(&self.predicted);
@@ -75,10 +75,10 @@ impl Answers for Numbers {
         let outcome = |error: f64| {
             let right = median.is_some_and(|median| error <= median);
             let sure = if right { -error } else { error };
-            Outcome {
+            Some(Outcome {
                 right,
                 sure: sure as f32,
-            }
+            })
         };
         Ok(errors.into_iter().map(outcome).collect())
     }

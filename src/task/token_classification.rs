@@ -189,12 +189,15 @@ impl Answers for Tagged {
         columns
     }
 
-    fn outcomes(&self, asked: &Asked) -> Result<Vec<Outcome>, TaskError> {
+    fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
         let right = right_tags(asked.rows)?;
         let answers = self.predicted.iter().zip(&self.sureness);
-        let outcome = |(right, (given, sure)): (&Vec<u32>, (&Vec<u32>, &Vec<f32>))| Outcome {
-            right: right == given,
-            sure: sure.iter().copied().fold(1.0, f32::min),
+        let outcome = |(right, (given, sure)): (&Vec<u32>, (&Vec<u32>, &Vec<f32>))| {
+            let sure = sure.iter().copied().reduce(f32::min)?;
+            Some(Outcome {
+                right: right == given,
+                sure,
+            })
         };
         Ok(right.iter().zip(answers).map(outcome).collect())
     }

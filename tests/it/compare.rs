@@ -428,7 +428,7 @@ fn scores_of_numbers_are_those_of_their_predictions() {
     assert!(scores["mcnemar"].is_null(), "{scores:#}");
     assert_eq!(
         scores["no_test"],
-        "its answers are not simply right or wrong"
+        "answers that are numbers or texts are not simply right or wrong"
     );
 }
 

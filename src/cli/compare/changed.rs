@@ -19,6 +19,9 @@ const ANSWER: usize = 24;
 /// The least room that a text is given.
 const TEXT: usize = 24;
 
+/// Where nothing is listed: answers may still differ that are both right.
+const UNCHANGED: &str = "no row is right in one alone or wrong in another way";
+
 /// Lines without indentation; of the rows that changed the first `shown`.
 pub(super) fn worded(scores: &Scores, shown: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -65,7 +68,7 @@ fn rows(changed: &Changed, shown: usize) -> Vec<String> {
         rows,
     } = changed;
     if rows.is_empty() {
-        return vec!["no row is answered otherwise".to_owned()];
+        return vec![UNCHANGED.to_owned()];
     }
     let count = |rows: usize| grouped(rows as u64);
     let mut lines = vec![format!(
@@ -240,10 +243,7 @@ mod tests {
         assert_eq!(two.len(), 5, "{two:#?}");
         assert!(two[4].starts_with("and 3 more"), "{two:#?}");
         assert_eq!(rows(&all, 0).len(), 2);
-        assert_eq!(
-            rows(&changed(Vec::new()), 3),
-            ["no row is answered otherwise"]
-        );
+        assert_eq!(rows(&changed(Vec::new()), 3), [UNCHANGED]);
     }
 
     #[test]

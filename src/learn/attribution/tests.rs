@@ -283,3 +283,18 @@ fn gradients_by_words_are_what_differences_are() {
         );
     }
 }
+
+#[test]
+fn a_row_without_tokens_has_a_number_and_nothing_that_adds_to_it() {
+    let device = Device::flex();
+    let model = reference_model(REFERENCE_MODELS[0], &device);
+    let row = Row {
+        ids: Vec::new(),
+        type_ids: Vec::new(),
+    };
+    let explainer = Explainer::new(&model, 0, 8, &device);
+    let found = explainer.attribute(&row, 0, &[(0, 0)], &[], 2, &mut go_on);
+    let found = found.unwrap();
+    assert!(found.delta() < 1e-5, "{found:?}");
+    assert!(found.gradient_x_input.is_empty() && found.integrated_gradients.is_empty());
+}

@@ -1,6 +1,7 @@
 //! How sure the scores of two evaluations are, and which rows they answer differently, from the predictions that they keep.
 //!
-//! Promise: a score has an interval only if the predictions give the very score that was written.
+//! Promise: a score has an interval only if the predictions give the very score that was written, and rows are paired only
+//! where both evaluations name the same split, and have the same ids and right answers in the same order.
 //!
 //! Deliberately absent: metrics that need more than the answers, the loss among them.
 
@@ -23,7 +24,10 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<Option<Certainty>, StageErro
     let (Some(a), Some(b)) = (a, b) else {
         return Ok(None);
     };
-    let (paired, drawing) = (a.same_rows(&b), Drawing::default());
+    // Ids begin anew in every split.
+    let same_split = scores_a.get("split") == scores_b.get("split");
+    let paired = same_split && a.same_rows(&b);
+    let drawing = Drawing::default();
     let mut intervals = intervals(&a.sample, &b.sample, paired, &drawing);
     let (in_a, in_b) = (
         reproduced(&a.sample, &scores_a),
@@ -35,7 +39,10 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<Option<Certainty>, StageErro
         level: drawing.level,
         resamples: drawing.resamples,
         intervals,
-        changes: a.changes(&b),
+        changes: match same_split {
+            true => a.changes(&b),
+            false => Err("A and B answered other splits".to_owned()),
+        },
     }))
 }
 

@@ -20,15 +20,15 @@ use crate::stage::Fault;
 use crate::task::explanations::{
     self, Chosen, EXPLANATIONS, Explanation, Explanations, FORMAT, packed, rounded,
 };
-use crate::task::{Answers, Asked, Decisive, Outcome, Task, TaskError};
-use crate::text::{NONE, Tokenizer, Tokens};
+use crate::task::{Answers, Asked, Decisive, Outcome, Task};
+use crate::text::{NONE, TextError, Tokenizer, Tokens};
 
 /// Which answers are explained, and how exactly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainSettings {
     /// How many rows are chosen, beside those that are named: half of them wrong answers that the model was surest of, the
-    /// others right ones. Default 8.
+    /// others right ones; of numbers, those furthest off and those no further off than the median. Default 8.
     #[serde(default = "eight")]
     #[schemars(range(min = 0, max = 200))]
     pub examples: usize,
@@ -73,6 +73,9 @@ pub(super) fn check_ids(
     ids: &[u64],
     split: &str,
 ) -> Result<(), StageError> {
+    if settings.ids.is_empty() {
+        return Ok(());
+    }
     let there: BTreeSet<u64> = ids.iter().copied().collect();
     let unknown = settings.ids.iter().filter(|id| !there.contains(id));
     let unknown: Vec<String> = unknown.map(u64::to_string).collect();
@@ -97,18 +100,24 @@ pub(super) fn check_ids(
 }
 
 /// Which examples are explained, ascending.
-fn choose(settings: &ExplainSettings, outcomes: &[Outcome], ids: &[u64]) -> Vec<(usize, Chosen)> {
+fn choose(
+    settings: &ExplainSettings,
+    outcomes: &[Option<Outcome>],
+    ids: &[u64],
+) -> Vec<(usize, Chosen)> {
     let is_named = |&example: &usize| ids.get(example).is_some_and(|id| settings.ids.contains(id));
     let surest_first = |right: bool| {
         let all = (0..outcomes.len().min(ids.len())).filter(|example| !is_named(example));
-        let mut those: Vec<usize> = all
-            .filter(|&example| outcomes[example].right == right)
+        let known = all.filter_map(|example| Some((example, outcomes[example]?)));
+        let mut those: Vec<(usize, Outcome)> = known
+            .filter(|(_, outcome)| outcome.right == right)
             .collect();
-        those.sort_by(|&a, &b| {
-            let by_sureness = outcomes[b].sure.total_cmp(&outcomes[a].sure);
-            by_sureness.then(ids[a].cmp(&ids[b]))
+        those.sort_by(|(a, of_a), (b, of_b)| {
+            let by_sureness = of_b.sure.total_cmp(&of_a.sure);
+            by_sureness.then(ids[*a].cmp(&ids[*b]))
         });
-        those
+        let those = those.into_iter().map(|(example, _)| example);
+        those.collect::<Vec<usize>>()
     };
     let (wrong, right) = (surest_first(false), surest_first(true));
     // Half each, or more of the one where there are too few of the other.
@@ -138,11 +147,13 @@ fn spread<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
 pub(super) struct Evaluated<'a> {
     pub(super) task: Task,
     pub(super) model: &'a Classifier,
+    /// Of each layer of its encoder.
+    pub(super) heads: usize,
     pub(super) tokens: &'a Tokens,
     pub(super) asked: &'a Asked<'a>,
     pub(super) answers: &'a dyn Answers,
     pub(super) outputs: &'a Predictions,
-    pub(super) outcomes: &'a [Outcome],
+    pub(super) outcomes: &'a [Option<Outcome>],
     /// How many tokens may go through the model at once.
     pub(super) tokens_at_once: usize,
     pub(super) device: &'a burn::tensor::Device,
@@ -165,7 +176,8 @@ pub(super) fn write(
         evaluated.tokens_at_once.min(MOST_TOKENS),
         evaluated.device,
     );
-    let mut examples = Vec::with_capacity(chosen.len());
+    let count = chosen.len();
+    let mut examples = Vec::with_capacity(count);
     for (row, chosen) in chosen {
         let id = ids.get(row).copied().unwrap_or_default();
         let decisive = evaluated
@@ -175,12 +187,19 @@ pub(super) fn write(
             context.progress.warn(&format!(
                 "row {id} is not explained: nothing in it could be answered"
             ));
+            context.progress.advance(settings.steps as u64);
             continue;
         };
-        let named = (row, id, chosen);
-        examples.push(explained(
+        let named = (row, id, chosen, count);
+        let explained = explained(
             settings, evaluated, &explainer, &tokenizer, named, decisive, context,
-        )?);
+        )?;
+        if explained.is_none() {
+            context.progress.warn(&format!(
+                "row {id} is not explained: its gradients are not finite"
+            ));
+        }
+        examples.extend(explained);
     }
     let explanations = Explanations {
         format: FORMAT,
@@ -196,15 +215,16 @@ pub(super) fn write(
 /// Gradients take several times the memory of answers.
 const MOST_TOKENS: usize = 4096;
 
+/// One of `count` rows; none where its gradients are not finite.
 fn explained(
     settings: &ExplainSettings,
     evaluated: &Evaluated,
     explainer: &Explainer,
     tokenizer: &Tokenizer,
-    (row, id, chosen): (usize, u64, Chosen),
+    (row, id, chosen, count): (usize, u64, Chosen, usize),
     decisive: Decisive,
     context: &Context,
-) -> Result<Explanation, StageError> {
+) -> Result<Option<Explanation>, StageError> {
     let rows = evaluated.asked.rows;
     let window = decisive.row;
     let special = special(tokenizer);
@@ -221,7 +241,10 @@ fn explained(
         &is_text,
         settings.steps,
         on_steps,
-    )?;
+    );
+    // Whatever an interrupted gradient comes to, the user asked to stop.
+    context.checkpoint()?;
+    let attribution = attribution?;
     let delta = attribution.delta();
     let both = [
         &attribution.gradient_x_input,
@@ -232,24 +255,32 @@ fn explained(
         .flatten()
         .chain([&attribution.value, &attribution.baseline]);
     if !all.copied().all(f64::is_finite) {
-        return Err(TaskError::NotFinite { broken: 1, rows: 1 }.into());
+        return Ok(None);
     }
     let length = rows.length(window);
-    let fitting = |heads: usize| explanations::attended(length, heads);
-    let attention = explainer.attention(rows, window, fitting)?;
+    let fitting = |heads: usize| explanations::attended(length, heads, count);
+    let (attention, why_no_attention) =
+        match explanations::why_no_attention(length, evaluated.heads) {
+            Some(why) => (None, Some(why)),
+            None => {
+                let attention = explainer.attention(rows, window, fitting);
+                context.checkpoint()?;
+                let attention = attention?;
+                let why = "this encoder has no attention weights to show";
+                let why = attention.is_none().then(|| why.to_owned());
+                (attention, why)
+            }
+        };
     let rounded_all = |numbers: Vec<f64>| numbers.into_iter().map(rounded).collect();
-    let why_no_attention = match attention {
-        Some(_) => None,
-        None => Some("this encoder has no attention weights to show".to_owned()),
-    };
     let attention = attention.unwrap_or_default();
     let of_token = evaluated.model.head.pooling().is_none();
-    Ok(Explanation {
+    let places = places(evaluated, tokenizer, row, window, &is_text);
+    Ok(Some(Explanation {
         row,
         id,
         chosen,
         tokens: tokenizer.readable(rows.ids(window)),
-        places: places(evaluated, tokenizer, row, window, &is_text)?,
+        places: places.unwrap_or_else(|_| vec![None; length]),
         segment: segments(tokenizer, rows, window, &is_text),
         output: decisive.name,
         about: match of_token {
@@ -268,7 +299,7 @@ fn explained(
             .is_none()
             .then(|| packed(attention.weights)),
         why_no_attention,
-    })
+    }))
 }
 
 /// The ids that stand around texts. A masked or unknown word is still a word.
@@ -284,9 +315,15 @@ fn segments(tokenizer: &Tokenizer, rows: &dyn Rows, row: usize, is_text: &[bool]
     if types.iter().any(|&type_id| type_id > 0) {
         return types.iter().map(|&type_id| type_id.min(1)).collect();
     }
+    if tokenizer.token_types(true) > 1 {
+        // There is one text, and a separator in it is the text's own.
+        return vec![0; is_text.len()];
+    }
     let separator = tokenizer.special_ids().get("sep").map(|(_, id)| *id);
-    let first = rows.ids(row).iter().position(|&id| Some(id) == separator);
-    let second = first.map_or(is_text.len(), |first| first + 1);
+    // What begins a row may be the same token.
+    let mut behind = rows.ids(row).iter().skip(1);
+    let first = behind.position(|&id| Some(id) == separator);
+    let second = first.map_or(is_text.len(), |first| first + 2);
     let is_pair = is_text.iter().skip(second).any(|&is_text| is_text);
     let of_token = |token: usize| u8::from(is_pair && token >= second);
     (0..is_text.len()).map(of_token).collect()
@@ -299,7 +336,7 @@ fn places(
     example: usize,
     window: usize,
     is_text: &[bool],
-) -> Result<Vec<Option<[u32; 2]>>, StageError> {
+) -> Result<Vec<Option<[u32; 2]>>, TextError> {
     let rows = evaluated.asked.rows;
     let ids = rows.ids(window);
     let mut places = vec![None; ids.len()];

@@ -118,8 +118,19 @@ pub(super) fn run(
     for (field, value) in settings.as_object().unwrap() {
         all[field] = value.clone();
     }
-    let draft = tempfile::tempdir().unwrap();
     let counted = Counted::default();
+    let draft = run_told(all, [model, tokens], &counted, &AtomicBool::new(stop))?;
+    Ok((draft, counted.0.into_inner().unwrap()))
+}
+
+/// The same with all settings given, with progress and a wish to stop from outside.
+pub(super) fn run_told(
+    settings: Value,
+    [model, tokens]: [&Path; 2],
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<tempfile::TempDir, StageError> {
+    let draft = tempfile::tempdir().unwrap();
     let input = |path: &Path| Input {
         path: path.to_owned(),
         digest: Digest::of(b""),
@@ -135,11 +146,11 @@ pub(super) fn run(
         checkpoints: &Checkpoints::default(),
         folder: Path::new("."),
         device: "flex",
-        progress: &counted,
-        interrupted: &AtomicBool::new(stop),
+        progress,
+        interrupted,
     };
-    evaluate(all).unwrap().run(&context)?;
-    Ok((draft, counted.0.into_inner().unwrap()))
+    evaluate(settings).unwrap().run(&context)?;
+    Ok(draft)
 }
 
 pub(super) fn scores_in(draft: &tempfile::TempDir) -> Value {
@@ -290,6 +301,23 @@ fn a_split_without_labels_is_refused_as_one() {
         "{}",
         told(&error)
     );
+}
+
+#[test]
+fn rows_are_paired_only_within_one_split() {
+    let tokens = tokens(&WORDS, &["yes", "no"]);
+    let model = trained_on(tokens.path());
+    let (a, _) = run(json!({}), model.path(), tokens.path(), false).unwrap();
+    let (b, _) = run(json!({}), model.path(), tokens.path(), false).unwrap();
+    let same = Evaluate::compare(a.path(), b.path()).unwrap().unwrap();
+    assert!(same.paired && same.changes.is_ok());
+    // Ids and right answers are the same, as those of two splits may well be.
+    let mut scores = scores_in(&b);
+    scores["split"] = json!("validation");
+    std::fs::write(b.path().join("scores.json"), scores.to_string()).unwrap();
+    let other = Evaluate::compare(a.path(), b.path()).unwrap().unwrap();
+    assert!(!other.paired);
+    assert_eq!(other.changes.unwrap_err(), "A and B answered other splits");
 }
 
 #[test]

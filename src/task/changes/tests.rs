@@ -146,6 +146,35 @@ fn a_set_of_labels_is_right_as_a_whole_and_as_sure_as_its_least_sure_label() {
 }
 
 #[test]
+fn a_set_of_labels_is_the_same_in_any_order() {
+    let sets = |gold: &[&str], predicted: &[&str], order: [&str; 3]| {
+        let probability = |label: &str| {
+            let given = if predicted.contains(&label) {
+                0.75
+            } else {
+                0.25
+            };
+            Cells::Floats(vec![given])
+        };
+        let names = order.map(|label| format!("probability_{label}"));
+        read(&[
+            ids(1),
+            ("labels", lists(&[gold])),
+            ("predicted", lists(&[predicted])),
+            (&names[0], probability(order[0])),
+            (&names[1], probability(order[1])),
+            (&names[2], probability(order[2])),
+        ])
+    };
+    let a = sets(&["x", "y"], &["x", "z"], ["x", "y", "z"]);
+    let b = sets(&["y", "x"], &["z", "x"], ["z", "y", "x"]);
+    assert!(a.same_rows(&b));
+    assert_eq!(a.changes(&b).unwrap().rows, []);
+    let other = sets(&["y", "x"], &["z", "y"], ["z", "y", "x"]);
+    assert_eq!(a.changes(&other).unwrap().rows.len(), 1);
+}
+
+#[test]
 fn an_answer_that_matches_as_well_is_no_change() {
     let gold: [&[&str]; 4] = [&["the Eiffel tower", "a tower"], &[], &["Paris"], &["1889"]];
     let answered = |predicted: &[&str]| {
@@ -239,4 +268,8 @@ fn numbers_are_neither_right_nor_wrong() {
         numbers("predicted_t", &[1.0, 3.0]),
     ]);
     assert!(a.changes(&a).unwrap_err().contains("right or wrong"));
+    let labels = labelled(&["x", "y"], &["x", "x"], &[0.5; 2]);
+    for why in [a.changes(&labels), labels.changes(&a)] {
+        assert_eq!(why.unwrap_err(), "A and B were asked for other things");
+    }
 }

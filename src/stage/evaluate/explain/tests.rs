@@ -1,12 +1,13 @@
 //! Which rows are chosen, and the file that comes of it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::super::tests::{WORDS, evaluate, run, scores_in, tokens, told, trained_on};
+use super::super::tests::{WORDS, evaluate, run, run_told, scores_in, tokens, told, trained_on};
 use super::*;
-use crate::stage::Stage;
+use crate::stage::{Progress, Stage};
 
 fn settings(examples: usize, ids: &[u64]) -> ExplainSettings {
     ExplainSettings {
@@ -17,16 +18,16 @@ fn settings(examples: usize, ids: &[u64]) -> ExplainSettings {
 }
 
 /// Right where the number is above 0, and as sure as it is large.
-fn outcomes(sure: &[f32]) -> Vec<Outcome> {
+fn outcomes(sure: &[f32]) -> Vec<Option<Outcome>> {
     let outcome = |&sure: &f32| Outcome {
         right: sure > 0.0,
         sure: sure.abs(),
     };
-    sure.iter().map(outcome).collect()
+    sure.iter().map(outcome).map(Some).collect()
 }
 
 /// The examples chosen of those with ids from 100 on, with the first letter of why.
-fn chosen(settings: &ExplainSettings, outcomes: &[Outcome]) -> Vec<(usize, char)> {
+fn chosen(settings: &ExplainSettings, outcomes: &[Option<Outcome>]) -> Vec<(usize, char)> {
     let ids: Vec<u64> = (100..100 + outcomes.len() as u64).collect();
     let letter = |(example, chosen)| match chosen {
         Chosen::Named => (example, 'n'),
@@ -71,6 +72,58 @@ fn named_rows_come_beside_the_chosen_ones_and_equally_sure_ones_by_their_ids() {
     // Ids decide, wherever the rows stand.
     let found = choose(&settings(1, &[]), &outcomes, &[5, 4, 3, 2, 1]);
     assert_eq!(found, [(2, Chosen::Wrong)]);
+}
+
+#[test]
+fn a_row_in_which_nothing_was_answered_takes_no_share() {
+    let mut outcomes = outcomes(&[0.9, -0.9, 0.5, -0.6, 0.7]);
+    (outcomes[0], outcomes[1]) = (None, None);
+    let found = chosen(&settings(4, &[]), &outcomes);
+    assert_eq!(found, [(2, 'r'), (3, 'w'), (4, 'r')]);
+    let found = chosen(&settings(1, &[101]), &outcomes);
+    assert_eq!(found, [(1, 'n'), (3, 'w')]);
+}
+
+struct Row(Vec<u32>, Vec<u8>);
+
+impl Rows for Row {
+    fn rows(&self) -> usize {
+        1
+    }
+    fn ids(&self, _: usize) -> &[u32] {
+        &self.0
+    }
+    fn type_ids(&self, _: usize) -> &[u8] {
+        &self.1
+    }
+    fn label(&self, _: usize) -> Option<u32> {
+        None
+    }
+    fn id(&self, _: usize) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_separator_in_a_text_begins_no_second_one_where_types_tell_texts_apart() {
+    let of = |tokenizer: &Tokenizer, ids: &[u32], types: &[u8]| {
+        let special = special(tokenizer);
+        let is_text: Vec<bool> = ids.iter().map(|id| !special.contains(id)).collect();
+        segments(tokenizer, &Row(ids.to_vec(), types.to_vec()), 0, &is_text)
+    };
+    let bert = Tokenizer::from_vocabulary(&WORDS.map(str::to_owned), true).unwrap();
+    assert_eq!(of(&bert, &[2, 5, 3, 6, 3], &[0; 5]), [0; 5]);
+    assert_eq!(
+        of(&bert, &[2, 5, 3, 6, 3], &[0, 0, 0, 1, 1]),
+        [0, 0, 0, 1, 1]
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers/roberta");
+    let roberta = Tokenizer::open(&folder).unwrap();
+    let special = roberta.special_ids();
+    let [cls, sep] = ["cls", "sep"].map(|role| special[role].1);
+    let ids = [cls, 10, sep, sep, 11, sep];
+    assert_eq!(of(&roberta, &ids, &[0; 6]), [0, 0, 0, 1, 1, 1]);
+    assert_eq!(of(&roberta, &ids[..3], &[0; 3]), [0; 3]);
 }
 
 fn explained(explain: Value, model: &Path, tokens: &Path) -> Explanations {
@@ -144,6 +197,31 @@ fn every_setting_does_something_and_none_changes_a_score() {
     assert_eq!(predictions(&plain), predictions(&with));
 }
 
+/// Somebody who stops a stage as soon as it explains.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Progress for Stops<'_> {
+    fn start(&self, what: &str, _: u64, _: &str) {
+        self.0.store(what == "explaining", Ordering::SeqCst);
+    }
+    fn advance(&self, _: u64) {}
+    fn state(&self, _: &str) {}
+    fn say(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}
+
+#[test]
+fn a_stop_while_explaining_is_no_failure() {
+    let tokens = tokens(&WORDS, &["yes", "no"]);
+    let model = trained_on(tokens.path());
+    let settings = json!({ "model": "m", "input": "t", "explain": {} });
+    let interrupted = AtomicBool::new(false);
+    let stops = Stops(&interrupted);
+    let inputs = [model.path(), tokens.path()];
+    let error = run_told(settings, inputs, &stops, &interrupted).unwrap_err();
+    assert!(matches!(error, StageError::Interrupted), "{error}");
+}
+
 #[test]
 fn two_evaluations_explain_the_same_to_the_byte() {
     let tokens = tokens(&WORDS, &["yes", "no"]);
@@ -184,4 +262,11 @@ fn what_explains_nothing_is_a_fault_and_what_is_not_there_is_no_setting() {
     assert!(generated.contains(&"explain".to_owned()), "{generated:?}");
     let silent = evaluate(json!({ "model": "m", "input": "t" })).unwrap();
     assert_eq!(silent.settings().get("explain"), None);
+    let key = |ids: Value| {
+        let explain = json!({ "ids": ids });
+        evaluate(json!({ "model": "m", "input": "t", "explain": explain }))
+            .unwrap()
+            .settings()
+    };
+    assert_eq!(key(json!([17, 3, 17])), key(json!([3, 17])));
 }
