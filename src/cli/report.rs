@@ -171,7 +171,10 @@ fn facts_of(plan: &Plan, assessed: &Assessment, history: &History<'_>, store: &S
     let step = &plan.steps[assessed.step];
     let of_step = history.runs().iter().flat_map(|run| &run.steps);
     let mut of_step = of_step.filter(|record| record.stage == step.name);
-    let latest = of_step.clone().next();
+    // A later run may have been of another spec.
+    let latest = of_step
+        .clone()
+        .find(|record| record.key.is_some() && record.key == assessed.key);
     let made = of_step.find(|record| {
         record.outcome == Outcome::Built
             && record.digest.is_some()
@@ -195,6 +198,7 @@ fn facts_of(plan: &Plan, assessed: &Assessment, history: &History<'_>, store: &S
             latest.reason.to_string()
         }),
         seconds: made.map(|made| made.seconds),
+        resumed_from: made.and_then(|made| made.resumed_from_step),
         inputs: inputs
             .map(|(role, place)| ((*role).to_owned(), *place))
             .collect(),

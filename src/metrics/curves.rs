@@ -95,19 +95,20 @@ pub const THRESHOLDS: usize = 101;
 /// For each threshold: true positives, false positives, false negatives, true negatives, where a row counts as positive from
 /// its threshold on.
 pub fn threshold_counts(truth: &[bool], scores: &[f64]) -> Vec<[u64; 4]> {
-    let count = |threshold: usize| {
-        let threshold = threshold as f64 / (THRESHOLDS - 1) as f64;
-        let mut counts = [0_u64; 4];
-        for (&is, &score) in truth.iter().zip(scores) {
-            let place = match (is, score >= threshold) {
-                (true, true) => 0,
-                (false, true) => 1,
-                (true, false) => 2,
-                (false, false) => 3,
-            };
-            counts[place] += 1;
+    let thresholds = (0..THRESHOLDS).map(|number| number as f64 / (THRESHOLDS - 1) as f64);
+    let thresholds: Vec<f64> = thresholds.collect();
+    // How many rows reach so many thresholds: others, own.
+    let mut reaching = [[0_u64; 2]; THRESHOLDS + 1];
+    for (&is, &score) in truth.iter().zip(scores) {
+        let reached = thresholds.partition_point(|&threshold| score >= threshold);
+        if let Some(rows) = reaching.get_mut(reached) {
+            rows[usize::from(is)] += 1;
         }
-        counts
+    }
+    let sum = |rows: &[[u64; 2]], kind: usize| rows.iter().map(|both| both[kind]).sum::<u64>();
+    let count = |number: usize| {
+        let (below, above) = reaching.split_at(number + 1);
+        [sum(above, 1), sum(above, 0), sum(below, 1), sum(below, 0)]
     };
     (0..THRESHOLDS).map(count).collect()
 }

@@ -86,13 +86,14 @@ pub struct PageEvaluation {
     pub slices: Vec<PageSlice>,
     /// The pairs of labels that are confused most, most frequent first.
     pub confused: Vec<PageConfused>,
-    /// Rows whose label is doubtful, most doubtful first (confident learning; Northcutt, Jiang and Chuang 2021).
+    /// Rows whose label is doubtful, most doubtful first, 2000 at most (confident learning; Northcutt, Jiang and Chuang 2021).
     pub doubtful: Vec<PageDoubt>,
     /// Of wrong rows, the most similar row of the training.
     pub near: Vec<PageNear>,
     /// How entities were missed: `correct`, `type`, `boundary`, `both`, `missed`, `spurious` → count. Only for entities.
     pub entity_errors: Map<String, Value>,
-    /// Chosen examples with attention and attributions: the examples of `explanations.json`, as they are there.
+    /// Chosen examples with attention and attributions: the examples of `explanations.json`, as they are there, but for
+    /// attention that would make the page too large.
     pub explanations: Vec<Value>,
     /// What the attributions are of, in a sentence.
     pub attributed_to: Option<String>,
@@ -153,6 +154,8 @@ pub struct PageThresholds {
     pub label: usize,
     /// The threshold in force: 0.5, or the one that was found on validation.
     pub chosen: f64,
+    /// The counts of the answers that were given, as below.
+    pub in_force: [u64; 4],
     /// For the thresholds 0, 0.01, … 1: true positives, false positives, false negatives, true negatives, where a row is
     /// positive from its threshold on.
     pub counts: Vec<[u64; 4]>,
@@ -173,8 +176,7 @@ pub struct PageSlice {
     pub high: f64,
     /// The share of the other rows that is wrong.
     pub elsewhere: f64,
-    /// How probable a difference as large is where there is none (Fisher's exact test, or two proportions; Holm over all
-    /// slices).
+    /// How probable a difference as large is where there is none (Fisher's exact test; Holm over all slices).
     pub p_value: f64,
     /// Their places among the rows; at most a thousand, the wrong ones first.
     pub rows: Vec<u32>,
@@ -251,8 +253,6 @@ pub struct PageRows {
     pub answer_span: Vec<Option<(u32, u32)>>,
     /// Scores of each row: exact match and F1 of answers, scores of generated texts.
     pub row_scores: Vec<(String, Vec<f64>)>,
-    /// Further columns of the data set.
-    pub columns: Vec<(String, Vec<String>)>,
 }
 
 /// The numbers of one target: (name, right, answered).

@@ -2,8 +2,8 @@
 //!
 //! [`Facts`] are what the engine knows: the steps, where their artifacts lie, and what became of them. All else is read from
 //! the artifacts: scores, predictions and explanations of an evaluation, the rows it was asked of, those the model learned
-//! from, the log of its training, tables and tokens. The promise: a page says what the artifacts say, and equal artifacts
-//! give an equal page. What was collected is no error: the page does without, and says so in a note.
+//! from, the log of its training, tables and tokens. The promise: a page says what the artifacts say, and equal facts and
+//! artifacts give an equal page. What was collected is no error: the page does without; an evaluation says so in a note.
 //!
 //! Deliberately absent: the store, clocks, and any statistics, which are those of [`metrics`](crate::metrics).
 
@@ -25,6 +25,7 @@ use serde_json::Value;
 use super::evaluation::{PageStep, Previous, ReportPage};
 use crate::artifact::{Kind, Unreadable};
 use crate::table::TableError;
+use crate::task::TaskError;
 use crate::text::TextError;
 
 pub use lines::difference;
@@ -58,6 +59,8 @@ pub struct StepFacts {
     pub reason: String,
     /// How long it took when its result was made.
     pub seconds: Option<f64>,
+    /// The step from which that training went on, which had been stopped before.
+    pub resumed_from: Option<u64>,
     /// Role → the place among the steps.
     pub inputs: Vec<(String, usize)>,
     /// Every setting, as JSON.
@@ -93,6 +96,9 @@ pub enum ReportError {
     Text(#[from] TextError),
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Task(#[from] TaskError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Unreadable(#[from] Unreadable),
     #[error("{} is damaged: {problem}", path.display())]
     #[diagnostic(help("`refit run --force` for the stage whose artifact it is makes it anew"))]
@@ -105,12 +111,13 @@ pub enum ReportError {
 /// An artifact is damaged.
 pub fn gather(facts: &Facts) -> Result<ReportPage, ReportError> {
     // What all evaluations together may add to the page.
-    let room = texts::ROOM / facts.evaluations.len().max(1);
+    let several = facts.evaluations.len().max(1);
+    let (room, attention_room) = (texts::ROOM / several, texts::ATTENTION_ROOM / several);
     let chosen = facts
         .evaluations
         .iter()
         .filter_map(|&place| facts.step(place));
-    let evaluations = chosen.map(|step| evaluation::of(facts, step, room));
+    let evaluations = chosen.map(|step| evaluation::of(facts, step, room, attention_room));
     let evaluations = evaluations.collect::<Result<Vec<_>, _>>()?;
     let (mut trainings, mut tables, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for step in &facts.steps {

@@ -197,16 +197,30 @@ pub fn nearest(train: &[&str], test: &[&str], threshold: f64) -> Vec<Option<(usi
         };
         candidates.into_iter().filter_map(alike).collect()
     };
-    let found: Vec<_> = train.par_iter().enumerate().flat_map_iter(of_row).collect();
-    let mut best: Vec<Option<(usize, f64)>> = vec![None; test.len()];
-    for (text, alike, row) in found {
-        if let Some(best) = best.get_mut(text as usize)
-            && best.is_none_or(|(_, most)| alike > most)
-        {
+    // Only the best are kept: of texts from one template, pairs are many.
+    let better = |best: &mut Option<(usize, f64)>, (row, alike): (usize, f64)| {
+        if best.is_none_or(|(at, most)| alike > most || (alike == most && row < at)) {
             *best = Some((row, alike));
         }
-    }
-    best
+    };
+    let none = || -> Vec<Option<(usize, f64)>> { vec![None; test.len()] };
+    let rows = train.par_iter().enumerate();
+    let parts = rows.fold(none, |mut best, one| {
+        for (text, alike, row) in of_row(one) {
+            if let Some(best) = best.get_mut(text as usize) {
+                better(best, (row, alike));
+            }
+        }
+        best
+    });
+    parts.reduce(none, |mut best, part| {
+        for (best, found) in best.iter_mut().zip(part) {
+            if let Some(found) = found {
+                better(best, found);
+            }
+        }
+        best
+    })
 }
 
 /// Texts that differ when normalised, in the order in which they first come. Copies by the thousand are common, and this

@@ -423,6 +423,12 @@ fn several_labels_a_row_have_a_threshold_each() {
         assert_eq!(threshold["chosen"], table["threshold"]);
         let right = numbers(&json!([threshold["counts"][0][0]]))[0];
         assert_eq!(right, table["support"].as_u64().unwrap());
+        let force = numbers(&threshold["in_force"]);
+        assert_eq!(force[0] + force[2], right);
+        let precision = force[0] as f64 / ((force[0] + force[1]).max(1)) as f64;
+        if force[0] > 0 {
+            assert!((precision - table["precision"].as_f64().unwrap()).abs() < 1e-9);
+        }
     }
     let wrong = rows["wrong"]
         .as_array()

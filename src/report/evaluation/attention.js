@@ -4,6 +4,8 @@
 // tokens. All are drawn from the shares that the program stored; the mean of the heads of a layer is made here.
 
 const WHERE = { named: "named in the spec", wrong: "wrong", right: "right" };
+/** Numbers are not right or wrong. */
+const WHERE_OF_NUMBERS = { ...WHERE, wrong: "far off", right: "near" };
 /** Fainter lines than this are not drawn: no one sees them, and there are very many. */
 const FAINTEST = 0.02;
 
@@ -27,9 +29,9 @@ function attentionOf(example) {
   return { size, layers, heads, of };
 }
 
-/** A token for reading: without the sign by which a tokenizer marks the space before it. */
+/** A token for reading: without the sign by which a tokenizer marks a space before it, or that there is none. */
 function tokenText(token) {
-  const text = token.replace(/^[Ġ▁]/, "");
+  const text = token.replace(/^(##(?=.)|[Ġ▁\s])/u, "");
   return text.trim() ? text : "␣";
 }
 
@@ -185,7 +187,8 @@ function matrixView(place, example, matrix, size, told) {
 }
 
 /** The examples of an evaluation. Gives `open(row)`. */
-function attentionOfExamples(place, { explanations, attributed_to: of }, rows, go) {
+function attentionOfExamples(place, { explanations, attributed_to: of, task }, rows, go) {
+  const where = task === "regression" ? WHERE_OF_NUMBERS : WHERE;
   const shares = new Map();
   const sharesOf = (example) => {
     if (!shares.has(example)) shares.set(example, attentionOf(example));
@@ -195,7 +198,8 @@ function attentionOfExamples(place, { explanations, attributed_to: of }, rows, g
   let view = "head";
   let layer = 0;
   let head = -1;
-  const title = (one) => `${rows ? rows.name(one.row) : `row ${one.row}`} (${WHERE[one.chosen] ?? one.chosen}): ${briefly(one.tokens.filter((_, index) => one.places[index]).join(" "), 56)}`;
+  const textOf = ({ tokens, places }) => (places.some(Boolean) ? tokens.filter((_, index) => places[index]) : tokens).map(tokenText).join(" ");
+  const title = (one) => `${rows ? rows.name(one.row) : `row ${one.row}`} (${where[one.chosen] ?? one.chosen}): ${briefly(rows?.text(one.row) ?? textOf(one), 56)}`;
   const controls = h("div", { class: "controls" });
   const drawn = h("div", { class: "view" });
   const beside = h("div", { class: "attributions" });

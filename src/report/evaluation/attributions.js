@@ -5,14 +5,25 @@ const METHODS = [["integrated_gradients", "integrated gradients"], ["gradient_x_
 /** The tokens as a text: what belongs to one word stands together, and each has its share in words for who reads no colour. */
 function colouredTokens({ tokens, places }, values) {
   const most = Math.max(1e-9, ...values.map(Math.abs));
+  const known = places.some(Boolean);
+  // Where places are not known, tokens tell by their signs which begin a word, as their tokenizer writes it.
+  const spaced = tokens.some((token) => /^[Ġ▁\s]/u.test(token));
+  const begins = (token) => (spaced ? /^[Ġ▁\s]/u.test(token) : !token.startsWith("##"));
   return tokens.flatMap((token, index) => {
     const value = values[index] ?? 0;
     const part = Math.abs(value) / most;
     const [before, own] = [places[index - 1], places[index]];
-    const apart = index > 0 && !(before && own && before[1] === own[0]);
+    const apart = index > 0 && (known ? !(before && own && before[1] === own[0]) : begins(token));
     const word = styled(h("span", { class: `word ${value >= 0 ? "for" : "against"}`, title: `${token}: ${value >= 0 ? "+" : ""}${number(value, 3)}` }, tokenText(token)), { "--part": part.toFixed(2) });
     return [apart ? " " : "", word];
   });
+}
+
+/** Which tokens the output is of, where it is not that of the whole text. */
+function aboutTokens({ tokens, about = [] }) {
+  if (!about.length || about.length >= tokens.length) return undefined;
+  const named = about.slice(0, 12).map((index) => tokenText(tokens[index] ?? ""));
+  return `Of the token${about.length > 1 ? "s" : ""} ${named.join(", ")}${about.length > named.length ? ", …" : ""}.`;
 }
 
 function attributions(place, example, of) {
@@ -36,7 +47,8 @@ function attributions(place, example, of) {
   }
   place.replaceChildren(h("h3", {}, "Attributions to ", h("em", {}, example.output)));
   if (!method) return place.append(h("p", { class: "empty" }, "No attributions were kept of this row."));
-  if (of) place.append(h("p", { class: "note small" }, of));
+  const about = aboutTokens(example);
+  if (of || about) place.append(h("p", { class: "note small" }, [of, about].filter(Boolean).join(" ")));
   if (methods.length > 1) place.append(toggles("Method", methods, method, (value) => {
     method = value;
     draw();

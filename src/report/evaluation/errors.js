@@ -76,11 +76,13 @@ function rightText(rows, row, labels) {
 }
 
 function nearRow(one, rows, labels) {
-  const right = rightText(rows, one.row, labels);
-  const differs = one.label && right && one.label !== right;
+  // A set of labels may have none, which is not the same as not to be known.
+  const none = rows.data.right_labels.length ? "none" : "";
+  const [there, right] = [one.label || none, rightText(rows, one.row, labels) || none];
+  const differs = there && right && there !== right;
   return [
     h("p", { class: "clamp" }, one.text),
-    h("p", { class: "soft" }, `${share(one.similarity, 0)} alike, row ${one.id} of the training`, one.label && [", ", differs ? h("b", { class: "bad" }, `there ${one.label}, here ${right}`) : `also ${one.label}`]),
+    h("p", { class: "soft" }, `${share(one.similarity, 0)} alike, row ${one.id} of the training`, there && [", ", differs ? h("b", { class: "bad" }, `there ${there}, here ${right}`) : `also ${there}`]),
   ];
 }
 

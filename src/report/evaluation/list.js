@@ -7,7 +7,7 @@ const briefly = (text, most = 90) => (text.length > most ? `${text.slice(0, most
 
 /**
  * The list of one evaluation. `more(row)` gives further parts of an open row. Gives `show(change, from)`, which filters as
- * asked and brings the reader here, and `print()`.
+ * asked and brings the reader here, and `one(row, from)`, which opens a row.
  */
 function rowList(place, { evaluation, rows, more }) {
   const { labels, task } = evaluation;
@@ -169,7 +169,7 @@ function rowList(place, { evaluation, rows, more }) {
     if (data.right_entities.length) {
       // A wrong type or boundary is one error, though it marks both what is right and what was found.
       const wrong = data.right_entities[row].filter(([, , , kind]) => kind !== "correct").length + data.found_entities[row].filter(([, , , kind]) => kind === "spurious").length;
-      return [rows.wrong[row] ? h("span", { class: "answer bad" }, h("span", { "aria-hidden": "true" }, "✕ "), counted(wrong, "error")) : h("span", { class: "answer good" }, h("span", { "aria-hidden": "true" }, "✓ "), data.right_entities[row].length ? "all right" : "none")];
+      return [rows.wrong[row] ? h("span", { class: "answer bad" }, h("span", { "aria-hidden": "true" }, "✕ "), counted(wrong, "error")) : h("span", { class: "answer good" }, h("span", { "aria-hidden": "true" }, "✓ "), data.right_entities[row].length || !Object.keys(evaluation.entity_errors).length ? "all right" : "none")];
     }
     return data.row_scores.slice(0, 2).map(([name, values]) => h("span", {}, h("span", { class: "soft" }, `${name} `), h("b", {}, number(values[row], 3))));
   }
@@ -193,7 +193,6 @@ function rowList(place, { evaluation, rows, more }) {
       rows.words && ["words", count(rows.words[row])],
       rows.confidence && ["sure", share(rows.confidence[row] / 1000)],
       ...data.row_scores.map(([name, values]) => [name, number(values[row] ?? NaN)]),
-      ...data.columns.map(([name, values]) => [name, values[row]]),
     ].filter(Boolean);
     return h("div", { class: "inner" }, wholeText(row), h("dl", { class: "settings" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])), more(row));
   }

@@ -33,6 +33,8 @@ function marked(text, spans) {
 /** A row with its entities: what is right and what was found, each with its name. */
 function entityText(rows, row, labels) {
   const { data } = rows;
+  const text = rows.text(row);
+  if (!isSet(text)) return [LEFT_OUT];
   const label = (place) => labels[place] ?? `label ${place}`;
   const found = data.found_entities[row];
   const spans = [
@@ -45,7 +47,7 @@ function entityText(rows, row, labels) {
       tag: kind === "correct" ? label(place) : kind === "spurious" ? `spurious ${label(place)}` : `found: ${label(place)} (wrong ${kind === "both" ? "type and boundary" : kind})`,
     })),
   ];
-  return marked(rows.text(row) ?? LEFT_OUT, spans);
+  return marked(text, spans);
 }
 
 /** Where the right answers stand in the context; each once, near the given answer when it stands there often. */
@@ -67,10 +69,11 @@ function rightSpans(context, answers, given) {
 /** The context of a question with what was answered and what would be right. */
 function answerText(rows, row) {
   const { data } = rows;
-  const context = rows.pair(row) ?? LEFT_OUT;
+  const context = rows.pair(row);
+  if (!isSet(context)) return [LEFT_OUT];
   const given = data.answer_span[row];
   const spans = rightSpans(context, data.answers[row], given).map((span) => ({ ...span, tag: "right" }));
-  if (given) spans.push({ from: given[0], to: given[1], as: data.answers[row].includes(data.answer[row]) ? "a-given a-good" : "a-given", tag: "answered" });
+  if (given) spans.push({ from: given[0], to: given[1], as: rows.wrong[row] ? "a-given" : "a-given a-good", tag: "answered" });
   return marked(context, spans);
 }
 

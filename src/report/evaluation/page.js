@@ -16,7 +16,7 @@ const TASKS = { classification: "one label a row", multi_label: "several labels 
 function heading() {
   const { pipeline, spec, made_by: by, evaluations } = report;
   byId("pipeline").textContent = pipeline;
-  byId("lead").append(evaluations.length === 1 ? `${counted(evaluations[0].rows, "row")} of ${evaluations[0].split}, ${TASKS[evaluations[0].task] ?? evaluations[0].task}` : counted(evaluations.length, "evaluation"), evaluations.length === 1 && evaluations[0].model ? ` by ${evaluations[0].model}` : "", ` · ${spec} · ${by}`);
+  byId("lead").append(evaluations.length === 1 ? [`${counted(evaluations[0].rows, "row")} of ${evaluations[0].split}`, TASKS[evaluations[0].task] ?? evaluations[0].task].filter(Boolean).join(", ") : counted(evaluations.length, "evaluation"), evaluations.length === 1 && evaluations[0].model ? ` by ${evaluations[0].model}` : "", ` · ${spec} · ${by}`);
 }
 
 /** What leads to each section that is shown. */
@@ -120,7 +120,7 @@ function show(evaluation) {
   // The first paint comes before the rows.
   requestAnimationFrame(() => setTimeout(async () => {
     try {
-      if (!read.has(evaluation)) read.set(evaluation, indexed(await unpack(evaluation.packed), evaluation.rows));
+      if (!read.has(evaluation)) read.set(evaluation, indexed(await unpack(evaluation.packed)));
       if (own === generation) withRows(read.get(evaluation));
     } catch (error) {
       if (own !== generation) return;

@@ -10,10 +10,10 @@ async function unpack(packed) {
 /** The scores of rows by which they are ordered: F1 where there is one. */
 const mainScore = (data) => data.row_scores.find(([name]) => name === "f1") ?? data.row_scores[0];
 
-const LEFT_OUT = "(The text was left out to keep the page small.)";
+const LEFT_OUT = "(The text is not on this page.)";
 
-/** The columns as typed arrays, beside the rows as they were read; `size` is how many there should be. */
-function indexed(data, size) {
+/** The columns as typed arrays, beside the rows as they were read. */
+function indexed(data) {
   const length = Math.max(data.wrong.length, data.text.length, data.id.length);
   const all = Uint32Array.from({ length }, (_, row) => row);
   const typed = (Kind, list) => (list.length ? Kind.from(list) : undefined);
@@ -22,7 +22,6 @@ function indexed(data, size) {
   return {
     data,
     length,
-    size,
     all,
     text,
     pair,
@@ -59,8 +58,7 @@ function having(rows, word) {
     const [text, pair] = [data.text[row], data.pair[row]];
     return (isSet(text) && hit[text] === 1) || (isSet(pair) && hit[pair] === 1)
       || (lowerNames.length > 0 && lowerNames[row].includes(word))
-      || (data.answer.length > 0 && data.answer[row].toLowerCase().includes(word))
-      || (data.columns.length > 0 && data.columns.some(([, values]) => values[row].toLowerCase().includes(word)));
+      || (data.answer.length > 0 && data.answer[row].toLowerCase().includes(word));
   };
 }
 

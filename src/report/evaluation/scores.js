@@ -36,7 +36,7 @@ function wrongSentence(evaluation, rows) {
     for (const one of rows.wrong) wrong += one;
   } else return undefined;
   if (!all || ["regression", "generation"].includes(task)) return undefined;
-  const what = { multi_label: " (a label too many or too few)", token_classification: " (an entity is missed, spurious or not exact)", question_answering: " (not a right answer word for word)" }[task] ?? "";
+  const what = { multi_label: " (a label too many or too few)", token_classification: Object.keys(evaluation.entity_errors).length ? " (an entity is missed, spurious or not exact)" : " (a word has a wrong tag)", question_answering: " (not a right answer word for word)" }[task] ?? "";
   return [h("b", {}, `${count(wrong)} of ${counted(all, "row")} ${wrong === 1 ? "is" : "are"} wrong`), `: ${share(wrong / all)}${what}.`];
 }
 
@@ -95,8 +95,10 @@ function headline(place, evaluation, rows, go) {
   const scores = h("div", { class: "card" });
   scoreBars(scores, evaluation);
   const told = findings(evaluation, rows, go);
-  const others = h("div", { class: "card findings" }, h("h3", {}, "What matters"), told.length ? h("ul", {}, told.map((one) => h("li", {}, one))) : h("p", { class: "soft" }, rows ? "Nothing stands out." : "Reading the rows …"));
-  place.replaceChildren(scores, told.length || !rows ? others : "");
+  // Of an evaluation that was collected there are no rows to wait for.
+  const waits = !rows && evaluation.packed;
+  const others = h("div", { class: "card findings" }, h("h3", {}, "What matters"), told.length ? h("ul", {}, told.map((one) => h("li", {}, one))) : h("p", { class: "soft" }, waits ? "Reading the rows …" : "Nothing stands out."));
+  place.replaceChildren(scores, told.length || waits || rows ? others : "");
 }
 
 // ---- Labels ----
@@ -259,7 +261,10 @@ const measures = ([tp, fp, fn]) => {
 
 function thresholdSlider(place, { labels, thresholds }) {
   let chosen = thresholds[0];
-  let at = Math.round(100 * chosen.chosen);
+  // What is in force may lie between the hundredths that the slider goes by.
+  const inForce = () => ({ value: chosen.chosen, counts: chosen.in_force });
+  let at = inForce();
+  const atText = () => (Math.abs(100 * at.value - Math.round(100 * at.value)) < 1e-9 ? fixed(at.value, 2) : number(at.value, 3));
   const slider = h("input", { type: "range", min: 0, max: 100, step: 1, "aria-label": "Threshold", class: "slider" });
   const output = h("output", { class: "amount" });
   const numbers = h("div", { class: "numbers" });
@@ -272,25 +277,26 @@ function thresholdSlider(place, { labels, thresholds }) {
     xName: "threshold",
     lines: () => names.map(([key, as]) => ({ name: key === "f1" ? "F1" : key, as, points: chosen.counts.map((counts, index) => [index / 100, measures(counts)[key]]) })),
     more(root, { along, top, bottom }) {
-      root.append(s("path", { class: "through", d: `M${p(along(at / 100))} ${p(top)}V${p(bottom)}` }));
+      root.append(s("path", { class: "through", d: `M${p(along(at.value))} ${p(top)}V${p(bottom)}` }));
     },
     tell: tellPoint("threshold", "value"),
     choose: ([x]) => move(Math.round(100 * x)),
-    label: () => `Precision, recall and F1 of ${labels[chosen.label]} against the threshold; now ${number(at / 100)}`,
+    label: () => `Precision, recall and F1 of ${labels[chosen.label]} against the threshold; now ${atText()}`,
   });
   figureOf.append(h("ul", { class: "legend" }, names.map(([key, as]) => h("li", {}, h("span", { class: `mark-line ${as}`, "aria-hidden": "true" }), key === "f1" ? "F1" : key))));
 
-  function move(to) {
+  function take(to) {
     at = to;
-    slider.value = String(at);
+    slider.value = String(Math.round(100 * at.value));
     update();
   }
+  const move = (to) => take({ value: to / 100, counts: chosen.counts[to] });
   function update() {
-    const now = measures(chosen.counts[at]);
-    const then = measures(chosen.counts[Math.round(100 * chosen.chosen)]);
-    const [tp, fp, fn, tn] = chosen.counts[at];
-    output.textContent = fixed(at / 100, 2);
-    slider.setAttribute("aria-valuetext", `${fixed(at / 100, 2)}: precision ${fixed(now.precision, 3)}, recall ${fixed(now.recall, 3)}, F1 ${fixed(now.f1, 3)}`);
+    const now = measures(at.counts);
+    const then = measures(chosen.in_force);
+    const [tp, fp, fn, tn] = at.counts;
+    output.textContent = atText();
+    slider.setAttribute("aria-valuetext", `${atText()}: precision ${fixed(now.precision, 3)}, recall ${fixed(now.recall, 3)}, F1 ${fixed(now.f1, 3)}`);
     const change = (key) => {
       const difference = now[key] - then[key];
       return Math.abs(difference) < 5e-4 ? "" : `${difference > 0 ? "+" : ""}${fixed(difference, 3)}`;
@@ -311,14 +317,14 @@ function thresholdSlider(place, { labels, thresholds }) {
     h("div", { class: "controls" },
       thresholds.length > 1 && labelled("Label", thresholds.map((one, index) => [index, labels[one.label]]), 0, (value) => {
         chosen = thresholds[Number(value)];
-        move(Math.round(100 * chosen.chosen));
+        take(inForce());
       }),
       thresholds.length === 1 && h("span", {}, "Of ", h("b", {}, labels[chosen.label])),
       h("label", { class: "field wide" }, h("span", {}, "Threshold"), slider, output),
-      h("button", { type: "button", onclick: () => move(Math.round(100 * chosen.chosen)) }, "In force"),
+      h("button", { type: "button", onclick: () => take(inForce()) }, "In force"),
       h("button", { type: "button", onclick: () => move(best()) }, "Best F1 here")),
     h("div", { class: "pair" }, figureOf, numbers));
-  move(at);
+  take(at);
 }
 
 // ---- Numbers ----

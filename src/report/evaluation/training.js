@@ -54,13 +54,14 @@ function smoothed(points) {
 
 const MOST_LABELS = 12;
 
-/** Lengths above the last of which two rows in a thousand are longer stand together. */
+/** Lengths without the longest: those above which two rows in a thousand lie, and the last bin where it is wider than the others. */
 function tail(lengths) {
   const all = lengths.reduce((sum, [, , rows]) => sum + rows, 0);
   let rest = all;
   const kept = [];
   for (const bin of lengths) {
     if (kept.length >= 6 && rest < 0.002 * all) break;
+    if (kept.length && bin[1] - bin[0] > kept[0][1] - kept[0][0]) break;
     kept.push(bin);
     rest -= bin[2];
   }
@@ -73,10 +74,10 @@ function dataOf(place, page) {
     const [labels, words] = [h("div", { class: "multiples fitted" }), h("div", { class: "multiples fitted" })];
     place.append(labels, words);
     for (const split of splits) {
-      if (split.labels.length) {
+      const most = Math.max(0, ...split.labels.map(([, rows]) => rows));
+      if (most) {
         const figureOf = captioned(`Labels of ${split.name}`);
         labels.append(figureOf);
-        const most = Math.max(...split.labels.map(([, rows]) => rows));
         const sorted = split.labels.length > MOST_LABELS ? [...split.labels].sort((a, b) => b[1] - a[1]) : split.labels;
         const items = sorted.map(([name, rows]) => h("li", {}, h("span", { class: "what" }, name), h("span", { class: "track", "aria-hidden": "true" }, styled(h("span", { class: "bar" }), { width: `${(100 * rows) / most}%` })), h("span", { class: "amount" }, count(rows))));
         figureOf.append(inParts(items, MOST_LABELS, "labels", (part) => h("ul", { class: "bars tight" }, part)));

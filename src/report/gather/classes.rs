@@ -62,6 +62,7 @@ pub(super) fn classification(columns: &Columns) -> Option<Answered> {
         [_, second] => vec![PageThresholds {
             label: 1,
             chosen: USUAL,
+            in_force: counts_of(&truth(1), answered.iter().map(|&label| label == 1)),
             counts: threshold_counts(&truth(1), second),
         }],
         _ => Vec::new(),
@@ -135,6 +136,7 @@ pub(super) fn multi_label(columns: &Columns, written: &Map<String, Value>) -> Op
         .map(|(label, column)| PageThresholds {
             label,
             chosen: chosen(label).unwrap_or(USUAL),
+            in_force: counts_of(&truth(label), has(&answered, label).into_iter()),
             counts: threshold_counts(&truth(label), column),
         });
     let sets = |sets: &[Vec<u32>]| -> Vec<Vec<u16>> {
@@ -185,6 +187,21 @@ pub(super) fn multi_label(columns: &Columns, written: &Map<String, Value>) -> Op
         "a row is wrong unless its set of labels is exactly right; calibration is that of single labels".to_owned(),
     );
     Some(found)
+}
+
+/// True positives, false positives, false negatives, true negatives of answers as they were given.
+fn counts_of(truth: &[bool], given: impl Iterator<Item = bool>) -> [u64; 4] {
+    let mut counts = [0; 4];
+    for (&is, given) in truth.iter().zip(given) {
+        let place = match (is, given) {
+            (true, true) => 0,
+            (false, true) => 1,
+            (true, false) => 2,
+            (false, false) => 3,
+        };
+        counts[place] += 1;
+    }
+    counts
 }
 
 pub(super) fn per_label(classes: &[ClassScores]) -> Vec<PageLabel> {

@@ -11,6 +11,11 @@ use crate::table::{self, Cells, TableError};
 pub(super) struct Columns(Vec<(String, Cells)>);
 
 impl Columns {
+    #[cfg(test)]
+    pub(super) fn of(columns: Vec<(String, Cells)>) -> Columns {
+        Columns(columns)
+    }
+
     pub(super) fn read(file: &Path) -> Result<Columns, TableError> {
         table::read_columns(file, |_| true).map(Columns)
     }

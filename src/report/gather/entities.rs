@@ -1,7 +1,8 @@
 //! Tagged words: which entities are right, and what became of the others.
 //!
-//! The text of a row is its words with a space between, as everywhere. A row is wrong if one of its tags is, and as sure as
-//! its least sure word. Where tags mark no chunks, each word with a wrong tag is shown as an entity of its own.
+//! The text of a row is its words with a space between, as everywhere. A row is wrong if one of its entities is missed,
+//! spurious or not exact, and as sure as its least sure word. Where tags mark no chunks, it is wrong if one of its tags is, and
+//! each word with a wrong tag is shown as an entity of its own.
 //!
 //! Deliberately absent: the rule by which entities are paired, which is that of the scores
 //! ([`pairings`](crate::metrics::pairings)).
@@ -30,6 +31,7 @@ pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) ->
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut pairs = vec![vec![0_u64; labels.len()]; labels.len()];
     let (mut right_entities, mut found_entities) = (Vec::new(), Vec::new());
+    let mut wrong = Vec::new();
     for ((right, answered), words) in right.iter().zip(&answered).zip(&words) {
         let places = places_of(words);
         let mark = |entity: &Entity, fate: Fate| -> Option<Marked> {
@@ -40,7 +42,9 @@ pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) ->
         let (mut own, mut said): (Vec<Marked>, Vec<Marked>) = (Vec::new(), Vec::new());
         if scheme.is_some() {
             let (truth, found) = (Entity::find(right), Entity::find(answered));
-            for pairing in pairings(&truth, &found) {
+            let pairings = pairings(&truth, &found);
+            wrong.push(pairings.iter().any(|one| one.fate != Fate::Correct));
+            for pairing in pairings {
                 *counts.entry(pairing.fate.name()).or_default() += 1;
                 let true_one = pairing.truth.and_then(|place| truth.get(place));
                 let found_one = pairing.predicted.and_then(|place| found.get(place));
@@ -51,6 +55,7 @@ pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) ->
                 }
             }
         } else {
+            wrong.push(right != answered);
             for (place, (right, answered)) in right.iter().zip(answered).enumerate() {
                 count(&mut pairs, number(right), number(answered));
                 if right != answered {
@@ -106,20 +111,18 @@ pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) ->
             by_label(&labels, tags.iter().map(Vec::as_slice))
         }
     };
-    let wrong = right.iter().zip(&answered).map(|(a, b)| a != b);
     let mut answer = Answered {
         task: "token_classification",
         texts: Some(words.iter().map(|words| words.join(" ")).collect()),
         slices,
         per_label,
         confused: confused(&pairs, &support),
-        confusion: if scheme.is_none() { pairs } else { Vec::new() },
         entity_errors: match scheme {
             Some(_) => told.into_iter().collect(),
             None => Map::new(),
         },
         rows: PageRows {
-            wrong: wrong.collect(),
+            wrong,
             right_entities,
             found_entities,
             ..PageRows::default()
@@ -136,9 +139,13 @@ pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) ->
             sure.extend(sureness.iter().copied().map(f64::from));
         }
         answer.calibrate(&is_right, &sure);
-        answer.notes.push(
-            "a row is wrong if one of its tags is, and as sure as its least sure word; calibration is that of words".to_owned(),
-        );
+        let what = match scheme {
+            Some(_) => "one of its entities is missed, spurious or not exact",
+            None => "one of its tags is",
+        };
+        answer.notes.push(format!(
+            "a row is wrong if {what}, and as sure as its least sure word; calibration is that of words"
+        ));
     }
     Some(answer)
 }
@@ -160,4 +167,42 @@ fn places_of(words: &[&str]) -> Vec<(u32, u32)> {
         (start, end)
     };
     words.iter().map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Cells;
+
+    fn tagged(right: &[&[&str]], predicted: &[&[&str]]) -> Columns {
+        let cells = |rows: &[&[&str]]| {
+            let row = |tags: &&[&str]| Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
+            Cells::TextLists(rows.iter().map(row).collect())
+        };
+        Columns::of(vec![
+            ("words".to_owned(), cells(right)),
+            ("tags".to_owned(), cells(right)),
+            ("predicted".to_owned(), cells(predicted)),
+        ])
+    }
+
+    #[test]
+    fn a_row_whose_entities_are_all_exact_is_right_however_its_tags_are_spelled() {
+        let right: [&[&str]; 3] = [&["B-PER", "I-PER", "O"], &["B-PER", "O", "O"], &["O", "O"]];
+        let said: [&[&str]; 3] = [&["I-PER", "I-PER", "O"], &["B-LOC", "O", "O"], &["O", "O"]];
+        let answered = token_classification(&tagged(&right, &said), Some(Scheme::Bio));
+        assert_eq!(answered.unwrap().rows.wrong, [false, true, false]);
+    }
+
+    #[test]
+    fn of_tags_without_a_scheme_pairs_of_words_are_told_and_no_matrix_of_rows() {
+        let right: [&[&str]; 2] = [&["NOUN", "VERB", "NOUN"], &["VERB"]];
+        let said: [&[&str]; 2] = [&["NOUN", "NOUN", "VERB"], &["VERB"]];
+        let answered = token_classification(&tagged(&right, &said), None).unwrap();
+        assert!(answered.confusion.is_empty());
+        let pairs = answered.confused.iter();
+        let pairs: Vec<_> = pairs.map(|p| (p.right, p.answered, p.count)).collect();
+        assert_eq!(pairs, [(0, 1, 1), (1, 0, 1)]);
+        assert_eq!(answered.rows.wrong, [true, false]);
+    }
 }

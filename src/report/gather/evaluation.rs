@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 use super::super::evaluation::{PageEvaluation, PageNear, PageScore, PageSlice};
 use super::answered::Answered;
 use super::columns::Columns;
-use super::texts::{Said, each_piece, pack, said, shortened, table_of};
+use super::texts::{Said, beginning, each_piece, pack, said, table_of};
 use super::{Facts, ReportError, StepFacts, damaged, json, others};
 use crate::metrics::bootstrap::{Drawing, intervals_of};
 use crate::metrics::slices::{Ranked, Rare, Slice, ranked, traits, word_count};
 use crate::metrics::{Metric, Scheme};
 use crate::table::near;
+use crate::task::explanations::{Chosen, EXPLANATIONS, Explanation, Explanations, rounded};
 use crate::task::predictions::Predictions;
 
 /// By how much a score may differ from the one written, for the order of sums.
@@ -25,11 +26,14 @@ const ROWS_OF_SLICE: usize = 1_000;
 /// How many wrong rows are looked up in the training, the surest first, and how alike a row must be to be shown.
 const LOOKED_UP: usize = 2_000;
 const ALIKE: f64 = 0.6;
+/// How many characters of that row are shown.
+const NEAR_TEXT: usize = 300;
 
 pub(super) fn of(
     facts: &Facts,
     step: &StepFacts,
     room: usize,
+    attention_room: usize,
 ) -> Result<PageEvaluation, ReportError> {
     let written = match &step.artifact {
         Some(artifact) => json(&artifact.join("scores.json"))?,
@@ -39,15 +43,14 @@ pub(super) fn of(
         let path = step.artifact.as_deref().unwrap_or(Path::new("scores.json"));
         return Err(damaged(path, "it has no scores"));
     };
-    let drawing = Drawing::default();
+    let rows_scored = written.get("rows").and_then(Value::as_u64);
+    let rows_scored = rows_scored.unwrap_or_default() as usize;
+    let drawing = drawing(rows_scored);
     let mut page = PageEvaluation {
         stage: step.stage.clone(),
         model: facts.input(step, "model").map(|model| model.stage.clone()),
         split: step.split.clone().unwrap_or_default(),
-        rows: written
-            .get("rows")
-            .and_then(Value::as_u64)
-            .unwrap_or_default() as usize,
+        rows: rows_scored,
         scores: scores(&written),
         level: drawing.level,
         resamples: drawing.resamples,
@@ -100,7 +103,7 @@ pub(super) fn of(
         .take(SLICES)
         .map(|one| slice(one, &answered.rows.wrong))
         .collect();
-    explanations(&mut page, artifact)?;
+    explanations(&mut page, artifact, attention_room)?;
     page.task = answered.task.to_owned();
     page.labels = answered.labels;
     page.per_label = answered.per_label;
@@ -114,6 +117,16 @@ pub(super) fn of(
     page.entity_errors = answered.entity_errors;
     page.packed = answered.rows.packed();
     Ok(page)
+}
+
+/// Of many rows fewer resamples are drawn, for time: that of 2000 of twenty thousand rows.
+fn drawing(rows: usize) -> Drawing {
+    const DRAWN: usize = 40_000_000;
+    let usual = Drawing::default();
+    Drawing {
+        resamples: usual.resamples.min(DRAWN / rows.max(1)).max(200),
+        ..usual
+    }
 }
 
 /// The numbers that `scores.json` begins with, those that the task is judged by first.
@@ -220,6 +233,9 @@ fn rows(
     rows.name = names.into_iter().map(str::to_owned).collect();
     let thousandths = |sure: &f64| (sure.clamp(0.0, 1.0) * 1000.0).round() as u16;
     rows.confidence = answered.sure.iter().map(thousandths).collect();
+    for score in rows.row_scores.iter_mut().flat_map(|(_, scores)| scores) {
+        *score = rounded(*score);
+    }
     let Some(said) = said else { return };
     rows.words = said.text.iter().map(|text| word_count(text)).collect();
     match pack(rows, said, &answered.sure, room) {
@@ -230,9 +246,11 @@ fn rows(
     }
 }
 
-/// The table with the rows that the model learned from; none where there is no model.
+/// The table with the rows that the model learned from; none where there is no model, or where it is these rows that it
+/// learned from.
 fn training(facts: &Facts, step: &StepFacts) -> Result<Option<std::path::PathBuf>, String> {
     match facts.input(step, "model") {
+        Some(_) if step.split.as_deref() == Some("train") => Ok(None),
         Some(model) => table_of(facts, model).map(Some),
         None => Ok(None),
     }
@@ -302,7 +320,7 @@ fn near_rows(
         Some(PageNear {
             row: row as u32,
             id: *ids.get(place)?,
-            text: shortened(texts.get(place)?).to_owned(),
+            text: beginning(texts.get(place)?, NEAR_TEXT).to_owned(),
             label: labels.get(place)?.clone(),
             similarity,
         })
@@ -339,14 +357,21 @@ fn slice(ranked: Ranked, wrong: &[bool]) -> PageSlice {
     }
 }
 
-/// Attention and attributions, where the evaluation was asked for them.
-fn explanations(page: &mut PageEvaluation, artifact: &Path) -> Result<(), ReportError> {
-    match json(&artifact.join("explanations.json"))? {
-        Some(found) => {
-            let examples = found.get("examples").and_then(Value::as_array);
-            page.explanations = examples.cloned().unwrap_or_default();
-            let of = found.get("attributed_to").and_then(Value::as_str);
-            page.attributed_to = of.map(str::to_owned);
+/// Attention and attributions, where the evaluation was asked for them. Attention does not compress, and what has no `room` is
+/// left out, that of rows which the spec names last.
+fn explanations(
+    page: &mut PageEvaluation,
+    artifact: &Path,
+    room: usize,
+) -> Result<(), ReportError> {
+    match Explanations::read(artifact)? {
+        Some(mut found) => {
+            bound(&mut found.examples, room);
+            page.attributed_to = Some(found.attributed_to);
+            let examples = found.examples.iter().map(serde_json::to_value);
+            page.explanations = examples
+                .collect::<Result<_, _>>()
+                .map_err(|e| damaged(&artifact.join(EXPLANATIONS), e))?;
         }
         None if page.model.is_some() => page.notes.push(format!(
             "what the model looks at is not shown: set `explain = {{ examples = 8 }}` on the stage `{}` and run it again",
@@ -355,4 +380,49 @@ fn explanations(page: &mut PageEvaluation, artifact: &Path) -> Result<(), Report
         None => {}
     }
     Ok(())
+}
+
+fn bound(examples: &mut [Explanation], room: usize) {
+    let mut by_weight: Vec<&mut Explanation> = examples.iter_mut().collect();
+    by_weight.sort_by_key(|example| example.chosen != Chosen::Named);
+    let mut left = room;
+    for example in by_weight {
+        let size = example.attention.as_ref().map_or(0, String::len);
+        match left.checked_sub(size) {
+            Some(rest) => left = rest,
+            None => {
+                example.attention = None;
+                example.why_no_attention =
+                    Some("It was left out to keep the page small.".to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_rows_are_drawn_anew_less_often() {
+        let resamples = [0, 20_000, 100_000, 10_000_000].map(|rows| drawing(rows).resamples);
+        assert_eq!(resamples, [2000, 2000, 400, 200]);
+    }
+
+    #[test]
+    fn attention_that_has_no_room_is_left_out_and_that_of_named_rows_last() {
+        let example = |chosen: &str| -> Explanation {
+            serde_json::from_value(serde_json::json!({
+                "row": 0, "id": 0, "chosen": chosen, "tokens": [], "places": [], "segment": [], "output": "", "value": 0.0,
+                "baseline": 0.0, "delta": 0.0, "gradient_x_input": [], "integrated_gradients": [], "layers": 1, "heads": 1,
+                "attended": 0, "attention": "AAAA", "why_no_attention": null,
+            }))
+            .unwrap()
+        };
+        let mut examples = ["wrong", "right", "named"].map(example);
+        bound(&mut examples, 9);
+        let kept = examples.each_ref().map(|one| one.attention.is_some());
+        assert_eq!(kept, [true, false, true]);
+        assert!(examples[1].why_no_attention.is_some() && examples[0].why_no_attention.is_none());
+    }
 }

@@ -13,6 +13,8 @@ use crate::text::tokens::EXAMPLES;
 
 /// How many bytes of text a page may hold: a third of it compressed, and a file of less than 20 MB.
 pub(super) const ROOM: usize = 24_000_000;
+/// How many bytes of attention, which lies in the page as it is.
+pub(super) const ATTENTION_ROOM: usize = 6_000_000;
 
 /// More characters of one text are not shown.
 const LONGEST: usize = 5_000;
@@ -151,8 +153,13 @@ fn numbered<'t>(
 }
 
 /// The beginning of a text, as long as one is shown.
-pub(super) fn shortened(text: &str) -> &str {
-    match text.char_indices().nth(LONGEST) {
+fn shortened(text: &str) -> &str {
+    beginning(text, LONGEST)
+}
+
+/// The first so many characters of a text.
+pub(super) fn beginning(text: &str, most: usize) -> &str {
+    match text.char_indices().nth(most) {
         Some((end, _)) => &text[..end],
         None => text,
     }

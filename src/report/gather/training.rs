@@ -63,13 +63,20 @@ fn thinned(lines: Vec<Map<String, Value>>) -> Vec<Value> {
     kept.map(Value::Object).collect()
 }
 
-/// How many rows went through the model in the training.
+/// How many rows went through the model in the time that the training took, which is that since it was resumed.
 fn rows(facts: &Facts, step: &StepFacts, steps: u64, epochs: u64) -> Option<f64> {
     let size = step.settings.get("batch")?.get("size")?.as_u64()?;
     let tokens = facts.input(step, "input")?.artifact.as_ref()?;
     let card = TokensCard::read(tokens).ok()?;
     let rows = card.splits.get("train")?.rows as u64;
-    Some(steps.saturating_mul(size).min(epochs.saturating_mul(rows)) as f64)
+    let all = steps.saturating_mul(size).min(epochs.saturating_mul(rows));
+    Some(all as f64 * share_since(step.resumed_from, steps))
+}
+
+/// The share of the steps that came after the one from which the training went on.
+fn share_since(resumed_from: Option<u64>, steps: u64) -> f64 {
+    let before = resumed_from.unwrap_or_default().min(steps);
+    (steps - before) as f64 / steps.max(1) as f64
 }
 
 /// The numbers in a file of tensors, from its header alone.
@@ -121,6 +128,14 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn a_resumed_training_is_as_fast_as_the_steps_that_it_still_took() {
+        assert_eq!(share_since(None, 80), 1.0);
+        assert_eq!(share_since(Some(60), 80), 0.25);
+        assert_eq!(share_since(Some(90), 80), 0.0);
+        assert_eq!(share_since(None, 0), 0.0);
     }
 
     #[test]

@@ -85,8 +85,9 @@ fn attributions_state_their_sum_and_stand_beside_the_warning() {
         one('#attention input[value=gradient_x_input]').click();
         const other = sum();
         const words = texts('#attention .word');
+        const rows = texts('#attention select option');
         await pick('Row', '1');
-        return { integrated, other, words, note: one('#attention .note').textContent, none: one('#attention .empty').textContent };",
+        return { integrated, other, words, rows, pieces: one('#attention .tokens').textContent, about: one('#attention .attributions .note').textContent, note: one('#attention .note').textContent, none: one('#attention .empty').textContent };",
     ) else {
         return;
     };
@@ -113,4 +114,17 @@ fn attributions_state_their_sum_and_stand_beside_the_warning() {
         "{seen}"
     );
     assert_eq!(seen["none"], "the text has 900 tokens");
+    // Where a token stands is not always known: the text is, and signs tell what is one word.
+    assert!(
+        seen["rows"][1]
+            .as_str()
+            .unwrap()
+            .contains("(wrong): Text 20 of World"),
+        "{seen}"
+    );
+    assert_eq!(seen["pieces"], "[CLS] stocks [SEP]");
+    assert_eq!(
+        seen["about"],
+        "The attributions are of a probability. Of the tokens stock, s."
+    );
 }

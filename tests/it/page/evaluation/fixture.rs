@@ -32,10 +32,6 @@ pub(super) fn rows(count: usize) -> PageRows {
         answered: (0..count)
             .map(|row| (right(row) + u16::from(wrong(row))) % 4)
             .collect(),
-        columns: vec![(
-            "source".to_owned(),
-            (0..count).map(|row| format!("wire {}", row % 3)).collect(),
-        )],
         ..PageRows::default()
     }
 }
@@ -66,6 +62,7 @@ pub(super) fn thresholds(label: usize) -> PageThresholds {
     PageThresholds {
         label,
         chosen: 0.4,
+        in_force: [60, 120, 40, 80],
         // With each step one of the first hundred is lost, and two of the others.
         counts: (0..=100)
             .map(|at| [100 - at, 200 - 2 * at, at, 2 * at])
@@ -86,11 +83,19 @@ pub(super) fn example(row: u32, layers: usize, heads: usize) -> Value {
     }
     json!({
         "row": row, "id": 1000 + u64::from(row), "chosen": "wrong", "tokens": tokens,
-        "places": [null, [0, 6], [7, 11], null], "segment": [0, 0, 0, 0], "output": "Business",
+        "places": [null, [0, 6], [7, 11], null], "segment": [0, 0, 0, 0], "output": "Business", "about": [],
         "value": 0.75, "baseline": 0.25, "delta": 0.01,
         "gradient_x_input": [0.0, 0.3, -0.2, 0.0], "integrated_gradients": [0.01, 0.6, -0.1, 0.0],
-        "layers": layers, "heads": heads, "attention": base64(&bytes), "why_no_attention": null,
+        "layers": layers, "heads": heads, "attended": size, "attention": base64(&bytes), "why_no_attention": null,
     })
+}
+
+/// The same of pieces whose places are not known, two of which the output is of.
+pub(super) fn in_pieces(mut example: Value) -> Value {
+    example["tokens"] = json!(["[CLS]", "stock", "##s", "[SEP]"]);
+    example["places"] = json!([null, null, null, null]);
+    example["about"] = json!([1, 2]);
+    example
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {
@@ -186,7 +191,7 @@ pub(super) fn evaluation(rows: &PageRows) -> PageEvaluation {
             label: "Sci/Tech".to_owned(),
             similarity: 0.87,
         }],
-        explanations: vec![example(10, 2, 2), example(20, 1, 3)],
+        explanations: vec![example(10, 2, 2), in_pieces(example(20, 1, 3))],
         attributed_to: Some("The attributions are of a probability.".to_owned()),
         notes: vec!["Curves of the training rows are not kept.".to_owned()],
         packed: rows.packed(),

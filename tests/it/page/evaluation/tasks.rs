@@ -95,6 +95,48 @@ fn entities() -> PageEvaluation {
     evaluation
 }
 
+#[test]
+fn a_text_that_is_not_there_has_nothing_marked_in_it() {
+    let mut rows = texts(&[("Ada met Bob", None), ("In Rome", None)], &[true, true]);
+    rows.text[1] = None;
+    rows.right_entities = vec![vec![(0, 3, 0, "missed")], vec![(3, 7, 0, "missed")]];
+    rows.found_entities = vec![vec![], vec![]];
+    let evaluation = bare("token_classification", &rows, &["name"]);
+    let Some(seen) = act(
+        &page(vec![evaluation]),
+        "return { marks: all('#rows mark').map((one) => one.textContent), text: one('li[data-row=\"1\"] .text').textContent };",
+    ) else {
+        return;
+    };
+    assert_eq!(seen["marks"], json!(["Ada"]));
+    assert_eq!(seen["text"], "(The text is not on this page.)");
+}
+
+#[test]
+fn of_an_evaluation_that_was_collected_no_rows_are_awaited() {
+    let rows = texts(&[("A text", None)], &[true]);
+    let mut evaluation = bare("", &rows, &[]);
+    evaluation.packed.clear();
+    let Some(seen) = act(
+        &page(vec![evaluation]),
+        "return { headline: one('#headline').textContent, lead: one('#lead').textContent, rows: one('#rows').hidden };",
+    ) else {
+        return;
+    };
+    assert!(
+        !seen["headline"].as_str().unwrap().contains("Reading"),
+        "{seen}"
+    );
+    assert!(
+        seen["lead"]
+            .as_str()
+            .unwrap()
+            .starts_with("1 row of test by classifier"),
+        "{seen}"
+    );
+    assert_eq!(seen["rows"], true);
+}
+
 fn questions() -> PageEvaluation {
     let context = "Été was long. Rome fell in 476, and 476 was a year.";
     let mut rows = texts(

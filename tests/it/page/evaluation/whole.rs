@@ -92,8 +92,6 @@ fn each_of_several_evaluations_has_a_tab_and_its_own_rows() {
 fn text_of_rows_labels_and_names_is_shown_and_never_run() {
     let mut rows = rows(40);
     rows.strings[10] = HOSTILE.to_owned();
-    rows.columns[0].0 = HOSTILE.to_owned();
-    rows.columns[0].1[10] = HOSTILE.to_owned();
     rows.name = (0..40).map(|row| format!("{HOSTILE} {row}")).collect();
     let mut hostile = evaluation(&rows);
     hostile.labels = vec![HOSTILE.to_owned(); 4];
