@@ -7,7 +7,7 @@
 //! Deliberately absent: `table.json`, which is written once all rows are known.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +27,7 @@ pub struct SplitWriter {
     path: PathBuf,
     /// Bytes of a row group.
     most: usize,
-    writer: Option<BatchedWriter<Noting>>,
+    writer: Option<BatchedWriter<BufWriter<Noting>>>,
     failure: Failure,
     pending: Option<DataFrame>,
     /// Of what is pending.
@@ -69,10 +69,11 @@ impl SplitWriter {
         if self.writer.is_none() {
             let path = &self.path;
             let file = File::create(path).map_err(|e| TableError::unwritable(path, e))?;
-            let file = Noting {
+            // polars writes a footer number by number.
+            let file = BufWriter::new(Noting {
                 file,
                 failure: Arc::clone(&self.failure),
-            };
+            });
             let begun = guarded(|| writer_of(file).batched(frame.schema()));
             self.writer = Some(begun.map_err(|message| self.unwritable(message))?);
         }
