@@ -85,9 +85,9 @@ fn attributions_state_their_sum_and_stand_beside_the_warning() {
         one('#attention input[value=gradient_x_input]').click();
         const other = sum();
         const words = texts('#attention .word');
-        const rows = texts('#attention select option');
+        const options = texts('#attention select option');
         await pick('Row', '1');
-        return { integrated, other, words, rows, pieces: one('#attention .tokens').textContent, about: one('#attention .attributions .note').textContent, note: one('#attention .note').textContent, none: one('#attention .empty').textContent };",
+        return { integrated, other, words, rows: options, pieces: one('#attention .tokens').textContent, about: one('#attention .attributions .note').textContent, note: one('#attention .note').textContent, none: one('#attention .empty').textContent };",
     ) else {
         return;
     };
