@@ -109,6 +109,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         text,
     };
     store.save_memo();
+    tell("gathering what is stored\n");
     let page = gather(&facts).map_err(Failure::failed)?;
     let path = match &arguments.output {
         Some(path) => path.clone(),

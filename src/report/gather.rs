@@ -118,10 +118,17 @@ pub fn gather(facts: &Facts) -> Result<ReportPage, ReportError> {
         .iter()
         .filter_map(|&place| facts.step(place));
     let evaluations = chosen.map(|step| evaluation::of(facts, step, room, attention_room));
-    let evaluations = evaluations.collect::<Result<Vec<_>, _>>()?;
+    let mut evaluations = evaluations.collect::<Result<Vec<_>, _>>()?;
+    let mut collected = Vec::new();
     let (mut trainings, mut tables, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for step in &facts.steps {
         let Some(artifact) = &step.artifact else {
+            if matches!(
+                step.produces,
+                Some(Kind::Model | Kind::Table | Kind::Tokens)
+            ) {
+                collected.push(step.stage.as_str());
+            }
             continue;
         };
         match step.produces {
@@ -132,6 +139,12 @@ pub fn gather(facts: &Facts) -> Result<ReportPage, ReportError> {
             Some(Kind::Tokens) => tokens.push(data::of_tokens(&step.stage, artifact)?),
             _ => {}
         }
+    }
+    if let (Some(first), [_, ..]) = (evaluations.first_mut(), collected.as_slice()) {
+        first.notes.push(format!(
+            "what {} gave is no longer in the store, so its part of the page is missing; `refit run --force STAGE` makes it again",
+            collected.join(", ")
+        ));
     }
     Ok(ReportPage {
         pipeline: facts.pipeline.clone(),

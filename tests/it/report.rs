@@ -372,6 +372,7 @@ fn what_was_collected_is_a_note() {
         "{}",
         without_rows["notes"]
     );
+    assert!(notes(&without_rows).contains("what more gave is no longer in the store"));
     assert_eq!(without_rows["confusion"].as_array().unwrap().len(), 2);
     assert_eq!(unpacked(&without_rows)["strings"], json!([]));
     forget("scores");

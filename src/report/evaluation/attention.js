@@ -57,7 +57,9 @@ function headView(place, example, matrix, size, told) {
   const right = [];
   const column = (list, anchor, x, side) => tokens.map((token, index) => {
     const box = s("rect", { class: "seat", x: side === "left" ? 2 : width - edge + 6, y: y(index) - 10, width: edge - 8, height: step - 1, rx: 3 });
-    const group = s("g", { class: "token", role: "button", tabindex: list === left && index === 0 ? 0 : -1, "aria-label": `${tokenText(token)}, ${side === "left" ? "reads" : "is read"}` }, box, label(tokenText(token), edge - 16, { x, y: y(index) + 4, "text-anchor": anchor }));
+    const [said, shown] = [tokenText(token), fit(tokenText(token), edge - 16)];
+    const name = said === shown ? said : `${shown}, ${said}`;
+    const group = s("g", { class: "token", role: "button", tabindex: list === left && index === 0 ? 0 : -1, "aria-label": `${name}, ${side === "left" ? "reads" : "is read"}` }, box, label(tokenText(token), edge - 16, { x, y: y(index) + 4, "text-anchor": anchor }));
     const show = () => draw(side, index);
     group.addEventListener("pointerenter", show);
     group.addEventListener("focus", show);

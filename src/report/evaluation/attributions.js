@@ -48,7 +48,7 @@ function attributions(place, example, of) {
   place.replaceChildren(h("h3", {}, "Attributions to ", h("em", {}, example.output)));
   if (!method) return place.append(h("p", { class: "empty" }, "No attributions were kept of this row."));
   const about = aboutTokens(example);
-  if (of || about) place.append(h("p", { class: "note small" }, [of, about].filter(Boolean).join(" ")));
+  if (of || about) place.append(h("p", { class: "note small" }, [of?.replace(/\.?$/u, "."), about].filter(Boolean).join(" ")));
   if (methods.length > 1) place.append(toggles("Method", methods, method, (value) => {
     method = value;
     draw();
