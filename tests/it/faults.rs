@@ -5,6 +5,7 @@
 //! compiler, which building refit needs too. `REFIT_FAULTS` says at how many of the writes of a small pipeline the disk fails
 //! (`all`: at each), `REFIT_SEED` which are drawn. Threads write in no fixed order, so a number is not always the same write.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -143,6 +144,12 @@ fn is_clear(said: &str, project: &Project, failed: &[(String, PathBuf)], cause: 
     let said = bare(said);
     let root = project.path(".").canonicalize().unwrap();
     let named = failed.iter().any(|(_, path)| {
+        // What is placed is put together in a folder beside its place, and the folder of both brought onto the disk: the
+        // place is what a user knows.
+        let beside = |name: &OsStr| name.to_string_lossy().starts_with(".refit-placing-");
+        if *path == root || path.iter().any(beside) {
+            return said.contains(&bare(&root.join("dist").display().to_string()));
+        }
         let inside = path.ancestors().take_while(|above| **above != *root);
         inside
             .filter_map(|above| above.strip_prefix(&root).ok())
