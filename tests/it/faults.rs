@@ -147,8 +147,9 @@ fn is_clear(said: &str, project: &Project, failed: &[(String, PathBuf)], cause: 
         // What is placed is put together in a folder beside its place, and the folder of both brought onto the disk: the
         // place is what a user knows.
         let beside = |name: &OsStr| name.to_string_lossy().starts_with(".refit-placing-");
-        if *path == root || path.iter().any(beside) {
-            return said.contains(&bare(&root.join("dist").display().to_string()));
+        let place = bare(&root.join("dist").display().to_string());
+        if (*path == root || path.iter().any(beside)) && said.contains(&place) {
+            return true;
         }
         let inside = path.ancestors().take_while(|above| **above != *root);
         inside
