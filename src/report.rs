@@ -224,6 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn a_script_makes_no_markup_and_asks_for_nothing() {
+        let scripts = sweep::SCRIPTS.iter().chain(&evaluation::SCRIPTS);
+        for script in scripts.chain([&CHARTS]) {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "Function(",
+                "fetch(",
+                "XMLHttpRequest",
+                "import(",
+                "</",
+            ] {
+                assert!(!script.contains(word), "{word}");
+            }
+        }
+    }
+
+    #[test]
     fn the_parts_of_a_page_hold_no_end_of_their_element() {
         for part in [CHARTS, STYLE] {
             assert!(!part.contains("</") && !part.contains("<!--"));

@@ -23,6 +23,7 @@ pub mod header;
 mod json;
 pub mod labels;
 pub mod moment;
+mod named;
 pub mod near;
 mod parquet;
 pub mod peek;
@@ -52,6 +53,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cell::Cell;
 pub use error::{Place, TableError};
+pub use named::NamedColumns;
 pub use parquet::class_names;
 pub use pieces::{Pieces, Summary};
 pub use results::{Cells, ColumnsWriter, Span, read_columns, write_columns, write_csv};

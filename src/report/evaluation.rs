@@ -21,7 +21,7 @@ use super::{Parts, document};
 
 const BODY: &str = include_str!("evaluation/page.html");
 const STYLE: &str = include_str!("evaluation/style.css");
-const SCRIPTS: [&str; 11] = [
+pub(super) const SCRIPTS: [&str; 11] = [
     include_str!("evaluation/plots.js"),
     include_str!("evaluation/rows.js"),
     include_str!("evaluation/marks.js"),
@@ -424,25 +424,5 @@ mod tests {
     #[test]
     fn equal_data_gives_an_equal_page() {
         assert_eq!(report_page(&page("x")), report_page(&page("x")));
-    }
-
-    #[test]
-    fn a_script_makes_no_markup_and_asks_for_nothing() {
-        for script in SCRIPTS {
-            for word in [
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "document.write",
-                "eval(",
-                "Function(",
-                "fetch(",
-                "XMLHttpRequest",
-                "import(",
-                "</",
-            ] {
-                assert!(!script.contains(word), "{word}");
-            }
-        }
     }
 }

@@ -9,7 +9,6 @@
 
 mod answered;
 mod classes;
-mod columns;
 mod data;
 mod entities;
 mod evaluation;

@@ -14,7 +14,7 @@ use super::{Parts, document};
 
 const BODY: &str = include_str!("sweep/page.html");
 const STYLE: &str = include_str!("sweep/style.css");
-const SCRIPTS: [&str; 3] = [
+pub(super) const SCRIPTS: [&str; 3] = [
     include_str!("sweep/parallel.js"),
     include_str!("sweep/table.js"),
     include_str!("sweep/page.js"),
@@ -156,25 +156,5 @@ mod tests {
     #[test]
     fn equal_data_gives_an_equal_page() {
         assert_eq!(sweep_page(&page("x")), sweep_page(&page("x")));
-    }
-
-    #[test]
-    fn a_script_makes_no_markup_and_asks_for_nothing() {
-        for script in SCRIPTS.iter().chain([&super::super::CHARTS]) {
-            for word in [
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "document.write",
-                "eval(",
-                "Function(",
-                "fetch(",
-                "XMLHttpRequest",
-                "import(",
-                "</",
-            ] {
-                assert!(!script.contains(word), "{word}");
-            }
-        }
     }
 }

@@ -3,11 +3,11 @@
 //! The likeliest label is given; of equals, the first.
 
 use super::changes::Judged;
-use super::predictions::{Columns, Recalled, numbering};
+use super::predictions::{Recalled, numbering};
 use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
-use crate::table::Cells;
+use crate::table::{Cells, NamedColumns};
 
 struct Labelled {
     names: Vec<String>,
@@ -100,7 +100,7 @@ impl Given {
 }
 
 /// Rows of predictions, to be scored again.
-pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+pub(super) fn recall(columns: &NamedColumns) -> Option<Recalled> {
     let names = columns.after("probability_");
     let number = numbering(&names);
     let of = |column: &str| -> Option<Vec<u32>> {
@@ -109,7 +109,7 @@ pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
     let (labels, predicted) = (of("label")?, of("predicted")?);
     let probabilities: Vec<_> = names
         .iter()
-        .map(|name| columns.float(&format!("probability_{name}")))
+        .map(|name| columns.floats(&format!("probability_{name}")))
         .collect();
     let judge = |(row, (&label, &predicted)): (usize, (&u32, &u32))| {
         let given = probabilities.get(predicted as usize);

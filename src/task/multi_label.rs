@@ -16,11 +16,11 @@ use serde_json::Value;
 
 use super::changes::Judged;
 use super::classification::probabilities;
-use super::predictions::{Columns, Recalled, numbering};
+use super::predictions::{Recalled, numbering, rows_of_floats};
 use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
-use crate::table::Cells;
+use crate::table::{Cells, NamedColumns};
 
 /// Where nothing is said.
 const USUAL: f64 = 0.5;
@@ -188,7 +188,7 @@ impl Answers for LabelSets {
 
 /// Rows of predictions, to be scored again. An answer is right if it has just the right labels, and as sure as its least sure
 /// label, be that one which is given or one which is not.
-pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+pub(super) fn recall(columns: &NamedColumns) -> Option<Recalled> {
     let names = columns.after("probability_");
     let number = numbering(&names);
     let of = |column: &str| -> Option<Vec<Vec<u32>>> {
@@ -199,7 +199,7 @@ pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
         )
     };
     let (labels, predicted) = (of("labels")?, of("predicted")?);
-    let scores = columns.floats("probability_", &names)?;
+    let scores = rows_of_floats(columns, "probability_", &names)?;
     let judge = |((labels, predicted), scores): ((&Vec<u32>, &Vec<u32>), &Vec<f32>)| {
         let (right, given): (BTreeSet<_>, BTreeSet<_>) =
             (labels.iter().collect(), predicted.iter().collect());

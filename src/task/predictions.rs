@@ -1,6 +1,6 @@
 //! Predictions read back, to be scored again in any selection of their rows.
 //!
-//! Each task's file says which of its columns its scores come from; here is how columns are found, and whether two models
+//! Each task's file says which of its columns its scores come from; here is how they become rows, and whether two models
 //! answered the same.
 //!
 //! Promise: the scores of all rows are those that the evaluation wrote, but for the loss and what needs outputs that no
@@ -15,14 +15,14 @@ use super::changes::Judged;
 use super::{classification, multi_label, question_answering, regression, token_classification};
 use crate::metrics::generated::{GeneratedSettings, generated};
 use crate::metrics::{Sample, Scheme};
-use crate::table::{self, Cells, TableError};
+use crate::table::{Cells, NamedColumns, TableError};
 
 /// Answers beside what the rows say.
 pub struct Predictions {
     /// The columns that say which rows these are and what is right: the id, and what the task compares with.
-    pub(super) gold: Columns,
+    pub(super) gold: NamedColumns,
     /// The columns that say what was answered, and what else is known of the rows.
-    pub(super) told: Columns,
+    pub(super) told: NamedColumns,
     /// Whether each answer is right; none where answers are neither right nor wrong.
     pub(super) judged: Option<Vec<Judged>>,
     pub sample: Sample,
@@ -50,7 +50,7 @@ impl Predictions {
             let beginnings = ["probability_", "target_", "predicted_"];
             whole.contains(&name) || beginnings.iter().any(|start| name.starts_with(start))
         };
-        let columns = Columns(table::read_columns(file, needed)?);
+        let columns = NamedColumns::read(file, needed)?;
         let found = token_classification::recall(&columns, scheme)
             .or_else(|| question_answering::recall(&columns))
             .or_else(|| multi_label::recall(&columns))
@@ -61,10 +61,10 @@ impl Predictions {
             let (gold, mut told): (Vec<_>, Vec<_>) =
                 columns.0.into_iter().partition(|(name, _)| is_gold(name));
             told.retain(|(name, _)| ["predicted", "name", "words"].contains(&name.as_str()));
-            let (mut gold, mut told) = (Columns(gold), Columns(told));
+            let (mut gold, mut told) = (NamedColumns(gold), NamedColumns(told));
             if gold.get("labels").is_some() {
-                gold.sort_lists();
-                told.sort_lists();
+                sort_lists(&mut gold);
+                sort_lists(&mut told);
             }
             Predictions {
                 gold,
@@ -85,8 +85,8 @@ impl Predictions {
         settings: &GeneratedSettings,
     ) -> Result<Option<Predictions>, TableError> {
         let needed = |name: &str| ["id", "generated", "reference", "meteor"].contains(&name);
-        let columns = Columns(table::read_columns(file, needed)?);
-        let meteor = columns.numbers("meteor", &[String::new()]);
+        let columns = NamedColumns::read(file, needed)?;
+        let meteor = rows_of_numbers(&columns, "meteor", &[String::new()]);
         let texts = (columns.texts("generated"), columns.texts("reference"));
         let ((Some(texts), Some(references)), Some(meteor)) = (texts, meteor) else {
             return Ok(None);
@@ -97,8 +97,8 @@ impl Predictions {
         let is_gold = |name: &str| ["id", "reference"].contains(&name);
         let gold = columns.0.into_iter().filter(|(name, _)| is_gold(name));
         Ok(Some(Predictions {
-            gold: Columns(gold.collect()),
-            told: Columns(Vec::new()),
+            gold: NamedColumns(gold.collect()),
+            told: NamedColumns(Vec::new()),
             judged: None,
             sample,
         }))
@@ -118,89 +118,36 @@ pub(super) struct Recalled {
     pub sample: Sample,
 }
 
-/// Columns by name.
-#[derive(PartialEq)]
-pub(super) struct Columns(pub Vec<(String, Cells)>);
-
-impl Columns {
-    pub(super) fn get(&self, name: &str) -> Option<&Cells> {
-        let mut all = self.0.iter();
-        all.find(|(found, _)| found == name).map(|(_, cells)| cells)
-    }
-
-    /// Sets of labels are written in the order that the labels have, and that may be another in another file.
-    fn sort_lists(&mut self) {
-        for (_, cells) in &mut self.0 {
-            if let Cells::TextLists(lists) = cells {
-                lists.iter_mut().flatten().for_each(|list| list.sort());
-            }
+/// Sets of labels are written in the order that the labels have, and that may be another in another file.
+fn sort_lists(columns: &mut NamedColumns) {
+    for (_, cells) in &mut columns.0 {
+        if let Cells::TextLists(lists) = cells {
+            lists.iter_mut().flatten().for_each(|list| list.sort());
         }
     }
+}
 
-    pub(super) fn texts(&self, name: &str) -> Option<Vec<&str>> {
-        match self.get(name)? {
-            Cells::Texts(cells) => Some(
-                cells
-                    .iter()
-                    .map(|text| text.as_deref().unwrap_or_default())
-                    .collect(),
-            ),
-            _ => None,
-        }
-    }
+/// The rows of the columns `PREFIX…NAME`, with an entry for each of `names`.
+pub(super) fn rows_of_floats(
+    columns: &NamedColumns,
+    prefix: &str,
+    names: &[String],
+) -> Option<Vec<Vec<f32>>> {
+    let column = |name: &String| Some(columns.floats(&format!("{prefix}{name}"))?.to_vec());
+    rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
+}
 
-    pub(super) fn lists(&self, name: &str) -> Option<Vec<Vec<&str>>> {
-        fn own(list: &Option<Vec<String>>) -> Vec<&str> {
-            list.iter().flatten().map(String::as_str).collect()
-        }
-        match self.get(name)? {
-            Cells::TextLists(cells) => Some(cells.iter().map(own).collect()),
-            _ => None,
-        }
-    }
-
-    pub(super) fn float(&self, name: &str) -> Option<&[f32]> {
-        match self.get(name)? {
-            Cells::Floats(cells) => Some(cells),
-            _ => None,
-        }
-    }
-
-    pub(super) fn float_lists(&self, name: &str) -> Option<&[Vec<f32>]> {
-        match self.get(name)? {
-            Cells::FloatLists(cells) => Some(cells),
-            _ => None,
-        }
-    }
-
-    /// What follows `prefix` in the names of columns, in their order.
-    pub(super) fn after(&self, prefix: &str) -> Vec<String> {
-        let names = self
-            .0
-            .iter()
-            .filter_map(|(name, _)| name.strip_prefix(prefix));
-        names.map(str::to_owned).collect()
-    }
-
-    /// The rows of the columns `PREFIX…NAME`, with an entry for each of `names`.
-    pub(super) fn floats(&self, prefix: &str, names: &[String]) -> Option<Vec<Vec<f32>>> {
-        let column = |name: &String| match self.get(&format!("{prefix}{name}"))? {
-            Cells::Floats(cells) => Some(cells.clone()),
-            _ => None,
-        };
-        rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
-    }
-
-    /// As [`floats`](Self::floats); what is missing is not a number.
-    pub(super) fn numbers(&self, prefix: &str, names: &[String]) -> Option<Vec<Vec<f64>>> {
-        let column = |name: &String| match self.get(&format!("{prefix}{name}"))? {
-            Cells::Numbers(cells) => {
-                Some(cells.iter().map(|cell| cell.unwrap_or(f64::NAN)).collect())
-            }
-            _ => None,
-        };
-        rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
-    }
+/// As [`rows_of_floats`]; what is missing is not a number.
+pub(super) fn rows_of_numbers(
+    columns: &NamedColumns,
+    prefix: &str,
+    names: &[String],
+) -> Option<Vec<Vec<f64>>> {
+    let column = |name: &String| {
+        let cells = columns.numbers(&format!("{prefix}{name}"))?;
+        Some(cells.iter().map(|cell| cell.unwrap_or(f64::NAN)).collect())
+    };
+    rows(names.iter().map(column).collect::<Option<Vec<_>>>()?)
 }
 
 /// Columns → rows.
@@ -216,7 +163,7 @@ fn rows<T: Copy>(columns: Vec<Vec<T>>) -> Option<Vec<Vec<T>>> {
 }
 
 /// The number of a name; one that is no label's is counted as wrong.
-pub(super) fn numbering(names: &[String]) -> impl Fn(&str) -> u32 + use<> {
+pub fn numbering(names: &[String]) -> impl Fn(&str) -> u32 + use<> {
     let numbers: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
     move |name| numbers.get(name).copied().unwrap_or(u32::MAX)
 }

@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::changes::Judged;
-use super::predictions::{Columns, Recalled};
+use super::predictions::Recalled;
 use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
 use crate::learn::Predictions;
 use crate::metrics;
-use crate::table::{Cells, Span, Texts};
+use crate::table::{Cells, NamedColumns, Span, Texts};
 use crate::text::NONE;
 
 /// Which stretches of a context may answer.
@@ -327,9 +327,9 @@ impl Answers for Answered {
 }
 
 /// Questions of predictions, to be scored again. An answer is right if it matches exactly.
-pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+pub(super) fn recall(columns: &NamedColumns) -> Option<Recalled> {
     let (answers, predicted) = (columns.lists("answers")?, columns.texts("predicted")?);
-    let sure = columns.float("probability");
+    let sure = columns.floats("probability");
     let judge = |(row, (golds, predicted)): (usize, (&Vec<&str>, &&str))| Judged {
         right: metrics::exact_match(golds, predicted),
         confidence: sure.and_then(|sure| sure.get(row).copied()),

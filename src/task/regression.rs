@@ -3,11 +3,11 @@
 //! The outputs are the answers: nothing is scaled, in training or after it, so a target far from 0 and 1 takes a while to
 //! be reached.
 
-use super::predictions::{Columns, Recalled};
+use super::predictions::{Recalled, rows_of_numbers};
 use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
-use crate::table::Cells;
+use crate::table::{Cells, NamedColumns};
 
 struct Numbers {
     names: Vec<String>,
@@ -24,10 +24,10 @@ pub(super) fn decide(rule: &Rule, outputs: &Predictions) -> impl Answers + use<>
 }
 
 /// Rows of predictions, to be scored again.
-pub(super) fn recall(columns: &Columns) -> Option<Recalled> {
+pub(super) fn recall(columns: &NamedColumns) -> Option<Recalled> {
     let names = columns.after("target_");
-    let targets = columns.numbers("target_", &names)?;
-    let predicted = columns.numbers("predicted_", &names)?;
+    let targets = rows_of_numbers(columns, "target_", &names)?;
+    let predicted = rows_of_numbers(columns, "predicted_", &names)?;
     let gold = names.iter().map(|name| format!("target_{name}")).collect();
     Some(Recalled {
         gold,

@@ -9,12 +9,12 @@
 //! sure as its least sure word.
 
 use super::changes::Judged;
-use super::predictions::{Columns, Recalled};
+use super::predictions::Recalled;
 use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
 use crate::learn::{Predictions, Rows};
 use crate::metrics::{self, Entity, Scheme};
 use crate::model::{Classifier, Crf, Forbidden};
-use crate::table::{Cells, Span};
+use crate::table::{Cells, NamedColumns, Span};
 use crate::text::NONE;
 
 /// The tag of a word that is in no chunk.
@@ -228,7 +228,7 @@ impl Answers for Tagged {
 }
 
 /// Sentences of predictions, to be scored again. A sentence is right if all its tags are, and as sure as its least sure word.
-pub(super) fn recall(columns: &Columns, scheme: Option<Scheme>) -> Option<Recalled> {
+pub(super) fn recall(columns: &NamedColumns, scheme: Option<Scheme>) -> Option<Recalled> {
     let (tags, predicted) = (columns.lists("tags")?, columns.lists("predicted")?);
     let sure = columns.float_lists("probability");
     let judge = |(row, (tags, predicted)): (usize, (&Vec<&str>, &Vec<&str>))| Judged {

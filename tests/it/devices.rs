@@ -22,17 +22,8 @@ fn project(steps: u32) -> Project {
     project
 }
 
-/// The losses in the log of the training.
 fn losses(project: &Project) -> Vec<f64> {
-    let folder = project
-        .refit(&["path", SPEC, "classifier"])
-        .success()
-        .stdout;
-    let log = std::fs::read_to_string(format!("{}/metrics.jsonl", folder.trim())).unwrap();
-    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-    lines
-        .filter_map(|line: Value| line["loss"].as_f64())
-        .collect()
+    project.losses(SPEC, "classifier")
 }
 
 /// With dropout, since what is dropped follows a row's place in the batch and not its device.
@@ -50,6 +41,7 @@ fn thirty_steps_of_two_devices_have_the_losses_of_one() {
     assert_eq!((alone.len(), shared.len()), (30, 30));
     let off = alone.iter().zip(&shared).map(|(a, b)| (a - b).abs() / a);
     let largest = off.fold(0.0, f64::max);
+    println!("the largest difference is {largest:e} of a loss");
     assert!(largest < 1e-5, "a loss is off by {largest:e} of itself");
     assert_ne!(alone, shared, "one device did it all");
 }

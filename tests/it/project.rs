@@ -95,6 +95,20 @@ impl Project {
         self.refit(&all).success().json()
     }
 
+    /// The lines of a training's log.
+    pub(crate) fn log(&self, spec: &str, stage: &str) -> Vec<Value> {
+        let folder = self.refit(&["path", spec, stage]).success().stdout;
+        let log = std::fs::read_to_string(Path::new(folder.trim()).join("metrics.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect()
+    }
+
+    /// The losses in it.
+    pub(crate) fn losses(&self, spec: &str, stage: &str) -> Vec<f64> {
+        let lines = self.log(spec, stage).into_iter();
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    }
+
     /// The stages that `run` built now, in order.
     pub(crate) fn built(&self, arguments: &[&str]) -> Vec<String> {
         built(&self.run(arguments))

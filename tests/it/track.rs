@@ -51,10 +51,8 @@ fn path_of(project: &Project, stage: &str) -> PathBuf {
 
 /// What a stage's log holds: tag → (step, value).
 fn logged(project: &Project) -> Curves {
-    let text = std::fs::read_to_string(path_of(project, "classifier").join("metrics.jsonl"));
     let mut curves = Curves::new();
-    for line in text.unwrap().lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
+    for line in project.log(SPEC, "classifier") {
         let step = line["step"].as_i64().unwrap();
         let mut add = |tag: String, value: &Value| {
             #[expect(clippy::cast_possible_truncation, reason = "event files hold floats")]

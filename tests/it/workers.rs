@@ -41,8 +41,6 @@ mod lent {
     use std::process::{Child, ChildStderr, Stdio};
     use std::time::{Duration, Instant};
 
-    use serde_json::Value;
-
     use super::{SPEC, TOKEN};
     use crate::project::{Project, Said, digests};
 
@@ -116,15 +114,7 @@ mod lent {
     }
 
     fn losses(project: &Project) -> Vec<f64> {
-        let folder = project
-            .refit(&["path", SPEC, "classifier"])
-            .success()
-            .stdout;
-        let log = std::fs::read_to_string(format!("{}/metrics.jsonl", folder.trim())).unwrap();
-        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines
-            .filter_map(|line: Value| line["loss"].as_f64())
-            .collect()
+        project.losses(SPEC, "classifier")
     }
 
     fn run_on(project: &Project, devices: &str, more: &[&str]) -> Said {

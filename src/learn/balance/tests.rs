@@ -1,7 +1,7 @@
 //! Balanced rows against imbalanced-learn 0.14.
 
 use super::*;
-use crate::learn::batch::tests::Listed;
+use crate::learn::batch::tests::{Listed, Vectors};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -22,35 +22,6 @@ struct Case {
 
 fn reference() -> Reference {
     serde_json::from_str(include_str!("../../../tests/fixtures/smote_imblearn.json")).unwrap()
-}
-
-/// Rows with a vector each.
-struct Vectors(Listed, Vec<Vec<f32>>);
-
-impl Rows for Vectors {
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn ids(&self, row: usize) -> &[u32] {
-        self.0.ids(row)
-    }
-
-    fn type_ids(&self, row: usize) -> &[u8] {
-        self.0.type_ids(row)
-    }
-
-    fn label(&self, row: usize) -> Option<u32> {
-        self.0.label(row)
-    }
-
-    fn id(&self, row: usize) -> u64 {
-        self.0.id(row)
-    }
-
-    fn known(&self, row: usize) -> Option<Known<'_>> {
-        Some(Known::Pooled(&self.1[row]))
-    }
 }
 
 fn rows(labels: &[u32]) -> Listed {

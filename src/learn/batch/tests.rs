@@ -30,6 +30,38 @@ impl Rows for Listed {
     }
 }
 
+/// The same with a vector each, so that no layer of an encoder computes.
+pub(in crate::learn) struct Vectors(
+    pub(in crate::learn) Listed,
+    pub(in crate::learn) Vec<Vec<f32>>,
+);
+
+impl Rows for Vectors {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn ids(&self, row: usize) -> &[u32] {
+        self.0.ids(row)
+    }
+
+    fn type_ids(&self, row: usize) -> &[u8] {
+        self.0.type_ids(row)
+    }
+
+    fn label(&self, row: usize) -> Option<u32> {
+        self.0.label(row)
+    }
+
+    fn id(&self, row: usize) -> u64 {
+        self.0.id(row)
+    }
+
+    fn known(&self, row: usize) -> Option<Known<'_>> {
+        Some(Known::Pooled(&self.1[row]))
+    }
+}
+
 proptest! {
     #[test]
     fn grouping_is_a_permutation_sorted_within_mega_batches_with_the_longest_row_first(

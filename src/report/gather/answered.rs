@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use super::super::evaluation::{
     PageBin, PageConfused, PageCurves, PageDoubt, PageLabel, PageRows, PageThresholds,
 };
-use super::columns::Columns;
 use super::{classes, entities, others};
 use crate::metrics::Scheme;
 use crate::metrics::curves::{Bin, calibration, calibration_error};
 use crate::metrics::slices::Slice;
+use crate::table::NamedColumns;
 
 /// Into how many bins answers are put by how sure they are.
 const BINS: usize = 10;
@@ -44,7 +44,7 @@ pub(super) struct Answered {
 
 impl Answered {
     /// What the columns tell; none where they are of no task that is known.
-    pub(super) fn of(columns: &Columns, scores: &Map<String, Value>) -> Option<Answered> {
+    pub(super) fn of(columns: &NamedColumns, scores: &Map<String, Value>) -> Option<Answered> {
         if scores.contains_key("generation") {
             return others::generation(columns);
         }

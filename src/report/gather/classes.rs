@@ -10,24 +10,34 @@ use serde_json::{Map, Value};
 
 use super::super::evaluation::{PageCurves, PageDoubt, PageLabel, PageRows, PageThresholds};
 use super::answered::{Answered, by_label, confused, short};
-use super::columns::{Columns, numbering};
 use crate::metrics::curves::{curves, thinned, threshold_counts};
 use crate::metrics::doubt::doubtful;
 use crate::metrics::{ClassScores, classification as scored, multi_label as scored_sets};
+use crate::table::NamedColumns;
+use crate::task::predictions::numbering;
 
 /// Where a label is given when nothing else is said.
 const USUAL: f64 = 0.5;
 /// How many doubtful rows are shown.
 const DOUBTS: usize = 2_000;
 
-pub(super) fn classification(columns: &Columns) -> Option<Answered> {
+/// The columns `probability_NAME`: `[labels][rows]`.
+fn probabilities(columns: &NamedColumns, names: &[String]) -> Option<Vec<Vec<f64>>> {
+    let column = |name: &String| {
+        let floats = columns.floats(&format!("probability_{name}"))?;
+        Some(floats.iter().copied().map(f64::from).collect())
+    };
+    names.iter().map(column).collect()
+}
+
+pub(super) fn classification(columns: &NamedColumns) -> Option<Answered> {
     let names = columns.after("probability_");
     let number = numbering(&names);
     let of = |column: &str| -> Option<Vec<u32>> {
         Some(columns.texts(column)?.into_iter().map(&number).collect())
     };
     let (right, answered) = (of("label")?, of("predicted")?);
-    let probabilities = columns.probabilities(&names)?;
+    let probabilities = probabilities(columns, &names)?;
     let scores = scored(&right, &answered, &names);
     let wrong: Vec<bool> = right.iter().zip(&answered).map(|(a, b)| a != b).collect();
     let sure = answered.iter().enumerate().map(|(row, &label)| {
@@ -93,7 +103,10 @@ pub(super) fn classification(columns: &Columns) -> Option<Answered> {
     Some(found)
 }
 
-pub(super) fn multi_label(columns: &Columns, written: &Map<String, Value>) -> Option<Answered> {
+pub(super) fn multi_label(
+    columns: &NamedColumns,
+    written: &Map<String, Value>,
+) -> Option<Answered> {
     let names = columns.after("probability_");
     let number = numbering(&names);
     let of = |column: &str| -> Option<Vec<Vec<u32>>> {
@@ -102,7 +115,7 @@ pub(super) fn multi_label(columns: &Columns, written: &Map<String, Value>) -> Op
         Some(rows.map(numbers).collect())
     };
     let (right, answered) = (of("labels")?, of("predicted")?);
-    let probabilities = columns.probabilities(&names)?;
+    let probabilities = probabilities(columns, &names)?;
     // How well labels are ranked is no matter of one label.
     let unranked = vec![Vec::new(); right.len()];
     let scores = scored_sets(&right, &answered, &unranked, &names);

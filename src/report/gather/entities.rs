@@ -13,13 +13,16 @@ use serde_json::{Map, Value};
 
 use super::super::evaluation::{PageLabel, PageRows};
 use super::answered::{Answered, by_label, confused};
-use super::columns::Columns;
 use crate::metrics::{Entity, Fate, Scheme, entities, pairings};
+use crate::table::NamedColumns;
 
 /// (start, end, label, kind)
 type Marked = (u32, u32, u16, &'static str);
 
-pub(super) fn token_classification(columns: &Columns, scheme: Option<Scheme>) -> Option<Answered> {
+pub(super) fn token_classification(
+    columns: &NamedColumns,
+    scheme: Option<Scheme>,
+) -> Option<Answered> {
     let (right, answered) = (columns.lists("tags")?, columns.lists("predicted")?);
     let words = columns.lists("words")?;
     let sureness = columns.float_lists("probability");
@@ -174,12 +177,12 @@ mod tests {
     use super::*;
     use crate::table::Cells;
 
-    fn tagged(right: &[&[&str]], predicted: &[&[&str]]) -> Columns {
+    fn tagged(right: &[&[&str]], predicted: &[&[&str]]) -> NamedColumns {
         let cells = |rows: &[&[&str]]| {
             let row = |tags: &&[&str]| Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
             Cells::TextLists(rows.iter().map(row).collect())
         };
-        Columns::of(vec![
+        NamedColumns(vec![
             ("words".to_owned(), cells(right)),
             ("tags".to_owned(), cells(right)),
             ("predicted".to_owned(), cells(predicted)),

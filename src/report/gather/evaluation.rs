@@ -8,13 +8,12 @@ use serde_json::{Map, Value};
 
 use super::super::evaluation::{PageEvaluation, PageNear, PageScore, PageSlice};
 use super::answered::Answered;
-use super::columns::Columns;
 use super::texts::{Said, beginning, each_piece, pack, said, table_of};
 use super::{Facts, ReportError, StepFacts, damaged, json, others};
 use crate::metrics::bootstrap::{Drawing, intervals_of};
 use crate::metrics::slices::{Ranked, Rare, Slice, ranked, traits, word_count};
 use crate::metrics::{Metric, Scheme};
-use crate::table::near;
+use crate::table::{NamedColumns, near};
 use crate::task::explanations::{Chosen, EXPLANATIONS, Explanation, Explanations, rounded};
 use crate::task::predictions::Predictions;
 
@@ -64,7 +63,7 @@ pub(super) fn of(
         return Ok(page);
     };
     let file = artifact.join("predictions.parquet");
-    let columns = Columns::read(&file)?;
+    let columns = NamedColumns::read(&file, |_| true)?;
     let Some(mut answered) = Answered::of(&columns, &written) else {
         page.notes.push(
             "the rows do not say what is right, so nothing is known of single ones".to_owned(),
@@ -205,7 +204,7 @@ fn add_intervals(
 fn texts(
     facts: &Facts,
     step: &StepFacts,
-    columns: &Columns,
+    columns: &NamedColumns,
     answered: &mut Answered,
 ) -> Result<Result<Said, String>, ReportError> {
     if let Some(text) = answered.texts.take() {
@@ -223,7 +222,7 @@ fn texts(
 fn rows(
     page: &mut PageEvaluation,
     answered: &mut Answered,
-    columns: &Columns,
+    columns: &NamedColumns,
     said: Option<&Said>,
     room: usize,
 ) {

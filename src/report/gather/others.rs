@@ -8,11 +8,11 @@
 
 use super::super::evaluation::PageRows;
 use super::answered::{Answered, by_value};
-use super::columns::Columns;
 use crate::metrics::answers;
 use crate::metrics::slices::{answer_kind, question_word};
+use crate::table::NamedColumns;
 
-pub(super) fn question_answering(columns: &Columns) -> Option<Answered> {
+pub(super) fn question_answering(columns: &NamedColumns) -> Option<Answered> {
     let (golds, answered) = (columns.lists("answers")?, columns.texts("predicted")?);
     let score = |(golds, answer): (&Vec<&str>, &&str)| {
         let scored = answers(std::slice::from_ref(golds), &[*answer], None);
@@ -67,7 +67,7 @@ pub(super) fn of_questions(texts: &[&str]) -> Vec<crate::metrics::slices::Slice>
     )
 }
 
-pub(super) fn regression(columns: &Columns) -> Option<Answered> {
+pub(super) fn regression(columns: &NamedColumns) -> Option<Answered> {
     let names = columns.after("target_");
     if names.is_empty() {
         return None;
@@ -120,7 +120,7 @@ pub(super) fn regression(columns: &Columns) -> Option<Answered> {
 /// From which F1 of its words on a generated text is not called wrong.
 const ALIKE: f64 = 0.5;
 
-pub(super) fn generation(columns: &Columns) -> Option<Answered> {
+pub(super) fn generation(columns: &NamedColumns) -> Option<Answered> {
     let (texts, references) = (columns.texts("generated")?, columns.texts("reference")?);
     let f1 = columns.numbers("f1")?;
     let scores = columns.all_numbers().map(|(name, numbers)| {

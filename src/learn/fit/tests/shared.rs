@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::reduce::{self, Flat};
 use super::*;
-use crate::learn::activations::Known;
+use crate::learn::batch::tests::Vectors;
 use crate::learn::objective::tests as marked;
 use crate::learn::{FreezeSettings, Frozen, Gradients, MicroSize, OptimizerName};
 use crate::model::LoraSettings;
@@ -375,35 +375,6 @@ fn factors_of_lora_can_be_shared() {
     same_from(&begin, &train(among(&all), 2), &alone, "among themselves");
 }
 
-/// Rows of which a vector is known, so that no layer of the encoder computes.
-struct Pooled(Listed, Vec<Vec<f32>>);
-
-impl Rows for Pooled {
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn ids(&self, row: usize) -> &[u32] {
-        self.0.ids(row)
-    }
-
-    fn type_ids(&self, row: usize) -> &[u8] {
-        self.0.type_ids(row)
-    }
-
-    fn label(&self, row: usize) -> Option<u32> {
-        self.0.label(row)
-    }
-
-    fn id(&self, row: usize) -> u64 {
-        self.0.id(row)
-    }
-
-    fn known(&self, row: usize) -> Option<Known<'_>> {
-        Some(Known::Pooled(&self.1[row]))
-    }
-}
-
 /// No gradient leads into the encoder, and decay of weights, which comes with a gradient, leaves it as it was.
 #[test]
 fn stored_vectors_can_be_shared_and_what_is_below_them_stays_as_it_was() {
@@ -423,7 +394,7 @@ fn stored_vectors_can_be_shared_and_what_is_below_them_stays_as_it_was() {
             .collect()
     };
     let vectors = (0..29).map(vector).collect();
-    let rows = Pooled(listed, vectors);
+    let rows = Vectors(listed, vectors);
     let model = classifier(3, 0.1);
     let train = |pace: Pace, devices| {
         let mut records = Vec::new();
