@@ -133,6 +133,27 @@ fn start(project: &Project) -> Child {
         .unwrap()
 }
 
+/// A process of a group that has not ended. One that has ended and that nobody asks after is none.
+#[cfg(target_os = "linux")]
+fn living(group: i32) -> Option<String> {
+    names(Path::new("/proc")).into_iter().find_map(|folder| {
+        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+        // The name, in parentheses, may hold anything: what follows it begins after the last one.
+        let (process, rest) = stat.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let (state, its) = (fields.next()?, fields.nth(1)?);
+        let lives = !matches!(state, "Z" | "X") && its == group.to_string();
+        lives.then(|| format!("{process})"))
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn living(group: i32) -> Option<String> {
+    // SAFETY: signal 0 only asks whether there is anybody.
+    let lives = unsafe { libc::kill(-group, 0) } == 0;
+    lives.then(|| format!("one of the group {group}"))
+}
+
 /// Whether the run was killed before it ended.
 fn killed(project: &Project, moment: &Moment, changes: &Receiver<()>) -> bool {
     while changes.try_recv().is_ok() {}
@@ -161,9 +182,15 @@ fn killed(project: &Project, moment: &Moment, changes: &Receiver<()>) -> bool {
         }
     }
     let status = child.wait().unwrap();
-    // SAFETY: signal 0 only asks whether there is anybody.
-    let alive = unsafe { libc::kill(-group, 0) } == 0;
-    assert!(!alive, "a process of the killed run lives on");
+    // `git`, which a run asks for its commit, may be at it for a moment longer.
+    let waited = Instant::now();
+    while let Some(left) = living(group) {
+        assert!(
+            waited.elapsed() < Duration::from_secs(20),
+            "a process of the killed run lives on: {left}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert!(
         status.code().is_none_or(|code| code == 0),
         "a run that was not killed failed: {status}"
