@@ -62,9 +62,12 @@ pub use write::SplitWriter;
 /// How many bits of an `id` number the row; the bits above count its copies.
 pub const ROW_BITS: u32 = 40;
 
+/// Before the name of a further column, which may be called as one of [`Texts`].
+const FURTHER: &str = "keep.";
+
 /// Labelled text in named splits (`train`, `validation`, `test`, `more.NAME`).
 ///
-/// The columns of a frame are the fields of [`Texts`]; all but `id`, `copy` and `text` may be absent.
+/// The columns of a frame are the fields of [`Texts`], further ones with `keep.` before their names; all but `id`, `copy` and `text` may be absent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
     /// The names behind the numbers in `label`, `labels` and `tags`.
@@ -218,6 +221,8 @@ pub struct Texts<T = String> {
     pub answers: Option<Vec<Vec<Answer<T>>>>,
     /// What the file calls the row.
     pub name: Option<Vec<T>>,
+    /// Further columns of the file, by their names: what stands there, empty where nothing does.
+    pub further: BTreeMap<String, Vec<T>>,
 }
 
 /// An answer in a context: `text` stands there from character `start` on.
@@ -242,6 +247,7 @@ impl<T> Default for Texts<T> {
             tags: None,
             answers: None,
             name: None,
+            further: BTreeMap::new(),
         }
     }
 }
@@ -287,6 +293,11 @@ impl<T: AsRef<str> + Clone> Texts<T> {
             tags: pick_if(&self.tags, rows),
             answers: pick_if(&self.answers, rows),
             name: pick_if(&self.name, rows),
+            further: self
+                .further
+                .iter()
+                .map(|(name, values)| (name.clone(), pick(values, rows)))
+                .collect(),
         }
     }
 
@@ -349,6 +360,9 @@ impl<T: AsRef<str> + Clone> Texts<T> {
         if let Some(names) = &self.name {
             columns.push(strings("name", names));
         }
+        for (name, values) in &self.further {
+            columns.push(strings(&format!("{FURTHER}{name}"), values));
+        }
         frame(columns)
     }
 }
@@ -389,6 +403,11 @@ pub fn texts(frame: &DataFrame) -> Result<Texts, TableError> {
             .answers
             .map(|rows| rows.into_iter().map(own_answers).collect()),
         name: rows.name.map(own),
+        further: rows
+            .further
+            .into_iter()
+            .map(|(name, values)| (name, own(values)))
+            .collect(),
     })
 }
 
@@ -450,6 +469,9 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
         let value = |array: &ArrayOf<Float64Type>, place| array.value(place);
         items(lists("target")?, value).ok_or_else(|| misfit("target"))
     };
+    let further = frame.get_column_names().into_iter();
+    let further = further.filter_map(|name| name.strip_prefix(FURTHER));
+    let further = further.map(|name| Ok((name.to_owned(), strings(&format!("{FURTHER}{name}"))?)));
     Ok(Texts {
         id: column("id")?
             .u64()
@@ -467,6 +489,7 @@ pub fn borrowed(frame: &DataFrame) -> Result<Texts<&str>, TableError> {
         tags: has("tags").then(|| number_lists("tags")).transpose()?,
         answers: has("answer_start").then(answers).transpose()?,
         name: has("name").then(|| strings("name")).transpose()?,
+        further: further.collect::<Result<_, TableError>>()?,
     })
 }
 
@@ -561,6 +584,10 @@ mod tests {
                 vec![answer(0, "c")],
             ]),
             name: Some(own(&["x", "", "y"])),
+            further: BTreeMap::from([
+                ("id".to_owned(), own(&["a", "", "ä"])),
+                ("source".to_owned(), own(&["web", "book", "web"])),
+            ]),
             ..sample()
         };
         for rows in [vec![0, 1, 2], vec![1], vec![]] {

@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{
@@ -16,8 +18,9 @@ use super::{
 use crate::artifact::Kind;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Step};
+use crate::report::evaluation::ReportPage;
 use crate::report::evaluation::{Previous, report_page};
-use crate::report::gather::{Facts, StepFacts, difference, gather};
+use crate::report::gather::{Facts, StepFacts, difference, gather, pieces};
 use crate::run::judge::{Assessment, Foreseen, History, assess};
 use crate::run::scores_of;
 use crate::spec::replace;
@@ -75,6 +78,23 @@ pub(super) enum ReportUse {
     },
 }
 
+/// The page's contents; meanwhile a bar on a terminal, or a line.
+fn gathered(facts: &Facts) -> Result<ReportPage, Failure> {
+    let style = ProgressStyle::with_template("gathering {bar:24} {pos}/{len}  {elapsed}  {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(pieces(facts)).with_style(style);
+    if bar.is_hidden() {
+        tell("gathering what is stored\n");
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let page = gather(facts, &mut |piece| {
+        bar.inc(1);
+        bar.set_message(piece.to_owned());
+    });
+    bar.finish_and_clear();
+    page.map_err(Failure::failed)
+}
+
 pub(super) fn answer(arguments: &Arguments) -> Answer {
     let Resolved { pipeline, plan, .. } =
         resolve(&arguments.spec, &arguments.store, arguments.json)?;
@@ -109,8 +129,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         text,
     };
     store.save_memo();
-    tell("gathering what is stored\n");
-    let page = gather(&facts).map_err(Failure::failed)?;
+    let page = gathered(&facts)?;
     let path = match &arguments.output {
         Some(path) => path.clone(),
         None => store.root().join("reports").join(file_name(&plan.pipeline)),

@@ -58,6 +58,7 @@ impl Data {
                             .collect()
                     }),
                     name: None,
+                    further: BTreeMap::new(),
                 };
                 (name.clone(), rows)
             })

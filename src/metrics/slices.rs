@@ -7,14 +7,14 @@
 //! much more often, by the lower bound of their share less the share of the others, so that three unlucky rows do not
 //! outrank three hundred.
 //!
-//! [`traits`] makes the slices that a text's looks give: length, rare words, negation, numerals, capitals, and of questions
-//! the question word. The words are English ones.
+//! [`traits`] makes the slices that a text's looks give: length, rare words, negation, numerals, capitals, of questions
+//! the question word, and what stands in a column beside it. The words are English ones.
 //!
 //! Deliberately absent: combinations of slices, and any knowledge of what wrong means.
 
 mod traits;
 
-pub use traits::{Rare, answer_kind, question_word, traits, word_count, words};
+pub use traits::{Rare, answer_kind, of_column, question_word, traits, word_count, words};
 
 /// Rows that have something in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

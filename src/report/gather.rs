@@ -104,11 +104,19 @@ pub enum ReportError {
     Damaged { path: PathBuf, problem: String },
 }
 
+/// Hears what is gathered next, `pieces` times in all.
+pub type Begun<'b> = dyn FnMut(&str) + 'b;
+
+/// How many pieces a page of these facts has.
+pub fn pieces(facts: &Facts) -> u64 {
+    (facts.evaluations.len() * evaluation::PIECES + facts.steps.len()) as u64
+}
+
 /// The page of these facts.
 ///
 /// # Errors
 /// An artifact is damaged.
-pub fn gather(facts: &Facts) -> Result<ReportPage, ReportError> {
+pub fn gather(facts: &Facts, begun: &mut Begun) -> Result<ReportPage, ReportError> {
     // What all evaluations together may add to the page.
     let several = facts.evaluations.len().max(1);
     let (room, attention_room) = (texts::ROOM / several, texts::ATTENTION_ROOM / several);
@@ -116,11 +124,12 @@ pub fn gather(facts: &Facts) -> Result<ReportPage, ReportError> {
         .evaluations
         .iter()
         .filter_map(|&place| facts.step(place));
-    let evaluations = chosen.map(|step| evaluation::of(facts, step, room, attention_room));
+    let evaluations = chosen.map(|step| evaluation::of(facts, step, room, attention_room, begun));
     let mut evaluations = evaluations.collect::<Result<Vec<_>, _>>()?;
     let mut collected = Vec::new();
     let (mut trainings, mut tables, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for step in &facts.steps {
+        begun(&step.stage);
         let Some(artifact) = &step.artifact else {
             if matches!(
                 step.produces,

@@ -387,6 +387,7 @@ impl Load {
             quote: self.quote.bytes().next(),
             rows: self.columns.rows(format, &self.label_separator),
             id: self.columns.id.clone(),
+            keep: self.columns.keep.clone(),
             skip_invalid: self.skip_invalid,
             beside,
         }

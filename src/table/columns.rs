@@ -131,6 +131,9 @@ impl<C> Rows<C> {
     }
 }
 
+/// The setting that names further columns.
+pub(super) const KEEP: &str = "columns.keep";
+
 /// Where a column is: its number, and what to call it in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
@@ -176,6 +179,8 @@ impl Beside {
 pub(super) struct Wanted {
     pub(super) rows: Rows<Found>,
     pub(super) id: Option<Found>,
+    /// Each with what its values are called in a table.
+    pub(super) keep: Vec<(String, Found)>,
     /// With the columns that it names, in its order.
     pub(super) condition: Option<(Condition, Vec<Found>)>,
     pub(super) group: Option<Found>,
@@ -214,7 +219,8 @@ impl Wanted {
         let columns = self.rows.columns().into_iter().map(|(_, found)| found);
         let condition = self.condition.iter().flat_map(|(_, columns)| columns);
         let beside = self.id.iter().chain(&self.group).chain(&self.time);
-        let all = columns.chain(condition).chain(beside);
+        let kept = self.keep.iter().map(|(_, found)| found);
+        let all = columns.chain(condition).chain(beside).chain(kept);
         all.map(|found| found.number).collect()
     }
 
@@ -241,7 +247,7 @@ impl Wanted {
             Some(Gold::Label(found)) => Some(found),
             Some(_) => return None,
         };
-        let beside = self.id.is_some() || self.condition.is_some();
+        let beside = self.id.is_some() || self.condition.is_some() || !self.keep.is_empty();
         let beside = beside || self.group.is_some() || self.time.is_some();
         (!beside).then_some(Plain {
             text,
@@ -278,6 +284,8 @@ impl<'a> Present<'a> {
         let beside = [("columns.id", &layout.id)].into_iter().chain(beside);
         let beside =
             beside.filter_map(|(field, column)| Some((field.to_owned(), column.as_ref()?)));
+        let kept = layout.keep.iter();
+        let beside = beside.chain(kept.map(|column| (KEEP.to_owned(), column)));
         let found = of_rows.chain(beside).map(|(field, column)| {
             let found = self.find(column, &field);
             (field, found)
@@ -320,9 +328,18 @@ impl<'a> Present<'a> {
             None => Ok(None),
         };
         let id = layout.id.as_ref();
+        let kept = layout.keep.iter().map(|column| {
+            let found = self.find(column, KEEP)?;
+            let called = match column {
+                Column::Name(name) => name.clone(),
+                Column::Number(number) => number.to_string(),
+            };
+            Ok((called, found))
+        });
         Ok(Wanted {
             rows,
             id: id.map(|id| self.find(id, "columns.id")).transpose()?,
+            keep: kept.collect::<Result<_, TableError>>()?,
             condition: condition.transpose()?,
             group: beside(group, "split.group")?,
             time: beside(time, "split.time")?,
@@ -354,6 +371,7 @@ impl<'a> Present<'a> {
     fn find(&self, column: &Column, field: &str) -> Result<Found, TableError> {
         let to_one = match field {
             "where" => "name one of them in `where`".to_owned(),
+            KEEP => format!("name one of them in `{KEEP}`"),
             field => format!("set `{field}` to one of them"),
         };
         let missing = |help: String| TableError::MissingColumn {
@@ -374,7 +392,11 @@ impl<'a> Present<'a> {
                 self.width
             ))),
             (Column::Name(_), None) => Err(missing(format!(
-                "without a header columns have numbers: set `{field}` to one from 0 to {}",
+                "without a header columns have numbers: {} from 0 to {}",
+                match field {
+                    KEEP => format!("name those in `{KEEP}`"),
+                    field => format!("set `{field}` to one"),
+                },
                 self.width.saturating_sub(1)
             ))),
             (Column::Name(name), Some(names)) => {

@@ -210,6 +210,7 @@ mod tests {
                 gold: Some(Gold::Label(column("lable"))),
             },
             id: None,
+            keep: Vec::new(),
             skip_invalid: false,
             beside: Beside {
                 condition: Some(Condition::parse("stars > 3 AND text <> ''").unwrap()),

@@ -300,6 +300,9 @@ fn without_texts(piece: &Raw) -> Raw {
         .as_ref()
         .map(|_| vec![Range::default(); rows]);
     raw.name = piece.name.as_ref().map(|_| vec![Range::default(); rows]);
+    let further = piece.further.iter();
+    let further = further.map(|(name, _)| (name.clone(), vec![Range::default(); rows]));
+    raw.further = further.collect();
     raw.target.clone_from(&piece.target);
     if let Some(labels) = piece.labels() {
         let labels = labels.map(|label| append(&mut raw.contents, label));

@@ -81,6 +81,8 @@ pub struct Raw {
     pub(super) tags: Option<Lists>,
     pub(super) answers: Option<Vec<Vec<Answer<Range<usize>>>>>,
     pub(super) name: Option<Vec<Range<usize>>>,
+    /// Further columns, by what they are called.
+    pub(super) further: Vec<(String, Vec<Range<usize>>)>,
     pub(super) group: Option<Vec<Range<usize>>>,
     pub(super) time: Option<Vec<Moment>>,
 }
@@ -129,6 +131,8 @@ pub(super) struct Row<'c> {
     pub(super) tags: Option<Vec<Cow<'c, str>>>,
     pub(super) answers: Option<Vec<Answer<Cow<'c, str>>>>,
     pub(super) name: Option<Cow<'c, str>>,
+    /// A value for each further column, in their order.
+    pub(super) further: Vec<Cow<'c, str>>,
     pub(super) group: Option<Cow<'c, str>>,
     pub(super) time: Option<Moment>,
 }
@@ -156,6 +160,7 @@ impl Raw {
             tags: None,
             answers: None,
             name: None,
+            further: Vec::new(),
             group: None,
             time: None,
         }
@@ -250,6 +255,12 @@ impl Raw {
     /// What the file calls each row.
     pub fn names(&self) -> Option<impl ExactSizeIterator<Item = &str>> {
         self.name.as_ref().map(|places| self.at(places))
+    }
+
+    /// The further columns, by what they are called.
+    pub fn further(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let columns = self.further.iter();
+        columns.map(|(name, places)| (name.as_str(), self.at(places).collect()))
     }
 
     /// What each row belongs to, as it is written.
@@ -369,6 +380,9 @@ impl Raw {
         ] {
             places.iter_mut().for_each(|places| keep(places, stays));
         }
+        for (_, places) in &mut self.further {
+            keep(places, stays);
+        }
         for lists in [&mut self.labels, &mut self.words, &mut self.tags] {
             lists.iter_mut().for_each(|lists| lists.keep(stays));
         }
@@ -400,6 +414,9 @@ impl Raw {
         add(&mut self.text_pair, all(more.text_pair));
         add(&mut self.label, all(more.label));
         add(&mut self.name, all(more.name));
+        for ((_, to), (_, more)) in self.further.iter_mut().zip(more.further) {
+            to.extend(more.into_iter().map(moved));
+        }
         add(&mut self.target, more.target);
         if let (Some(lists), Some(more)) = (&mut self.labels, more.labels) {
             for list in more.rows() {
@@ -487,6 +504,9 @@ impl Raw {
         one(row.label, &mut self.label);
         one(row.name, &mut self.name);
         one(row.group, &mut self.group);
+        for ((_, places), value) in self.further.iter_mut().zip(&row.further) {
+            places.push(append(contents, value));
+        }
         for (items, to) in [(row.labels, &mut self.labels), (row.tags, &mut self.tags)] {
             if let Some(items) = items {
                 let items = items.iter().map(|item| append(contents, item));

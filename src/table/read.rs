@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 pub use super::columns::{Beside, Column, Gold, Rows};
-use super::columns::{Found, Present, Wanted};
+use super::columns::{Found, KEEP, Present, Wanted};
 use super::error::TableError;
 use super::raw::append;
 pub use super::raw::{Kind, Raw, Skipped};
@@ -102,6 +102,8 @@ pub struct Layout {
     pub rows: Rows,
     /// The column of what the file calls its rows.
     pub id: Option<Column>,
+    /// Further columns, as they are written.
+    pub keep: Vec<Column>,
     /// Whether rows that are broken in themselves are left out and counted, instead of being errors.
     pub skip_invalid: bool,
     /// What else is read of each row.
@@ -114,14 +116,16 @@ impl Layout {
     /// # Errors
     /// The settings need some.
     pub(super) fn no_columns(&self, file: &Path, format: Format) -> Result<(), TableError> {
-        match self.beside.needs_columns() {
-            false => Ok(()),
-            true => Err(TableError::NoColumns {
-                file: file.to_owned(),
-                format: format.to_string(),
-                setting: self.beside.setting(),
-            }),
-        }
+        let setting = match self.beside.needs_columns() {
+            true => self.beside.setting(),
+            false if !self.keep.is_empty() => KEEP,
+            false => return Ok(()),
+        };
+        Err(TableError::NoColumns {
+            file: file.to_owned(),
+            format: format.to_string(),
+            setting,
+        })
     }
 
     /// Whether whole columns can be read at a time.
@@ -133,7 +137,8 @@ impl Layout {
                 ..
             }
         );
-        one_label && self.id.is_none() && !self.skip_invalid && self.beside.is_empty()
+        let alone = self.id.is_none() && self.keep.is_empty() && self.beside.is_empty();
+        one_label && alone && !self.skip_invalid
     }
 }
 
@@ -185,7 +190,7 @@ fn lines(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError
         });
     }
     let contents = shape::utf8(file, bytes)?;
-    if !layout.beside.is_empty() {
+    if !layout.beside.is_empty() || !layout.keep.is_empty() {
         return lines_one_by_one(file, &contents, layout);
     }
     let start_of = |line: &str| line.as_ptr().addr() - contents.as_ptr().addr();

@@ -24,6 +24,8 @@ pub(super) fn gather<'c>(
     mut cell: impl FnMut(usize, &Found) -> Result<Cell<'c>, TableError>,
 ) -> Result<Raw, TableError> {
     raw.label_column = wanted.label_column();
+    let further = wanted.keep.iter().map(|(name, _)| name.clone());
+    raw.further = further.map(|name| (name, Vec::new())).collect();
     let passes = match &wanted.condition {
         None => None,
         Some((condition, columns)) => {
@@ -124,6 +126,9 @@ fn row<'c>(
     if let Some(found) = &wanted.id {
         row.name = Some(At { place, found }.name(cell(found)?)?);
     }
+    for (_, found) in &wanted.keep {
+        row.further.push(At { place, found }.written(cell(found)?)?);
+    }
     if let Some(found) = &wanted.group {
         let cell = cell(found)?;
         let none =
@@ -197,6 +202,22 @@ impl At<'_> {
             other => {
                 let help = "an id is a text or an integer; without `columns.id` none is read";
                 Err(self.wrong(self.column(), &other, "an id", help))
+            }
+        }
+    }
+
+    /// Nothing is an empty text.
+    fn written<'c>(&self, cell: Cell<'c>) -> Result<Cow<'c, str>, TableError> {
+        match cell {
+            Cell::Null => Ok(Cow::Borrowed("")),
+            Cell::Text(text) => Ok(text),
+            Cell::Integer(value) => Ok(Cow::Owned(value.to_string())),
+            Cell::Float(value) => Ok(Cow::Owned(value.to_string())),
+            Cell::Boolean(value) => Ok(Cow::Owned(value.to_string())),
+            other => {
+                let help =
+                    "`columns.keep` takes columns of single values: texts, numbers, true or false";
+                Err(self.wrong(self.column(), &other, "a single value", help))
             }
         }
     }

@@ -549,6 +549,63 @@ fn answers_stand_in_their_context() {
 }
 
 #[test]
+fn rows_that_fail_by_a_column_which_load_kept_are_a_slice() {
+    let with_columns = |text: &str, source: &dyn Fn(usize) -> &'static str| {
+        let lines = text.lines().enumerate();
+        let lines = lines.map(|(row, line)| match row {
+            0 => format!("{line},source,year\n"),
+            _ => format!("{line},{},{}\n", source(row), 1990 + row % 15),
+        });
+        lines.collect::<String>()
+    };
+    let (plain, turned) = (said(120, 1000, false), said(120, 1000, true));
+    let differs = |row: usize| plain.lines().nth(row) != turned.lines().nth(row);
+    let project = Project::tiny();
+    let train = with_columns(&said(210, 0, false), &|_| "book");
+    project.write("data/train.csv", &train);
+    // Whose labels are turned shows in the column alone: in the text every third row, and so of the others, has `not`.
+    let source = |row: usize| if differs(row) { "forum" } else { "book" };
+    project.write("data/test.csv", &with_columns(&turned, &source));
+    project.replace(
+        SPEC,
+        "test = \"data/test.csv\"",
+        "test = \"data/test.csv\"\ncolumns = { keep = [\"source\", \"year\"] }",
+    );
+    project.replace(SPEC, "epochs = 2", "epochs = 12");
+    project.replace(SPEC, "learning_rate = 1e-3", "learning_rate = 5e-3");
+    let (evaluation, _) = evaluated(&project);
+    let slices = evaluation["slices"].as_array().unwrap();
+    let of = |by: &str, value: &str| {
+        let found = slices
+            .iter()
+            .find(|one| one["by"] == by && one["value"] == value);
+        found.unwrap_or_else(|| panic!("no {by} {value} in {slices:?}"))
+    };
+    let forum = of("column source", "forum");
+    assert_eq!(forum["support"], 40);
+    assert!(
+        forum["error"].as_f64().unwrap() > 0.9 && forum["p_value"].as_f64().unwrap() < 1e-6,
+        "{forum}"
+    );
+    assert!(
+        slices.iter().any(
+            |one| one["by"] == "column year" && one["value"].as_str().unwrap().contains(" to ")
+        )
+    );
+    // What is kept teaches nothing: the model is the one that it would be without.
+    let with = project.run(&[SPEC]);
+    project.replace(SPEC, "\ncolumns = { keep = [\"source\", \"year\"] }", "");
+    let without = project.run(&[SPEC]);
+    let digest = |run: &Value, stage: &str| {
+        let steps = run["steps"].as_array().unwrap().iter();
+        let mut found = steps.filter(|step| step["stage"] == stage);
+        found.next().unwrap()["digest"].clone()
+    };
+    assert_ne!(digest(&with, "data"), digest(&without, "data"));
+    assert_eq!(digest(&with, "classifier"), digest(&without, "classifier"));
+}
+
+#[test]
 fn numbers_and_generated_texts_have_their_scores_by_row() {
     let project = Project::empty();
     let line = |row: usize| format!("the {} row,{}\n", ["low", "high"][row % 2], row % 2);
@@ -578,7 +635,7 @@ fn numbers_and_generated_texts_have_their_scores_by_row() {
     let project = Project::empty();
     project.write(
         "data/train.csv",
-        "prediction,reference\nthe cat sat,the cat sat down\nno,yes\nall of it,all of it\n",
+        "prediction,reference,from\nthe cat sat,the cat sat down,a\nno,yes,b\nall of it,all of it,a\n",
     );
     let text = "version = 1\nname = \"texts\"\n\n[load.texts]\ntrain = \"data/train.csv\"\n\
         columns = { text = \"prediction\", text_pair = \"reference\", label = \"\" }\n\n\

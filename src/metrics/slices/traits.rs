@@ -1,11 +1,11 @@
-//! What a text looks like, in slices.
+//! What a text looks like, and what stands in a column beside it, in slices.
 //!
 //! A word is what stands between white space, without punctuation at either end; it counts without case. Negations, question
 //! words and what is a name are told as English tells them.
 //!
 //! Deliberately absent: meaning, grammar, and other languages than English where words matter.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Slice;
 
@@ -121,33 +121,88 @@ pub(super) fn by(name: &str, values: impl Iterator<Item = String>) -> Vec<Slice>
 
 /// Fifths of the rows by length; fewer where many are equally long.
 fn lengths(texts: &[&str]) -> Vec<Slice> {
-    let counts: Vec<u32> = texts.iter().map(|text| word_count(text)).collect();
-    let mut sorted = counts.clone();
-    sorted.sort_unstable();
-    let edges = (1..=5).filter_map(|fifth| sorted.get((sorted.len() * fifth / 5).checked_sub(1)?));
-    let mut edges: Vec<u32> = edges.copied().collect();
-    edges.dedup();
-    let mut slices = Vec::new();
-    let mut from = sorted.first().copied().unwrap_or_default();
-    for to in edges {
-        let rows = (0..).zip(&counts);
-        let rows: Vec<u32> = rows
-            .filter(|(_, count)| (from..=to).contains(count))
-            .map(|(row, _)| row)
-            .collect();
-        let value = match from == to {
-            true if to == 1 => "1 word".to_owned(),
+    let counts: Vec<f64> = texts.iter().map(|text| word_count(text).into()).collect();
+    let slice = |(from, to, rows)| Slice {
+        by: "length".to_owned(),
+        value: match from == to {
+            true if to == 1.0 => "1 word".to_owned(),
             true => format!("{to} words"),
             false => format!("{from} to {to} words"),
+        },
+        rows,
+    };
+    fifths(&counts).into_iter().map(slice).collect()
+}
+
+/// Parts of about a fifth of the rows each, by numbers that are finite: the least and the greatest number of each, and its
+/// rows. Equal numbers are in one part, so there may be fewer.
+fn fifths(numbers: &[f64]) -> Vec<(f64, f64, Vec<u32>)> {
+    let mut order: Vec<u32> = (0..).take(numbers.len()).collect();
+    let number = |row: &u32| numbers.get(*row as usize).copied().unwrap_or_default();
+    order.sort_by(|a, b| number(a).total_cmp(&number(b)));
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    for fifth in 1..=5 {
+        let Some(last) = (order.len() * fifth / 5).checked_sub(1) else {
+            continue;
         };
-        slices.push(Slice {
-            by: "length".to_owned(),
-            value,
-            rows,
-        });
-        from = to.saturating_add(1);
+        let to = number(&order[last]);
+        let end = begin + order[begin..].partition_point(|row| number(row) <= to);
+        if end > begin {
+            let mut rows = order[begin..end].to_vec();
+            let from = number(&rows[0]);
+            rows.sort_unstable();
+            parts.push((from, to, rows));
+        }
+        begin = end;
     }
-    slices
+    parts
+}
+
+/// A column of more different numbers is divided into ranges.
+const FEW_NUMBERS: usize = 10;
+
+/// The slices of rows by what stands in a column: one for each value; of many different numbers one for about a fifth of the
+/// rows each.
+pub fn of_column(name: &str, values: &[&str]) -> Vec<Slice> {
+    let by_name = format!("column {name}");
+    let there = |value: &&str| !value.trim().is_empty();
+    let parsed = |value: &&str| value.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+    let written = values.iter().filter(|value| there(value));
+    let distinct: BTreeSet<&str> = written.copied().collect();
+    if distinct.len() <= FEW_NUMBERS || !distinct.iter().all(|value| parsed(value).is_some()) {
+        let value = |value: &&str| match there(value) {
+            true => (*value).to_owned(),
+            false => "nothing".to_owned(),
+        };
+        return by(&by_name, values.iter().map(value));
+    }
+    let (mut rows, mut numbers, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, value) in (0..).zip(values) {
+        match parsed(value) {
+            Some(number) => {
+                rows.push(row);
+                numbers.push(number);
+            }
+            None => empty.push(row),
+        }
+    }
+    let slice = |value: String, rows| Slice {
+        by: by_name.clone(),
+        value,
+        rows,
+    };
+    let ranges = fifths(&numbers).into_iter().map(|(from, to, places)| {
+        let places = places.iter().filter_map(|&place| rows.get(place as usize));
+        let range = match from == to {
+            true => to.to_string(),
+            false => format!("{from} to {to}"),
+        };
+        slice(range, places.copied().collect())
+    });
+    let ranges: Vec<Slice> = ranges.collect();
+    let nothing = (!empty.is_empty()).then(|| slice("nothing".to_owned(), empty));
+    ranges.into_iter().chain(nothing).collect()
 }
 
 /// What a question asks for: its first question word.
@@ -272,7 +327,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_column_of_values_has_a_slice_for_each_and_one_of_many_numbers_five() {
+        let found = of_column("source", &["web", "book", "", "web"]);
+        let wanted: &[(&str, &[u32])] = &[("book", &[1]), ("nothing", &[2]), ("web", &[0, 3])];
+        assert_eq!(of(&found, "column source"), wanted);
+        let years: Vec<String> = (0..20).map(|n| (1990 + n % 15).to_string()).collect();
+        let mut years: Vec<&str> = years.iter().map(String::as_str).collect();
+        years.push(" ");
+        let found = of_column("year", &years);
+        let wanted: &[(&str, &[u32])] = &[
+            ("1990 to 1991", &[0, 1, 15, 16]),
+            ("1992 to 1993", &[2, 3, 17, 18]),
+            ("1994 to 1996", &[4, 5, 6, 19]),
+            ("1997 to 2000", &[7, 8, 9, 10]),
+            ("2001 to 2004", &[11, 12, 13, 14]),
+            ("nothing", &[20]),
+        ];
+        assert_eq!(of(&found, "column year"), wanted);
+        years.push("long ago");
+        assert_eq!(of(&of_column("year", &years), "column year").len(), 17);
+    }
+
     proptest! {
+        #[test]
+        fn every_row_of_a_column_is_in_one_slice(values in prop::collection::vec("[0-9a. ]{0,3}", 0..80)) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let slices = of_column("x", &values);
+            let mut rows: Vec<u32> = slices.iter().flat_map(|slice| slice.rows.clone()).collect();
+            rows.sort_unstable();
+            prop_assert_eq!(rows, (0..values.len() as u32).collect::<Vec<_>>());
+        }
+
         #[test]
         fn every_row_has_one_length(texts in prop::collection::vec("[a ]{0,12}", 0..60)) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

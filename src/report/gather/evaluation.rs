@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::super::evaluation::{PageEvaluation, PageNear, PageScore, PageSlice};
 use super::answered::Answered;
 use super::texts::{Said, beginning, each_piece, pack, said, table_of};
-use super::{Facts, ReportError, StepFacts, damaged, json, others};
+use super::{Begun, Facts, ReportError, StepFacts, damaged, json, others};
 use crate::metrics::bootstrap::{Drawing, intervals_of};
-use crate::metrics::slices::{Ranked, Rare, Slice, ranked, traits, word_count};
+use crate::metrics::slices::{Ranked, Rare, Slice, of_column, ranked, traits, word_count};
 use crate::metrics::{Metric, Scheme};
 use crate::table::{NamedColumns, near};
 use crate::task::explanations::{Chosen, EXPLANATIONS, Explanation, Explanations, rounded};
@@ -28,12 +28,18 @@ const ALIKE: f64 = 0.6;
 /// How many characters of that row are shown.
 const NEAR_TEXT: usize = 300;
 
+/// Of how many pieces it hears who waits.
+pub(super) const PIECES: usize = 6;
+
 pub(super) fn of(
     facts: &Facts,
     step: &StepFacts,
     room: usize,
     attention_room: usize,
+    begun: &mut Begun,
 ) -> Result<PageEvaluation, ReportError> {
+    let stage = &step.stage;
+    begun(&format!("{stage}: answers"));
     let written = match &step.artifact {
         Some(artifact) => json(&artifact.join("scores.json"))?,
         None => step.scores.clone(),
@@ -70,8 +76,10 @@ pub(super) fn of(
         );
         return Ok(page);
     };
+    begun(&format!("{stage}: intervals of the scores"));
     add_intervals(&mut page.scores, &file, &written, &drawing)?;
     page.notes.append(&mut answered.notes);
+    begun(&format!("{stage}: texts"));
     let said = match texts(facts, step, &columns, &mut answered)? {
         Ok(said) => Some(said),
         Err(note) => {
@@ -90,9 +98,15 @@ pub(super) fn of(
             None
         }
     };
+    begun(&format!("{stage}: parts that fail"));
     let mut slices = std::mem::take(&mut answered.slices);
     if let Some(said) = &said {
         slices.extend(by_looks(said, training.as_deref(), answered.task)?);
+        for (name, values) in &said.further {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            slices.extend(of_column(name, &values));
+        }
+        begun(&format!("{stage}: neighbours in the training"));
         if let Some(folder) = &training {
             page.near = near_rows(&answered, said, folder)?;
         }
@@ -102,6 +116,7 @@ pub(super) fn of(
         .take(SLICES)
         .map(|one| slice(one, &answered.rows.wrong))
         .collect();
+    begun(&format!("{stage}: explanations"));
     explanations(&mut page, artifact, attention_room)?;
     page.task = answered.task.to_owned();
     page.labels = answered.labels;
@@ -207,15 +222,20 @@ fn texts(
     columns: &NamedColumns,
     answered: &mut Answered,
 ) -> Result<Result<Said, String>, ReportError> {
-    if let Some(text) = answered.texts.take() {
-        let pair = answered.pairs.take();
-        return Ok(Ok(Said { text, pair }));
-    }
     let split = step.split.as_deref().unwrap_or_default();
-    Ok(match table_of(facts, step) {
+    let found = match table_of(facts, step) {
         Ok(folder) => Ok(said(&folder, split, columns.ids())?),
         Err(note) => Err(note),
-    })
+    };
+    // As the answers tell it, where they do.
+    let Some(text) = answered.texts.take() else {
+        return Ok(found);
+    };
+    Ok(Ok(Said {
+        text,
+        pair: answered.pairs.take(),
+        further: found.map(|said| said.further).unwrap_or_default(),
+    }))
 }
 
 /// Fills in what the rows of all tasks have.

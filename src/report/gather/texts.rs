@@ -2,11 +2,12 @@
 //!
 //! Deliberately absent: what follows from texts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use super::super::evaluation::PageRows;
 use super::{Facts, ReportError, StepFacts};
+use crate::artifact::Kind;
 use crate::table::stored::StoredTable;
 use crate::table::{self, Texts};
 use crate::text::tokens::EXAMPLES;
@@ -24,6 +25,8 @@ const LONGEST: usize = 5_000;
 pub(super) struct Said {
     pub(super) text: Vec<String>,
     pub(super) pair: Option<Vec<String>>,
+    /// The further columns that `load` kept, by their names.
+    pub(super) further: BTreeMap<String, Vec<String>>,
 }
 
 impl Said {
@@ -35,7 +38,7 @@ impl Said {
 /// A table, or what to say where there is none any more.
 pub(super) type Found = Result<PathBuf, String>;
 
-/// The table that the rows of a step's tokens come from.
+/// The table that the rows of a step come from, by way of tokens or itself.
 pub(super) fn table_of(facts: &Facts, step: &StepFacts) -> Found {
     let missing = |what: &str| {
         format!("{what} is no longer in the store; `refit run --force {what}` makes it again")
@@ -43,6 +46,10 @@ pub(super) fn table_of(facts: &Facts, step: &StepFacts) -> Found {
     let tokens = facts
         .input(step, "input")
         .ok_or_else(|| "the rows are not known".to_owned())?;
+    if tokens.produces == Some(Kind::Table) {
+        let artifact = tokens.artifact.clone();
+        return artifact.ok_or_else(|| missing(&tokens.stage));
+    }
     let examples = tokens.artifact.as_ref().map(|folder| folder.join(EXAMPLES));
     if let Some(examples) = examples.filter(|folder| folder.is_dir()) {
         return Ok(examples);
@@ -79,7 +86,7 @@ pub(super) fn said(
     let places: HashMap<u64, usize> = ids.iter().copied().zip(0..).collect();
     let mut said = Said {
         text: vec![String::new(); ids.len()],
-        pair: None,
+        ..Said::default()
     };
     each_piece(folder, split, |_, rows| {
         for (row, id) in rows.id.iter().enumerate() {
@@ -95,6 +102,13 @@ pub(super) fn said(
                     .get_or_insert_with(|| vec![String::new(); ids.len()]);
                 if let Some(own) = pairs.get_mut(place) {
                     pair.clone_into(own);
+                }
+            }
+            for (name, values) in &rows.further {
+                let column = said.further.entry(name.clone());
+                let column = column.or_insert_with(|| vec![String::new(); ids.len()]);
+                if let (Some(own), Some(value)) = (column.get_mut(place), values.get(row)) {
+                    (*value).clone_into(own);
                 }
             }
         }
@@ -187,7 +201,7 @@ mod tests {
     fn said(texts: &[&str]) -> Said {
         Said {
             text: texts.iter().map(|text| (*text).to_owned()).collect(),
-            pair: None,
+            ..Said::default()
         }
     }
 

@@ -324,5 +324,8 @@ impl Copies {
         repeat(&mut rows.labels, row);
         repeat(&mut rows.target, row);
         repeat(&mut rows.name, row);
+        for column in rows.further.values_mut() {
+            column.extend(column.get(row).cloned());
+        }
     }
 }

@@ -230,6 +230,17 @@ fn append(to: &mut Texts, from: &Texts) -> bool {
     } else {
         add(&mut to.name, &from.name);
     }
+    // A further column of one of them is empty in the rows of the other.
+    for name in from.further.keys() {
+        let empty = || vec![String::new(); to.id.len()];
+        to.further.entry(name.clone()).or_insert_with(empty);
+    }
+    for (name, values) in &mut to.further {
+        match from.further.get(name) {
+            Some(more) => values.extend_from_slice(more),
+            None => values.resize(values.len() + from.id.len(), String::new()),
+        }
+    }
     to.id.extend_from_slice(&from.id);
     to.copy.extend_from_slice(&from.copy);
     to.text.extend_from_slice(&from.text);

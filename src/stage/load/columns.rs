@@ -58,6 +58,11 @@ pub struct Columns {
     /// What the file itself calls its rows: texts or integers, kept for predictions. Questions of one split must differ in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Column>,
+    /// Further columns that stay beside the row, as they are written: texts, numbers, true or false. Nothing is learned from
+    /// them; a page of the evaluation says of which of their values the rows fail most often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("uniqueItems" = true))]
+    pub keep: Vec<Column>,
 }
 
 fn text() -> Option<Column> {
@@ -195,7 +200,9 @@ impl Columns {
         let stated = self.stated();
         if let Some(format @ (Format::Conll | Format::Squad)) = format {
             let fields = stated.iter().map(|(field, ..)| *field);
-            for field in fields.chain(self.id.is_some().then_some("id")) {
+            let beside = [("id", self.id.is_some()), ("keep", !self.keep.is_empty())];
+            let beside = beside.into_iter().filter(|(_, stated)| *stated);
+            for field in fields.chain(beside.map(|(field, _)| field)) {
                 let message = format!("a `{format}` file says itself where everything stands");
                 fault(field, message, format!("remove `columns.{field}`"));
             }
@@ -276,6 +283,17 @@ impl Columns {
                 }
                 taken.push((field, column));
             }
+        }
+        let mut kept = Vec::new();
+        for column in &self.keep {
+            if is_empty(column) {
+                let help = "name the column, or remove it from `columns.keep`".to_owned();
+                fault("keep", "a column's name is empty".to_owned(), help);
+            } else if kept.contains(&column) {
+                let message = format!("column {column} is listed twice");
+                fault("keep", message, "list each column once".to_owned());
+            }
+            kept.push(column);
         }
         faults
     }

@@ -182,6 +182,10 @@ pub(super) fn number<'r>(
         add(&mut texts.words, raw.words());
         add(&mut texts.answers, raw.answers());
         add(&mut texts.name, raw.names());
+        for (name, values) in raw.further() {
+            let column = texts.further.entry(name.to_owned()).or_default();
+            column.extend(values);
+        }
         if let Some(labels) = labels {
             add(&mut texts.label, labels.encode(raw, split)?);
             add(&mut texts.labels, labels.encode_lists(raw, split)?);

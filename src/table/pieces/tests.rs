@@ -17,6 +17,7 @@ fn layout(header: bool, quote: bool, skip_invalid: bool) -> Layout {
             gold: Some(Gold::Label(Column::Number(1))),
         },
         id: None,
+        keep: Vec::new(),
         skip_invalid,
         beside: Beside::default(),
     }

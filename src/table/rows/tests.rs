@@ -19,6 +19,7 @@ fn found(name: &str, number: usize) -> Found {
 fn read(rows: Rows<Found>, cells: &[&str]) -> Result<Raw, TableError> {
     let wanted = Wanted {
         rows,
+        keep: Vec::new(),
         id: None,
         condition: None,
         group: None,

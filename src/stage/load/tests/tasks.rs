@@ -68,6 +68,97 @@ fn several_labels_are_lists_or_separated_text() {
 }
 
 #[test]
+fn further_columns_stay_beside_their_rows_as_they_are_written() {
+    let rows = [
+        json!({ "text": "a", "label": "x", "source": "web", "id": 7, "stars": 1.5, "new": true }),
+        json!({ "text": "a", "label": "x", "source": "web", "id": 7, "stars": 1.5, "new": true }),
+        json!({ "text": "b", "label": "y", "source": null, "id": 8, "stars": 20.0, "new": false }),
+    ];
+    let settings =
+        json!({ "columns": { "keep": ["source", "id", "stars", "new"] }, "deduplicate": {} });
+    let loaded = from_every_format(&rows, &settings);
+    let column =
+        |name: &str, values: [&str; 2]| (name.to_owned(), values.map(str::to_owned).to_vec());
+    let wanted = [
+        column("id", ["7", "8"]),
+        column("new", ["true", "false"]),
+        column("source", ["web", ""]),
+        column("stars", ["1.5", "20"]),
+    ];
+    assert_eq!(loaded.texts("train").further, BTreeMap::from(wanted));
+
+    let folder = folder(&[
+        (
+            "a.csv",
+            "text,label,source\na,x,\"the \"\"web\"\"\"\nb,y,\n",
+        ),
+        ("a.tsv", "a\tx\tthe \"web\"\nb\ty\t\n"),
+    ]);
+    let csv = json!({ "train": "a.csv", "columns": { "keep": ["source"] } });
+    let kept = load(folder.path(), csv).unwrap().texts("train").further;
+    assert_eq!(
+        kept,
+        BTreeMap::from([column("source", ["the \"web\"", ""])])
+    );
+    let tsv = json!({
+        "train": "a.tsv", "header": false, "quote": "", "columns": { "text": 0, "label": 1, "keep": [2] },
+    });
+    let kept = load(folder.path(), tsv).unwrap().texts("train").further;
+    assert_eq!(kept, BTreeMap::from([column("2", ["the \"web\"", ""])]));
+}
+
+#[test]
+fn further_columns_must_be_there_and_hold_single_values() {
+    let folder = folder(&[
+        ("a.csv", "text,label,source\na,x,web\nb,y,book\n"),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": \"x\", \"source\": [1]}\n",
+        ),
+        ("a.txt", "a\nb\n"),
+        ("a.conll", "EU B-ORG\nrejects O\n"),
+    ]);
+    let fails = |file: &str, columns: Value| {
+        let settings = json!({ "train": file, "columns": columns });
+        let error = load(folder.path(), settings).err().unwrap();
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        format!("{error} / {}", help.unwrap_or_default())
+    };
+    let told = fails("a.csv", json!({ "keep": ["sauce"] }));
+    assert!(
+        told.contains("`sauce`") && told.contains("did you mean `source`"),
+        "{told}"
+    );
+    let told = fails("a.jsonl", json!({ "keep": ["source"] }));
+    assert!(
+        told.contains("a list") && told.contains("single values"),
+        "{told}"
+    );
+    let told = fails("a.txt", json!({ "label": "", "keep": ["source"] }));
+    assert!(told.contains("`source`"), "{told}");
+    let told = fails("a.conll", json!({ "keep": ["source"] }));
+    assert!(told.contains("columns.keep"), "{told}");
+
+    let faults = |settings: Value| {
+        let faults = stage(settings).check().into_iter();
+        faults.map(|fault| fault.message).collect::<Vec<_>>()
+    };
+    let twice = json!({ "train": "a.csv", "columns": { "keep": ["source", "source", ""] } });
+    assert_eq!(
+        faults(twice),
+        [
+            "column `source` is listed twice",
+            "a column's name is empty"
+        ]
+    );
+    let conll = json!({ "train": "a.conll", "format": "conll", "columns": { "keep": ["source"] } });
+    assert_eq!(
+        faults(conll),
+        ["a `conll` file says itself where everything stands"]
+    );
+}
+
+#[test]
 fn label_ids_get_their_names() {
     let rows = [
         json!({ "text": "a", "labels": [2, 0] }),
