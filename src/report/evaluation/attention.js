@@ -1,13 +1,19 @@
 // What the model looks at in a chosen row: the attention of each head in three views.
 //
-// After BertViz (Vig 2019): lines between two columns of tokens for one head, small pictures of all heads, and a matrix of
-// tokens. All are drawn from the shares that the program stored; the mean of the heads of a layer is made here.
+// After BertViz (Vig 2019): lines between two columns of tokens for one head, for their mean, or for several in a colour
+// each; small pictures of all heads; and a matrix of tokens. All are drawn from the shares that the program stored; the mean of the heads of a layer is made here.
 
 const WHERE = { named: "named in the spec", wrong: "wrong", right: "right" };
 /** Numbers are not right or wrong. */
 const WHERE_OF_NUMBERS = { ...WHERE, wrong: "far off", right: "near" };
 /** Fainter lines than this are not drawn: no one sees them, and there are very many. */
 const FAINTEST = 0.02;
+/** What may be chosen in place of a head. */
+const MEAN = -1;
+const SEVERAL = -2;
+
+/** The colour of one of so many heads: hues at equal distances, told apart on light and on dark ground. */
+const headColour = (head, heads) => `oklch(0.66 0.17 ${Math.round((360 * head) / heads + 25) % 360})`;
 
 /** The shares of attention of an example: `of(layer, head)` is a matrix of `size` × `size` shares of 255; head −1 is the mean. */
 function attentionOf(example) {
@@ -35,17 +41,19 @@ function tokenText(token) {
   return text.trim() ? text : "␣";
 }
 
-/** The strongest of a row or a column of shares, in words. */
-function strongest(values, tokens, most = 3) {
-  return Array.from(values, (value, index) => [value, index]).sort((a, b) => b[0] - a[0]).slice(0, most)
-    .filter(([value]) => value > 0).map(([value, index]) => `${tokenText(tokens[index])} ${fixed(value / 255, 2)}`).join(", ");
-}
-
 const lineOf = (matrix, size, query) => matrix.slice(query * size, (query + 1) * size);
 const columnOf = (matrix, size, key) => Array.from({ length: size }, (_, query) => matrix[query * size + key]);
 
-/** Two columns of tokens with lines between: from the one that reads to the one that is read. */
-function headView(place, example, matrix, size, told) {
+/** The strongest shares of a row or a column, in words; of several heads, each with its head. */
+function strongest(drawn, values, tokens, most = 3) {
+  const all = drawn.flatMap(({ matrix, head }) => Array.from(values(matrix), (value, index) => [value, index, head]));
+  const several = drawn.length > 1;
+  return all.sort((a, b) => b[0] - a[0]).slice(0, most).filter(([value]) => value > 0)
+    .map(([value, index, head]) => `${tokenText(tokens[index])} ${fixed(value / 255, 2)}${several ? ` (head ${head + 1})` : ""}`).join(", ");
+}
+
+/** Two columns of tokens with lines between: from the one that reads to the one that is read, for each of the matrices. */
+function headView(place, example, drawn, size, told) {
   const tokens = example.tokens.slice(0, size);
   const step = 19;
   const height = size * step + 12;
@@ -53,13 +61,18 @@ function headView(place, example, matrix, size, told) {
   const edge = Math.round(width * 0.31);
   const y = (index) => 16 + index * step;
   const lines = s("g", { class: "links" });
+  /** The lines of several heads lie beside each other. */
+  const beside = (at) => (at - (drawn.length - 1) / 2) * Math.min(2, 14 / drawn.length);
   const left = [];
   const right = [];
   const column = (list, anchor, x, side) => tokens.map((token, index) => {
-    const box = s("rect", { class: "seat", x: side === "left" ? 2 : width - edge + 6, y: y(index) - 10, width: edge - 8, height: step - 1, rx: 3 });
+    const from = side === "left" ? 2 : width - edge + 6;
+    const part = (edge - 8) / drawn.length;
+    const parts = drawn.map(({ colour }, at) => s("rect", { class: "part", fill: colour, x: from + at * part, y: y(index) - 10, width: part, height: step - 1, rx: drawn.length > 1 ? 0 : 3 }));
+    const box = s("rect", { class: "seat", x: from, y: y(index) - 10, width: edge - 8, height: step - 1, rx: 3 });
     const [said, shown] = [tokenText(token), fit(tokenText(token), edge - 16)];
     const name = said === shown ? said : `${shown}, ${said}`;
-    const group = s("g", { class: "token", role: "button", tabindex: list === left && index === 0 ? 0 : -1, "aria-label": `${name}, ${side === "left" ? "reads" : "is read"}` }, box, label(tokenText(token), edge - 16, { x, y: y(index) + 4, "text-anchor": anchor }));
+    const group = s("g", { class: "token", role: "button", tabindex: list === left && index === 0 ? 0 : -1, "aria-label": `${name}, ${side === "left" ? "reads" : "is read"}` }, parts, box, label(tokenText(token), edge - 16, { x, y: y(index) + 4, "text-anchor": anchor }));
     const show = () => draw(side, index);
     group.addEventListener("pointerenter", show);
     group.addEventListener("focus", show);
@@ -76,17 +89,21 @@ function headView(place, example, matrix, size, told) {
       if (side === "left" && query !== at) continue;
       for (let key = 0; key < size; key += 1) {
         if (side === "right" && key !== at) continue;
-        const part = matrix[query * size + key] / 255;
-        if (part < FAINTEST) continue;
-        marks.push(s("path", { d: `M${edge} ${y(query)}L${width - edge} ${y(key)}`, "stroke-opacity": Math.min(1, part).toFixed(2) }));
+        for (const [at, { matrix, colour }] of drawn.entries()) {
+          const share = matrix[query * size + key] / 255;
+          if (share < FAINTEST) continue;
+          marks.push(s("path", { d: `M${edge} ${y(query) + beside(at)}L${width - edge} ${y(key) + beside(at)}`, stroke: colour, "stroke-opacity": Math.min(1, share).toFixed(2) }));
+        }
       }
     }
     lines.append(...marks);
-    left.forEach((token, index) => token.firstChild.setAttribute("fill-opacity", side === "right" ? (matrix[index * size + at] / 255).toFixed(2) : index === at && side === "left" ? 0.25 : 0));
-    right.forEach((token, index) => token.firstChild.setAttribute("fill-opacity", side === "left" ? (matrix[at * size + index] / 255).toFixed(2) : index === at && side === "right" ? 0.25 : 0));
+    const shade = (tokens, own, share) => tokens.forEach((token, index) => drawn.forEach(({ matrix }, part) =>
+      token.children[part].setAttribute("fill-opacity", side && side !== own ? (share(matrix, index) / 255).toFixed(2) : index === at && side ? 0.25 : 0)));
+    shade(left, "left", (matrix, index) => matrix[index * size + at]);
+    shade(right, "right", (matrix, index) => matrix[at * size + index]);
     if (!side) return;
-    const [reads, values] = side === "left" ? ["reads", lineOf(matrix, size, at)] : ["is read by", columnOf(matrix, size, at)];
-    place.querySelector(".told").textContent = `${tokenText(tokens[at])} ${reads} ${strongest(values, tokens) || "nothing"}`;
+    const [reads, values] = side === "left" ? ["reads", (matrix) => lineOf(matrix, size, at)] : ["is read by", (matrix) => columnOf(matrix, size, at)];
+    place.querySelector(".told").textContent = `${tokenText(tokens[at])} ${reads} ${strongest(drawn, values, tokens) || "nothing"}`;
   }
   root.addEventListener("pointerleave", () => draw());
   root.addEventListener("keydown", (event) => {
@@ -199,13 +216,24 @@ function attentionOfExamples(place, { explanations, attributed_to: of, task }, r
   let example = explanations[0];
   let view = "head";
   let layer = 0;
-  let head = -1;
+  let head = MEAN;
+  /** Of several heads, which. */
+  let chosen = new Set();
   const textOf = ({ tokens, places }) => (places.some(Boolean) ? tokens.filter((_, index) => places[index]) : tokens).map(tokenText).join(" ");
   const title = (one) => `${rows ? rows.name(one.row) : `row ${one.row}`} (${where[one.chosen] ?? one.chosen}): ${briefly(rows?.text(one.row) ?? textOf(one), 56)}`;
   const controls = h("div", { class: "controls" });
   const drawn = h("div", { class: "view" });
   const beside = h("div", { class: "attributions" });
-  const told = () => `layer ${layer + 1}, ${head < 0 ? "mean of the heads" : `head ${head + 1}`}`;
+  /** Several have colours in the head view alone. */
+  const inColours = () => head === SEVERAL && view === "head";
+  const told = () => {
+    const several = [...chosen].sort((a, b) => a - b).map((one) => one + 1).join(", ");
+    return `layer ${layer + 1}, ${inColours() ? `head${chosen.size === 1 ? "" : "s"} ${several || "none"}` : head < 0 ? "mean of the heads" : `head ${head + 1}`}`;
+  };
+  const matricesOf = (own) => {
+    if (!inColours()) return [{ matrix: own.of(layer, Math.max(head, MEAN)), head, colour: "var(--accent)" }];
+    return [...chosen].sort((a, b) => a - b).map((one) => ({ matrix: own.of(layer, one), head: one, colour: headColour(one, own.heads) }));
+  };
 
   function draw() {
     const own = sharesOf(example);
@@ -219,8 +247,8 @@ function attentionOfExamples(place, { explanations, attributed_to: of, task }, r
         controls.querySelector("[name=layer]")?.focus();
         say(`Head view, ${told()}`);
       });
-    } else if (view === "head") headView(drawn, example, own.of(layer, head), own.size, told);
-    else matrixView(drawn, example, own.of(layer, head), own.size, told);
+    } else if (view === "head") headView(drawn, example, matricesOf(own), own.size, told);
+    else matrixView(drawn, example, matricesOf(own)[0].matrix, own.size, told);
     if (own && own.size < example.tokens.length) drawn.append(h("p", { class: "note small" }, `Of the first ${own.size} of ${example.tokens.length} tokens.`));
   }
 
@@ -228,6 +256,7 @@ function attentionOfExamples(place, { explanations, attributed_to: of, task }, r
     const own = sharesOf(example);
     layer = Math.min(layer, (own?.layers ?? 1) - 1);
     head = Math.min(head, (own?.heads ?? 1) - 1);
+    chosen = new Set([...chosen].filter((one) => one < (own?.heads ?? 0)));
     const set = (act) => (value) => {
       act(value);
       draw();
@@ -244,7 +273,19 @@ function attentionOfExamples(place, { explanations, attributed_to: of, task }, r
         controls.querySelector(".switch input:checked").focus();
       })),
       own && view !== "model" && named("layer", labelled("Layer", numbered(own.layers), layer, set((value) => (layer = Number(value))))),
-      own && view !== "model" && named("head", labelled("Head", [[-1, "mean of all"], ...numbered(own.heads)], head, set((value) => (head = Number(value))))),
+      own && view !== "model" && named("head", labelled("Head", [[MEAN, "mean of all"], view === "head" && own.heads > 1 && [SEVERAL, "several, in colours"], ...numbered(own.heads)].filter(Boolean), view === "head" ? head : Math.max(head, MEAN), set((value) => {
+        if (Number(value) === SEVERAL && !chosen.size) chosen = new Set(numbered(own.heads).map(([one]) => one));
+        head = Number(value);
+        control();
+        controls.querySelector("[name=head]").focus();
+      }))),
+      own && inColours() && h("fieldset", { class: "coloured" }, h("legend", { class: "unseen" }, "Heads"), numbered(own.heads).map(([one, text]) =>
+        styled(h("label", {}, h("input", { type: "checkbox", name: `head-${text}`, checked: chosen.has(one), onchange: (event) => {
+          if (event.target.checked) chosen.add(one);
+          else chosen.delete(one);
+          draw();
+          say(told());
+        } }), h("span", { class: "hue", "aria-hidden": "true" }), h("span", { class: "unseen" }, "Head "), text), { "--colour": headColour(one, own.heads) }))),
       rows && h("button", { type: "button", onclick: (event) => go.one(example.row, event.currentTarget) }, "Show the row"),
     ].filter(Boolean));
   }

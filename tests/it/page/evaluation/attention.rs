@@ -32,6 +32,42 @@ fn layers_heads_and_views_show_the_attention_that_was_stored() {
     );
     assert_eq!(head["next"], "fell, is read");
     assert_eq!(head["lines"], 4);
+    // Two heads of one layer, each in its colour: what both read has two lines.
+    let several = browser.evaluate(
+        "await pick('Head', '-2');
+        const names = all('#attention .coloured input').map(nameOf);
+        const colours = new Set(all('#attention .links path').map((line) => line.getAttribute('stroke')));
+        all('#attention .left .token')[1].focus();
+        const both = one('#attention .told').textContent;
+        const parts = all('#attention .right .token')[0].querySelectorAll('.part').length;
+        one('#attention [name=head-1]').click();
+        await frame();
+        const left = new Set(all('#attention .links path').map((line) => line.getAttribute('stroke')));
+        const about = one('#attention .heads').getAttribute('aria-label');
+        one('#attention [name=head-2]').click();
+        await frame();
+        const none = all('#attention .links path').length;
+        all('#attention .left .token')[1].focus();
+        const nothing = one('#attention .told').textContent;
+        await pick('Head', '1');
+        return { names, colours: colours.size, both, parts, left: left.size, about, none, nothing, chips: all('#attention .coloured').length };",
+    );
+    assert_eq!(several["names"], json!(["Head 1", "Head 2"]));
+    assert_eq!([&several["colours"], &several["left"]], [2, 1]);
+    assert_eq!(
+        [&several["parts"], &several["none"], &several["chips"]],
+        [2, 0, 0]
+    );
+    let both = several["both"].as_str().unwrap();
+    assert!(
+        both.starts_with("stocks reads")
+            && both.contains("[CLS] 0.80 (head 2)")
+            && both.contains("(head 1)"),
+        "{both}"
+    );
+    assert_eq!(several["nothing"], "stocks reads nothing");
+    let about = several["about"].as_str().unwrap();
+    assert!(about.contains("layer 2, head 2."), "{about}");
     let model = browser.evaluate(
         "one('#attention input[value=model]').click();
         await frame();
