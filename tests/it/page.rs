@@ -24,6 +24,20 @@ fn act(page: &SweepPage, script: &str) -> Option<Value> {
     Some(value)
 }
 
+#[test]
+fn axe_finds_no_barrier_in_a_sweep() {
+    for scheme in ["light", "dark"] {
+        let Some(mut browser) = Browser::open(&sweep_page(&sweep(60)), scheme) else {
+            return;
+        };
+        let Some(found) = browser.barriers() else {
+            return;
+        };
+        assert_eq!(found, json!([]), "{scheme}");
+        silent(&mut browser);
+    }
+}
+
 #[track_caller]
 fn silent(browser: &mut Browser) {
     browser.settle();

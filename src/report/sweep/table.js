@@ -49,7 +49,7 @@ function trialTable(place, { columns, empty, shown, details, isBest, chosen, on 
     return [column, h("th", { scope: "col", class: column.kind, title: column.title }, h("button", { type: "button", onclick: sort }, column.name))];
   }));
   place.append(
-    h("div", { class: "table", role: "region", "aria-label": "Trials", tabindex: 0 },
+    h("div", { class: "table", role: "region", "aria-label": "Table of the trials", tabindex: 0 },
       h("table", { "aria-rowcount": -1 }, h("caption", { class: "unseen" }, "Trials of the sweep"),
         h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "choose" }, h("span", { class: "unseen" }, "Choose for the comparison")), [...heads.values()])), body)),
     more);
@@ -146,7 +146,7 @@ function comparison(place, { chosen, paths, results, drop }) {
   });
   // What differs first: that is the question.
   settings.sort((a, b) => b.classList.contains("differs") - a.classList.contains("differs"));
-  place.replaceChildren(h("div", { class: "table", role: "region", "aria-label": "Chosen trials compared", tabindex: 0 },
+  place.replaceChildren(h("div", { class: "table", role: "region", "aria-label": "Table of chosen trials", tabindex: 0 },
     h("table", {},
       h("thead", {}, h("tr", {}, h("td", {}), chosen.map((trial, index) => h("th", { scope: "col", class: `c${index}` }, h("span", { class: "mark", "aria-hidden": "true" }), `Trial ${trial.number} `, h("button", { type: "button", "aria-label": `Drop trial ${trial.number} from the comparison`, onclick: () => drop(trial) }, "×"))))),
       h("tbody", {}, results.map(([name, text]) => h("tr", {}, h("th", { scope: "row" }, name), chosen.map((trial) => h("td", {}, text(trial))))), settings))));

@@ -33,6 +33,24 @@ fn program() -> Option<PathBuf> {
     })
 }
 
+/// The rules of axe-core (npm), by the file that `REFIT_TEST_AXE` names. Says so, loudly, when there is none.
+fn axe() -> Option<String> {
+    if let Some(file) = std::env::var_os("REFIT_TEST_AXE") {
+        let read = std::fs::read_to_string(&file);
+        return Some(read.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    }
+    if std::env::var_os("REFIT_TEST_NO_AXE").is_some() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "\n*** SKIPPED: axe-core cannot be had here (REFIT_TEST_NO_AXE) ***\n"
+        );
+        return None;
+    }
+    skipped(
+        "access is checked by axe-core: `npm install axe-core`, and its axe.min.js as REFIT_TEST_AXE",
+    )
+}
+
 /// One page in one browser, which ends with it.
 pub(super) struct Browser {
     child: Child,
@@ -126,6 +144,16 @@ impl Browser {
         );
         assert_eq!(done["exceptionDetails"], Value::Null, "{body}");
         done["result"]["value"].clone()
+    }
+
+    /// What axe-core finds wrong with what is shown: rule, what it says, and the elements. `None` where it cannot be had.
+    pub(super) fn barriers(&mut self) -> Option<Value> {
+        let rules = axe()?;
+        self.call("Runtime.evaluate", json!({ "expression": rules }));
+        Some(self.evaluate(
+            "const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+            return violations.map((one) => [one.id, one.help, one.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]);",
+        ))
     }
 
     /// Shows the page so wide and so high.
