@@ -163,8 +163,8 @@ impl Bundle {
     }
 
     /// The answer to each question, in their order. At most `batch_tokens` tokens are computed at once (on a CPU at most
-    /// about a thousand by each thread, and anywhere at least one text). `on_rows` is told how many rows were just done, windows counted apart,
-    /// and may say stop.
+    /// about a thousand by each thread, and anywhere at least one text). `on_rows` is told how many questions were just done, and
+    /// may say stop.
     ///
     /// # Errors
     /// A question that does not fit the task, or that the tokenizer refuses; outputs that are not finite; a device that
@@ -206,14 +206,20 @@ impl Bundle {
             stopped |= go_on.is_break();
             go_on
         })?;
+        // A text may be several rows, of which the longest come first wherever they are.
+        let (rows, examples) = (encoded.rows().max(1), encoded.examples());
+        let (mut done, mut told) = (0, 0);
         let outputs = learn::predict(
             &self.classifier,
             &encoded,
             self.tokenizer.pad_id(),
             batch_tokens,
             &self.device.device,
-            &mut |rows| {
-                let go_on = on_rows(rows);
+            &mut |more| {
+                done += more;
+                let by_now = done * examples / rows;
+                let go_on = on_rows(by_now - told);
+                told = by_now;
                 stopped |= go_on.is_break();
                 go_on
             },
@@ -259,7 +265,12 @@ pub struct Answered<'t> {
     answers: Box<dyn Answers>,
 }
 
-impl Answered<'_> {
+impl<'t> Answered<'t> {
+    /// What was asked.
+    pub fn texts(&self) -> &Texts<&'t str> {
+        self.prepared.texts()
+    }
+
     /// One by one.
     pub fn replies(&self) -> Vec<Reply> {
         self.answers.replies(&self.prepared.asked(&self.encoded))

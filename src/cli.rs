@@ -20,6 +20,7 @@ mod log;
 mod lsp;
 mod path;
 mod plan;
+mod predict;
 mod preview;
 mod progress;
 mod report;
@@ -85,6 +86,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Write a page that shows how good the answers of a pipeline's model are and where they are wrong, for a browser.
     Report(report::Arguments),
+    /// Answer texts, lines of stdin, or files of rows with an exported model.
+    Predict(predict::Arguments),
     /// Draw the stages and what flows between them.
     Graph(graph::Arguments),
     /// Print where a stage's artifact lies.
@@ -187,6 +190,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Preview(arguments) => preview::answer(&arguments),
         Command::Compare(arguments) => compare::answer(&arguments),
         Command::Report(arguments) => report::answer(&arguments),
+        Command::Predict(arguments) => predict::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),
