@@ -9,9 +9,12 @@
 //! Deliberately absent: files of rows and their formats (`table`), queues and batches over several callers (`serve`), and
 //! ONNX, which others compute.
 
+mod contents;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::artifact::Unreadable;
 use crate::device::Chosen;
 use crate::learn::{self, LearnError};
 use crate::metrics::Scheme;
@@ -19,6 +22,8 @@ use crate::model::{self, Classifier, EncoderConfig, ModelError, ModelInfo};
 use crate::table::{Cells, Texts};
 use crate::task::{self, Answers, Prepared, Rule, Task, TaskError};
 use crate::text::{Encoded, TextError, Tokenizer};
+
+pub use contents::{Contents, EncoderSizes, FileSize, TokenizerFacts, Weights};
 
 pub use crate::task::{Entity, Reply, SpanAnswer};
 
@@ -55,6 +60,11 @@ impl Bundle {
     /// A folder that is missing, holds no model, or an adapter alone; files that are damaged or do not fit each other.
     pub fn open(folder: &Path, device: &Chosen) -> Result<Bundle, BundleError> {
         let found = Found::in_folder(folder)?;
+        if found.adapter {
+            return Err(BundleError::Adapter {
+                folder: folder.to_owned(),
+            });
+        }
         let (info, tokenizer) = found.info()?;
         let rule = Rule::of_model(&info)?;
         let (classifier, config) = model::open_as(&info, folder, &device.device)?;
@@ -360,6 +370,8 @@ struct Found<'f> {
     tokenizer: PathBuf,
     /// Whether there is a `model.json`.
     own: bool,
+    /// Whether there is an adapter in place of weights.
+    adapter: bool,
 }
 
 impl<'f> Found<'f> {
@@ -371,11 +383,6 @@ impl<'f> Found<'f> {
             });
         }
         let has = |name: &str| folder.join(name).is_file();
-        if has("adapter_config.json") {
-            return Err(BundleError::Adapter {
-                folder: folder.to_owned(),
-            });
-        }
         if !has("config.json") {
             let mut found: Vec<String> = std::fs::read_dir(folder)
                 .into_iter()
@@ -398,6 +405,7 @@ impl<'f> Found<'f> {
                 false => folder.to_owned(),
             },
             own: has("model.json"),
+            adapter: has("adapter_config.json"),
         })
     }
 
@@ -476,6 +484,10 @@ pub enum BundleError {
     #[error("interrupted")]
     #[diagnostic(help("run the same command again"))]
     Interrupted,
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] Unreadable),
 
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -4,6 +4,7 @@
 //!
 //! Deliberately absent: work. A command reads a pipeline, asks the engine, and words the answer.
 
+mod bundle;
 mod cache;
 #[cfg(test)]
 mod catalogue;
@@ -88,6 +89,8 @@ enum Command {
     Report(report::Arguments),
     /// Answer texts, lines of stdin, or files of rows with an exported model.
     Predict(predict::Arguments),
+    /// Say what is in an exported model and where it came from (`inspect`).
+    Bundle(bundle::Arguments),
     /// Draw the stages and what flows between them.
     Graph(graph::Arguments),
     /// Print where a stage's artifact lies.
@@ -191,6 +194,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Compare(arguments) => compare::answer(&arguments),
         Command::Report(arguments) => report::answer(&arguments),
         Command::Predict(arguments) => predict::answer(&arguments),
+        Command::Bundle(arguments) => bundle::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),
