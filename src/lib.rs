@@ -26,7 +26,8 @@
 //!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
-//! 6. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
+//! 6. [`bundle`] is an exported model in use: opened once, asked many times.
+//! 7. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
@@ -51,6 +52,7 @@
 //! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
+pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod device;
