@@ -75,6 +75,8 @@ pub enum Format {
 }
 
 impl Format {
+    const ALL: [Format; 3] = [Format::Safetensors, Format::Onnx, Format::OnnxFp16];
+
     /// The folder in which transformers.js, optimum and the hub look for ONNX files.
     const ONNX: &str = "onnx";
 
