@@ -7,8 +7,8 @@
 //! segments apart, `token_type_ids`; 64-bit whole numbers, `[batch_size, sequence_length]` of any size. Padding follows a text's
 //! tokens, and changes no answer. The output is `logits`, for answers to questions `start_logits` and `end_logits`, in 32 bits.
 //!
-//! Promises the model's own numbers: to 1e-4 in 32 bits, to 1e-2 in 16, in which weights and hidden states are then kept and
-//! most is computed. Equal models give equal bytes. Deliberately absent: a CRF's decoding (the logits are its emissions, its
+//! Promises the model's own numbers: to 1e-4 in 32 bits, to 1e-2 in 16, in which the encoder is then kept and
+//! computed, but for its LayerNorms and the head. Equal models give equal bytes. Deliberately absent: a CRF's decoding (the logits are its emissions, its
 //! parameters are in the file's metadata), quantization, and reading.
 
 use std::path::Path;
@@ -21,7 +21,7 @@ use super::head::HeadKind;
 use super::names::Names;
 use super::{ModelError, ModelInfo, weights};
 
-use graph::{Built, Float, Graph, Single, Size, Value};
+use graph::{Built, Graph, Single, Size, Value};
 use head::Answers;
 use layers::{Builder, Inputs};
 use proto::Entry;
@@ -38,21 +38,11 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-/// In how many bits a graph keeps its weights and computes.
+/// In how many bits a graph keeps the encoder and computes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnnxPrecision {
     Fp32,
     Fp16,
-}
-
-impl OnnxPrecision {
-    /// Those of one number.
-    fn bytes(self) -> u64 {
-        match self {
-            OnnxPrecision::Fp32 => 4,
-            OnnxPrecision::Fp16 => 2,
-        }
-    }
 }
 
 /// Writes the model artifact in `folder` as an ONNX file to `path`, and what is too large for one file beside it.
@@ -75,7 +65,7 @@ pub fn write_onnx(folder: &Path, path: &Path, precision: OnnxPrecision) -> Resul
         &built(&config, &head, precision)?,
         metadata,
         (&checkpoint, config.family),
-        (path, precision),
+        path,
         file::MOST_INLINE,
     )
 }
@@ -127,21 +117,18 @@ fn answer(graph: &mut Graph, head: &HeadKind, answers: Answers) {
     let outputs = Size::Fixed(head.outputs());
     match answers {
         Answers::Texts(logits) => {
-            let logits: Value<Single, 2> = graph.cast(&logits);
             let text = "one number for each label or target";
             graph.output("logits", logits, [TEXTS, outputs], text);
         }
         Answers::Tokens(logits) if *head == HeadKind::Spans => {
             for (number, name) in ["start_logits", "end_logits"].into_iter().enumerate() {
                 let one = graph.part(&logits, 2, number..number + 1); // [texts, length, 1]
-                let one: Value<Float, 2> = graph.squeeze(&one, 2); // [texts, length]
-                let one: Value<Single, 2> = graph.cast(&one);
+                let one: Value<Single, 2> = graph.squeeze(&one, 2); // [texts, length]
                 let text = "how well an answer starts or ends at each token";
                 graph.output(name, one, [TEXTS, LENGTH], text);
             }
         }
         Answers::Tokens(logits) => {
-            let logits: Value<Single, 3> = graph.cast(&logits);
             let text = match head {
                 HeadKind::Tokens { crf: true, .. } => {
                     "one number for each tag, the emissions of a CRF: its parameters are in the metadata under `crf`"

@@ -1,6 +1,6 @@
 //! BERT and the families that compute the same with small differences, as a graph: see `model::bert`, in whose order this is.
 
-use super::graph::{Float, Value};
+use super::graph::{Float, Single, Value};
 use super::layers::{Builder, Inputs, attend, by_head, hidden_padding, keys_by_head, scores};
 use crate::model::config::EncoderConfig;
 
@@ -86,8 +86,8 @@ fn layer(
 pub(super) fn pooler(
     builder: &mut Builder,
     config: &EncoderConfig,
-    first: &Value<Float, 2>,
-) -> Value<Float, 2> {
+    first: &Value<Single, 2>,
+) -> Value<Single, 2> {
     let (path, width) = (format!("{ENCODER}.pooler.dense"), config.hidden_size);
     let dense = builder.linear(&path, first, [width, width], true);
     builder.graph.tanh(&dense)

@@ -15,7 +15,6 @@ use prost::Message;
 use prost::bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::OnnxPrecision;
 use super::graph::{Built, OPSET, Weight};
 use super::proto::{DataType, Entry, GRAPH, INITIALIZER, Model, OperatorSet, RAW_DATA, Tensor};
 use crate::model::family::Family;
@@ -73,17 +72,11 @@ pub(super) fn write(
     built: &Built,
     metadata: Vec<Entry>,
     (checkpoint, family): (&Checkpoint, Family),
-    (path, precision): (&Path, OnnxPrecision),
+    path: &Path,
     most_inline: u64,
 ) -> Result<(), ModelError> {
     let outside = path.with_file_name(format!("{}_data", file_name(path)));
-    let (placed, begins) = place(
-        built,
-        (checkpoint, family),
-        &outside,
-        precision,
-        most_inline,
-    )?;
+    let (placed, begins) = place(built, (checkpoint, family), &outside, most_inline)?;
     let mut misfits = Vec::new();
     let mut file = Output::create(path)?;
     file.all(&begins)?;
@@ -98,7 +91,10 @@ pub(super) fn write(
         }
         file.all(&header)?;
         if placed.outside.is_none() {
-            file.values(&values(checkpoint, placed, &mut misfits)?, precision)?;
+            file.values(
+                &values(checkpoint, placed, &mut misfits)?,
+                placed.weight.data_type,
+            )?;
         }
     }
     file.all(&built.graph.encode_to_vec())?;
@@ -112,7 +108,10 @@ pub(super) fn write(
                 continue;
             };
             file.all(&vec![0; (start - written) as usize])?;
-            file.values(&values(checkpoint, placed, &mut misfits)?, precision)?;
+            file.values(
+                &values(checkpoint, placed, &mut misfits)?,
+                placed.weight.data_type,
+            )?;
             written = start + placed.bytes;
         }
         file.end()?;
@@ -153,7 +152,6 @@ fn place<'a>(
     built: &'a Built,
     (checkpoint, family): (&'a Checkpoint, Family),
     outside: &Path,
-    precision: OnnxPrecision,
     most_inline: u64,
 ) -> Result<(Vec<Placed<'a>>, Vec<u8>), ModelError> {
     let mut misfits = Vec::new();
@@ -172,30 +170,18 @@ fn place<'a>(
         }
     }
     fitting(checkpoint, misfits)?;
-    let size = |weight: &Weight| {
-        weight
-            .shape
-            .iter()
-            .map(|&size| size as u64)
-            .product::<u64>()
-            * precision.bytes()
-    };
-    let all: u64 = built.weights.iter().map(size).sum();
+    let all: u64 = built.weights.iter().map(Weight::bytes).sum();
     let mut end = 0_u64;
     let placed: Vec<Placed> = chosen
         .into_iter()
         .map(|(weight, from)| {
-            let bytes = size(weight);
+            let bytes = weight.bytes();
             let place = (all > most_inline && bytes >= LEAST_OUTSIDE).then(|| {
                 let start = end.next_multiple_of(ALIGNMENT);
                 end = start + bytes;
                 start
             });
-            let head = head(
-                weight,
-                precision,
-                place.map(|start| (outside, start, bytes)),
-            );
+            let head = head(weight, place.map(|start| (outside, start, bytes)));
             Placed {
                 weight,
                 from,
@@ -217,18 +203,14 @@ fn place<'a>(
 }
 
 /// A weight's message without its values, which are in another file where `outside` says so.
-fn head(weight: &Weight, precision: OnnxPrecision, outside: Option<(&Path, u64, u64)>) -> Tensor {
+fn head(weight: &Weight, outside: Option<(&Path, u64, u64)>) -> Tensor {
     let entry = |key: &str, value: String| Entry {
         key: key.to_owned(),
         value,
     };
-    let data_type = match precision {
-        OnnxPrecision::Fp32 => DataType::Float,
-        OnnxPrecision::Fp16 => DataType::Float16,
-    };
     Tensor {
         dims: weight.dims(),
-        data_type: Some(data_type as i32),
+        data_type: Some(weight.data_type as i32),
         name: weight.name.clone(),
         raw_data: None,
         external_data: outside
@@ -287,17 +269,15 @@ impl Output<'_> {
         })
     }
 
-    fn values(&mut self, values: &[f32], precision: OnnxPrecision) -> Result<(), ModelError> {
+    fn values(&mut self, values: &[f32], data_type: DataType) -> Result<(), ModelError> {
+        let most = f16::MAX.to_f32();
         for some in values.chunks(AT_ONCE) {
-            let bytes: Vec<u8> = match precision {
-                OnnxPrecision::Fp32 => some.iter().flat_map(|value| value.to_le_bytes()).collect(),
-                OnnxPrecision::Fp16 => some
-                    .iter()
-                    .flat_map(|&value| {
-                        let most = f16::MAX.to_f32();
-                        f16::from_f32(value.clamp(-most, most)).to_le_bytes()
-                    })
+            let some = some.iter();
+            let bytes: Vec<u8> = match data_type {
+                DataType::Float16 => some
+                    .flat_map(|&value| f16::from_f32(value.clamp(-most, most)).to_le_bytes())
                     .collect(),
+                _ => some.flat_map(|value| value.to_le_bytes()).collect(),
             };
             self.all(&bytes)?;
         }

@@ -1,4 +1,7 @@
 //! What stands between the encoder and the answers, as a graph: see `model::head`, in whose order this is.
+//!
+//! It is small and computed in 32 bits whatever the precision of the graph: answers need not be rounded, and a sum over a long
+//! text may be beyond the range of 16 bits.
 
 use super::bert;
 use super::graph::{Float, Graph, Int, Single, Value};
@@ -10,9 +13,9 @@ use crate::model::stack::{Combine, Stack};
 /// What a head answers.
 pub(super) enum Answers {
     /// `[texts, outputs]`.
-    Texts(Value<Float, 2>),
+    Texts(Value<Single, 2>),
     /// `[texts, length, outputs]`.
-    Tokens(Value<Float, 3>),
+    Tokens(Value<Single, 3>),
 }
 
 /// The answers to all hidden states, `[texts, length, hidden]` each.
@@ -25,7 +28,9 @@ pub(super) fn answers(
     builder.graph.enter("head");
     let stack = kind.stack().cloned().unwrap_or_default();
     let count = stack.layers.min(states.len());
-    let read = combined(&mut builder.graph, &stack, &states[states.len() - count..]); // [texts, length, read]
+    let states = states[states.len() - count..].iter();
+    let states: Vec<Value<Single, 3>> = states.map(|state| builder.graph.cast(state)).collect();
+    let read = combined(&mut builder.graph, &stack, &states); // [texts, length, read]
     let reads = kind.reads(config);
     match reads.summary(kind.dense(config)) {
         None => Answers::Tokens(layers(builder, kind, config, &stack, &read)),
@@ -45,8 +50,8 @@ fn layers<const D: usize>(
     kind: &HeadKind,
     config: &EncoderConfig,
     stack: &Stack,
-    read: &Value<Float, D>,
-) -> Value<Float, D> {
+    read: &Value<Single, D>,
+) -> Value<Single, D> {
     let (width, outputs) = (config.hidden_size, kind.outputs());
     let mut read = read.clone();
     let own = kind.dense(config);
@@ -72,7 +77,7 @@ fn layers<const D: usize>(
 }
 
 /// The hidden states that are read as one: `[texts, length, hidden]` each → `[texts, length, read]`.
-fn combined(graph: &mut Graph, stack: &Stack, states: &[Value<Float, 3>]) -> Value<Float, 3> {
+fn combined(graph: &mut Graph, stack: &Stack, states: &[Value<Single, 3>]) -> Value<Single, 3> {
     let (first, rest) = states.split_first().expect("at least one layer is read");
     match stack.combine {
         _ if rest.is_empty() => first.clone(),
@@ -89,29 +94,26 @@ fn combined(graph: &mut Graph, stack: &Stack, states: &[Value<Float, 3>]) -> Val
 /// Hidden states `[texts, length, read]` → one vector per text, `[texts, read]`.
 fn summarised(
     graph: &mut Graph,
-    hidden: &Value<Float, 3>,
+    hidden: &Value<Single, 3>,
     summary: Summary,
     inputs: &Inputs,
-) -> Value<Float, 2> {
+) -> Value<Single, 2> {
     match summary {
         Summary::First => graph.first(hidden),
-        // A sum of many may be beyond the range of 16 bits.
         Summary::Mean => {
             let real: Value<Int, 3> = graph.unsqueeze(&inputs.mask, &[2]); // [texts, length, 1]
             let real: Value<Single, 3> = graph.cast(&real);
             let count = graph.sum(&real, 1); // [texts, 1, 1]
             let count = graph.at_least(&count, 1.0);
-            let hidden: Value<Single, 3> = graph.cast(hidden);
-            let kept = graph.mul(&hidden, &real);
+            let kept = graph.mul(hidden, &real);
             let sum = graph.sum(&kept, 1); // [texts, 1, read]
             let mean = graph.div(&sum, &count);
-            let mean: Value<Single, 2> = graph.squeeze(&mean, 1); // [texts, read]
-            graph.cast(&mean)
+            graph.squeeze(&mean, 1) // [texts, read]
         }
         Summary::Max => {
             let mask: Value<Int, 3> = graph.unsqueeze(&inputs.mask, &[2]); // [texts, length, 1]
             let padding = graph.equals(&mask, 0);
-            let least = graph.least();
+            let least = graph.number(f64::from(f32::MIN));
             let real = graph.choose(&padding, &least, hidden); // [texts, length, read]
             graph.largest(&real)
         }

@@ -5,7 +5,7 @@
 //! named by the paths of the fields that hold them in the model.
 
 use super::OnnxPrecision;
-use super::graph::{Float, Graph, Int, Value};
+use super::graph::{Float, Graph, Int, Real, Value};
 use crate::model::config::Activation;
 use crate::model::names::Names;
 
@@ -29,11 +29,11 @@ pub(super) struct Builder {
 
 impl Builder {
     /// A tensor as the checkpoint has it.
-    pub(super) fn stored<const D: usize>(
+    pub(super) fn stored<T: Real, const D: usize>(
         &mut self,
         path: &str,
         shape: [usize; D],
-    ) -> Value<Float, D> {
+    ) -> Value<T, D> {
         let name = self.names.of_path(path);
         self.graph.stored(&name, shape)
     }
@@ -44,13 +44,13 @@ impl Builder {
     }
 
     /// `[…, inputs]` → `[…, outputs]`.
-    pub(super) fn linear<const D: usize>(
+    pub(super) fn linear<T: Real, const D: usize>(
         &mut self,
         path: &str,
-        input: &Value<Float, D>,
+        input: &Value<T, D>,
         [inputs, outputs]: [usize; 2],
         shifts: bool,
-    ) -> Value<Float, D> {
+    ) -> Value<T, D> {
         let name = self.names.of_path(&format!("{path}.weight"));
         let matrix = self.graph.matrix(&name, [inputs, outputs]);
         let product = self.graph.times_matrix(input, &matrix); // […, outputs]
@@ -64,14 +64,14 @@ impl Builder {
     }
 
     /// `[…, width]` → `[…, width]`.
-    pub(super) fn layer_norm<const D: usize>(
+    pub(super) fn layer_norm<T: Real, const D: usize>(
         &mut self,
         path: &str,
-        input: &Value<Float, D>,
+        input: &Value<T, D>,
         width: usize,
         epsilon: f64,
         shifts: bool,
-    ) -> Value<Float, D> {
+    ) -> Value<T, D> {
         let gamma = self.stored(&format!("{path}.gamma"), [width]);
         let beta = shifts.then(|| self.stored(&format!("{path}.beta"), [width]));
         self.graph.layer_norm(input, &gamma, beta.as_ref(), epsilon)
@@ -167,11 +167,11 @@ impl Builder {
 }
 
 /// The activation of each number.
-pub(super) fn activated<const D: usize>(
+pub(super) fn activated<T: Real, const D: usize>(
     graph: &mut Graph,
-    input: &Value<Float, D>,
+    input: &Value<T, D>,
     activation: Activation,
-) -> Value<Float, D> {
+) -> Value<T, D> {
     match activation {
         // The form in which onnxruntime knows it again and computes it at once.
         Activation::Gelu => {
