@@ -2,7 +2,7 @@
 //!
 //! Read `bert`, `mpnet`, `deberta` and `modern_bert` for what is computed, `family` for what sets a family apart, `head` and `crf` for what stands on top (`lora` beside it, `stack` for what is beyond transformers' own heads),
 //! `config` for the sizes, `task` for what a model is for, `names` and `parameters` for how tensors are called, `files`,
-//! `checkpoint`, `weights` and `artifact` for files. A [`Classifier`] computes what the family's `…ForSequenceClassification`,
+//! `checkpoint`, `weights` and `artifact` for files, `onnx` for what onnxruntime reads. A [`Classifier`] computes what the family's `…ForSequenceClassification`,
 //! `…ForTokenClassification` or `…ForQuestionAnswering` of transformers computes, to float32 rounding, and draws its random numbers (new weights in `initial`, masks through `dropout`) from the seed alone:
 //! never from a generator that the process shares.
 //!
@@ -40,6 +40,7 @@ mod masked;
 mod modern_bert;
 mod mpnet;
 mod names;
+mod onnx;
 mod parameters;
 mod stack;
 mod task;
@@ -69,6 +70,7 @@ pub use modern_bert::{
 };
 pub use mpnet::{MpNet, MpNetConfig};
 pub use names::{decays, fits};
+pub use onnx::{OnnxPrecision, write_onnx};
 pub use parameters::{
     MapParameters, Parameter, VisitParameters, map_parameters, named_parameters, visit_parameters,
 };
@@ -212,38 +214,8 @@ impl Classifier {
         device: &Device,
     ) -> Result<Classifier, ModelError> {
         config.check("this encoder")?;
-        let dropout = head.dropout(config);
-        if !(0.0..1.0).contains(&dropout) {
-            return Err(ModelError::ConfigValue {
-                origin: "this head".to_owned(),
-                field: "dropout",
-                found: dropout.to_string(),
-                wanted: "a probability of at least 0 and below 1".to_owned(),
-            });
-        }
-        if head.outputs() == 0 {
-            return Err(ModelError::NoOutputs);
-        }
-        if let Some(stack) = head.stack() {
-            let wrong = |field, found: usize, wanted| {
-                Err(ModelError::ConfigValue {
-                    origin: "this head".to_owned(),
-                    field,
-                    found: found.to_string(),
-                    wanted,
-                })
-            };
-            let there = config.layers.order().len();
-            if !(1..=there).contains(&stack.layers) {
-                let wanted = format!("from 1 to {there}: the encoder has no more layers");
-                return wrong("layers", stack.layers, wanted);
-            }
-            if stack.hidden_layers.contains(&0) {
-                return wrong("hidden_layers", 0, "widths of at least 1".to_owned());
-            }
-        }
-        let with_pooler =
-            head.reads(config) == Reads::Texts(Pooling::Pooler) && config.dense.is_none();
+        head.check(config)?;
+        let with_pooler = head.reads_pooler(config);
         Ok(Classifier {
             encoder: Encoder::unset(config, with_pooler, device),
             head: Head::unset(head, config, device),

@@ -28,16 +28,21 @@ struct Angles {
 }
 
 impl Rotary {
-    /// The pair of number i turns by place * theta^(-2i / size), in 32-bit numbers as in the reference
-    /// (`ModernBertRotaryEmbedding`). `size`, that of a head, is even.
-    pub fn new(spans: &Spans, size: usize, theta: f64) -> Rotary {
-        let half = size / 2;
-        let frequencies: Vec<f32> = (0..half)
+    /// By how much each pair of numbers turns from one place to the next, `[size / 2]`: the pair of number i by
+    /// theta^(-2i / size), in 32-bit numbers as in the reference (`ModernBertRotaryEmbedding`). `size`, that of a head, is even.
+    pub fn frequencies(size: usize, theta: f64) -> Vec<f32> {
+        (0..size / 2)
             .map(|pair| {
                 let exponent = (2 * pair) as f32 / size as f32;
                 1.0 / theta.powf(f64::from(exponent)) as f32
             })
-            .collect();
+            .collect()
+    }
+
+    /// Each pair turns by its place times its [frequency](Self::frequencies).
+    pub fn new(spans: &Spans, size: usize, theta: f64) -> Rotary {
+        let half = size / 2;
+        let frequencies = Rotary::frequencies(size, theta);
         let angles: Vec<f32> = (0..spans.longest().max(1))
             .flat_map(|place| frequencies.iter().map(move |by| place as f32 * by))
             .collect();

@@ -14,6 +14,7 @@ use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ModelError;
 use super::bert::{Batch, Given, first};
 use super::config::{Activation, Before, DenseHead, EncoderConfig};
 use super::crf::Crf;
@@ -197,8 +198,48 @@ impl HeadKind {
         own.or(otherwise).unwrap_or(config.text_dropout())
     }
 
+    /// Whether the encoder's pooler makes of the first token what the head is given.
+    pub(super) fn reads_pooler(&self, config: &EncoderConfig) -> bool {
+        self.reads(config) == Reads::Texts(Pooling::Pooler) && config.dense.is_none()
+    }
+
+    /// Refuses what no head over this encoder can have.
+    ///
+    /// # Errors
+    /// The first such value, or a head without outputs.
+    pub(super) fn check(&self, config: &EncoderConfig) -> Result<(), ModelError> {
+        let wrong = |field, found: String, wanted: String| {
+            Err(ModelError::ConfigValue {
+                origin: "this head".to_owned(),
+                field,
+                found,
+                wanted,
+            })
+        };
+        let dropout = self.dropout(config);
+        if !(0.0..1.0).contains(&dropout) {
+            let wanted = "a probability of at least 0 and below 1";
+            return wrong("dropout", dropout.to_string(), wanted.to_owned());
+        }
+        if self.outputs() == 0 {
+            return Err(ModelError::NoOutputs);
+        }
+        if let Some(stack) = self.stack() {
+            let there = config.layers.order().len();
+            if !(1..=there).contains(&stack.layers) {
+                let wanted = format!("from 1 to {there}: the encoder has no more layers");
+                return wrong("layers", stack.layers.to_string(), wanted);
+            }
+            if stack.hidden_layers.contains(&0) {
+                let wanted = "widths of at least 1".to_owned();
+                return wrong("hidden_layers", "0".to_owned(), wanted);
+            }
+        }
+        Ok(())
+    }
+
     /// The dense layer that stands before the one that answers, if any.
-    fn dense(&self, config: &EncoderConfig) -> Option<DenseHead> {
+    pub(super) fn dense(&self, config: &EncoderConfig) -> Option<DenseHead> {
         match self {
             _ if self.stack().is_some_and(|stack| !stack.is_plain()) => None,
             HeadKind::Texts {
@@ -222,6 +263,21 @@ pub enum Reads {
     Tokens,
     /// Single tokens, as start and end of an answer.
     Spans,
+}
+
+impl Reads {
+    /// How the hidden states of a text become one vector, before any layer with weights, for a head that begins with the dense
+    /// layer `own` or none; `None` for a head over tokens.
+    pub(super) fn summary(self, own: Option<DenseHead>) -> Option<Summary> {
+        let means = own.is_some_and(|own| own.reads_mean);
+        match self {
+            Reads::Tokens | Reads::Spans => None,
+            Reads::Texts(Pooling::Max) => Some(Summary::Max),
+            Reads::Texts(Pooling::Mean) => Some(Summary::Mean),
+            Reads::Texts(Pooling::Pooler | Pooling::Cls) if means => Some(Summary::Mean),
+            Reads::Texts(Pooling::Pooler | Pooling::Cls) => Some(Summary::First),
+        }
+    }
 }
 
 /// The head of a classifier.
@@ -303,11 +359,6 @@ impl Head {
     /// How well labels follow each other, for a head that learned it.
     pub fn crf(&self) -> Option<&Crf> {
         self.crf.as_ref()
-    }
-
-    /// Whether the head of transformers' own class reads the mean over tokens.
-    fn reads_mean(&self) -> bool {
-        self.own.is_some_and(|own| own.reads_mean)
     }
 
     /// The numbers for each text or token.
@@ -399,15 +450,7 @@ impl Head {
 
     /// How the hidden states of a text become one vector, before any layer with weights; `None` for a head over tokens.
     pub fn summary(&self) -> Option<Summary> {
-        match self.reads {
-            Reads::Tokens | Reads::Spans => None,
-            Reads::Texts(Pooling::Max) => Some(Summary::Max),
-            Reads::Texts(Pooling::Mean) => Some(Summary::Mean),
-            Reads::Texts(Pooling::Pooler | Pooling::Cls) if self.reads_mean() => {
-                Some(Summary::Mean)
-            }
-            Reads::Texts(Pooling::Pooler | Pooling::Cls) => Some(Summary::First),
-        }
+        self.reads.summary(self.own)
     }
 
     fn after_pooling(&self, encoder: &Encoder, one: Tensor<2>, mode: &Mode) -> Tensor<2> {

@@ -68,7 +68,7 @@ fn one() -> Option<u32> {
 }
 
 /// The row of the first token's position: those before belong to padding.
-const FIRST_POSITION: usize = 2;
+pub(super) const FIRST_POSITION: usize = 2;
 
 /// How many buckets of distances there are.
 const BUCKETS: usize = 32;
@@ -288,7 +288,7 @@ fn distances(length: usize) -> impl Iterator<Item = i64> {
 ///
 /// Source: `MPNetEncoder.relative_position_bucket`, in the same 32-bit numbers, since some distances lie where one bucket
 /// ends.
-fn bucket(distance: i64) -> usize {
+pub(super) fn bucket(distance: i64) -> usize {
     let half = BUCKETS / 2;
     let exact = half / 2;
     let direction = if distance > 0 { half } else { 0 };

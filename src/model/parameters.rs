@@ -117,7 +117,7 @@ pub(super) fn get<const D: usize>(
 }
 
 /// A row-major matrix of `rows` × `columns` as one of `columns` × `rows`.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     /// Rows that are walked at once, so that what the cache holds of each is used up.
     const BLOCK: usize = 16;
     let mut transposed = vec![0.0; values.len()];

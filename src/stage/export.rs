@@ -1,8 +1,9 @@
 //! `export`: a folder for use without refit, as transformers reads it.
 //!
 //! Leaves `model.safetensors`, `config.json` and the tokenizer's files: what `from_pretrained` of the task's Auto class and of
-//! `AutoTokenizer` loads. In place of the weights it may be what LoRA learned, as PEFT's `from_pretrained` loads it. A head that transformers' classes cannot express comes with `modeling_refit.py` and a model type
-//! of its own. What transformers has no place for at all (thresholds, how long an answer may be, by which tokenizer it learned)
+//! `AutoTokenizer` loads; and `onnx/model.onnx`, as onnxruntime does. In place of the weights it may be what LoRA learned, as
+//! PEFT's `from_pretrained` loads it. A head that transformers' classes cannot express comes with `modeling_refit.py` and a
+//! model type of its own. What transformers has no place for at all (thresholds, how long an answer may be, by which tokenizer it learned)
 //! is in `model.json`, from which `refit predict` knows the model. Two
 //! exports of one model have the same bytes, not only the same digest.
 //!
@@ -24,7 +25,7 @@ use serde_json::{Map, Value, json};
 
 use crate::artifact::{Kind, Unreadable};
 use crate::hub::{Repository, RepositoryKind};
-use crate::model::{Family, ModelInfo, Pooling};
+use crate::model::{Family, ModelInfo, OnnxPrecision, Pooling, write_onnx};
 use crate::task::{Rule, Task};
 
 use super::{ADAPTER, CardFacts, Context, Edge, Fault, Publication, Stage, StageError};
@@ -67,6 +68,28 @@ pub struct Export {
 pub enum Format {
     /// What transformers, Candle and most other libraries load.
     Safetensors,
+    /// What onnxruntime computes without Python or torch, and optimum and transformers.js through it: `onnx/model.onnx`.
+    /// Alone, without `safetensors`, it comes with the `config.json` of transformers' own class, whatever the head.
+    Onnx,
+    /// The same with weights and computation in 16 bits, in half the space: `onnx/model_fp16.onnx`. For GPUs and browsers;
+    /// on a CPU it is not faster.
+    OnnxFp16,
+}
+
+impl Format {
+    const ALL: [Format; 3] = [Format::Safetensors, Format::Onnx, Format::OnnxFp16];
+
+    /// The folder in which transformers.js, optimum and the hub look for ONNX files.
+    const ONNX: &str = "onnx";
+
+    /// The precision of an ONNX file, and its name.
+    fn onnx(self) -> Option<(OnnxPrecision, &'static str)> {
+        match self {
+            Format::Safetensors => None,
+            Format::Onnx => Some((OnnxPrecision::Fp32, "model.onnx")),
+            Format::OnnxFp16 => Some((OnnxPrecision::Fp16, "model_fp16.onnx")),
+        }
+    }
 }
 
 fn safetensors_alone() -> Vec<Format> {
@@ -114,6 +137,13 @@ impl Stage for Export {
                 "to",
                 "this names no folder",
                 "write where the exported folder shall lie, such as \"dist/model\"",
+            ));
+        }
+        if self.adapter && self.formats.iter().any(|format| format.onnx().is_some()) {
+            faults.push(Fault::new(
+                "formats",
+                "an adapter has no ONNX file: this is a whole model",
+                "drop `adapter` to export the model with the adapter in its weights, or leave only \"safetensors\" here",
             ));
         }
         if let Some(named) = &self.push_to_hub {
@@ -164,22 +194,50 @@ impl Stage for Export {
             write_json(&context.draft.join("config.json"), &Value::Object(config))?;
             return write_rest(context, &info);
         }
-        write_weights(
-            &model.join("model.safetensors"),
-            &context.draft.join("model.safetensors"),
-            own.is_some().then_some(Own {
-                family,
-                pooler: info.pooling == Some(Pooling::Pooler),
-            }),
-        )?;
+        let for_transformers = self.formats.contains(&Format::Safetensors);
+        if for_transformers {
+            write_weights(
+                &model.join("model.safetensors"),
+                &context.draft.join("model.safetensors"),
+                own.is_some().then_some(Own {
+                    family,
+                    pooler: info.pooling == Some(Pooling::Pooler),
+                }),
+            )?;
+        }
         context.checkpoint()?;
-        if let Some(own) = own {
-            config.extend(own);
-            let path = context.draft.join(modelling::FILE);
-            write(&path, modelling::source(is_bert(&info, family)).as_bytes())?;
+        self.write_onnx(context)?;
+        match own {
+            Some(own) if for_transformers => {
+                config.extend(own);
+                let path = context.draft.join(modelling::FILE);
+                write(&path, modelling::source(is_bert(&info, family)).as_bytes())?;
+            }
+            // What reads ONNX knows the model types of transformers alone, and asks for no code.
+            Some(own) => {
+                let said = |(name, _): &(String, Value)| name.starts_with("refit_");
+                config.extend(own.into_iter().filter(said));
+            }
+            None => {}
         }
         write_json(&context.draft.join("config.json"), &Value::Object(config))?;
         write_rest(context, &info)
+    }
+}
+
+impl Export {
+    /// The ONNX files that are asked for.
+    fn write_onnx(&self, context: &Context) -> Result<(), StageError> {
+        let folder = context.draft.join(Format::ONNX);
+        for (precision, name) in self.formats.iter().filter_map(|format| format.onnx()) {
+            std::fs::create_dir_all(&folder).map_err(|source| StageError::Write {
+                path: folder.clone(),
+                source,
+            })?;
+            write_onnx(context.input("model"), &folder.join(name), precision)?;
+            context.checkpoint()?;
+        }
+        Ok(())
     }
 }
 

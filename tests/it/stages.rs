@@ -229,3 +229,64 @@ fn generated_texts_are_scored_from_a_file_alone() {
     let said = project.refit(&["compare", "@3", "@1"]).success();
     assert!(said.stdout.contains("rougeLsum"), "{}", said.stdout);
 }
+
+#[test]
+fn an_export_has_its_onnx_files_where_others_look_for_them() {
+    let project = Project::tiny();
+    let formats = |formats: &str| format!("to = \"dist\"\nformats = [{formats}]");
+    project.replace(
+        SPEC,
+        "epochs = 2",
+        "epochs = 1\nhead = { pooling = \"mean\" }",
+    );
+    project.replace(
+        SPEC,
+        "to = \"dist\"",
+        &formats(r#""safetensors", "onnx", "onnx_fp16""#),
+    );
+    project.run(&[SPEC]);
+    let bytes = |name: &str| std::fs::read(project.path(name)).unwrap();
+    let (whole, half) = (
+        bytes("dist/onnx/model.onnx"),
+        bytes("dist/onnx/model_fp16.onnx"),
+    );
+    let weights = bytes("dist/model.safetensors").len();
+    assert!(whole.len() > weights / 2 && half.len() < whole.len());
+    assert!(project.read("dist/config.json").contains("auto_map"));
+    assert!(project.read("dist/README.md").contains("## ONNX"));
+    assert!(project.built(&[SPEC]).is_empty());
+
+    let all = formats(r#""safetensors", "onnx", "onnx_fp16""#);
+    project.replace(SPEC, &all, &formats(r#""onnx""#));
+    assert_eq!(project.built(&[SPEC]), ["bundle"]);
+    assert!(bytes("dist/onnx/model.onnx") == whole);
+    for gone in [
+        "onnx/model_fp16.onnx",
+        "model.safetensors",
+        "modeling_refit.py",
+    ] {
+        assert!(!project.path("dist").join(gone).exists(), "{gone}");
+    }
+    let config: serde_json::Value =
+        serde_json::from_str(&project.read("dist/config.json")).unwrap();
+    assert_eq!(config["model_type"], "bert");
+    assert_eq!(config["architectures"][0], "BertForSequenceClassification");
+    assert_eq!(config["refit_pooling"], "mean");
+    let card = project.read("dist/README.md");
+    assert!(card.contains("library_name: onnx") && !card.contains("import torch"));
+}
+
+#[test]
+fn an_adapter_has_no_onnx_file() {
+    let project = Project::tiny();
+    let wanted = "adapter = true\nformats = [\"safetensors\", \"onnx\"]\nto = \"dist\"";
+    project.replace(SPEC, "to = \"dist\"", wanted);
+    let said = project.refit(&["check", SPEC]).exits(2);
+    for part in ["an adapter has no ONNX file", "formats", "drop `adapter`"] {
+        assert!(
+            said.stderr.contains(part),
+            "{part} is not in\n{}",
+            said.stderr
+        );
+    }
+}

@@ -112,7 +112,7 @@ impl Terms {
         Ok(self)
     }
 
-    pub(super) fn count(self) -> usize {
+    pub(in crate::model) fn count(self) -> usize {
         usize::from(self.c2p) + usize::from(self.p2c)
     }
 }
@@ -187,7 +187,7 @@ impl DebertaConfig {
         self.max_position_embeddings
     }
 
-    pub(super) fn embedding_size(&self) -> usize {
+    pub(in crate::model) fn embedding_size(&self) -> usize {
         self.embedding_size.unwrap_or(self.hidden_size)
     }
 
@@ -205,14 +205,14 @@ impl DebertaConfig {
     }
 
     /// How distances are told apart; `None` where they have no embeddings.
-    pub(super) fn distances(&self) -> Option<Buckets> {
+    pub(in crate::model) fn distances(&self) -> Option<Buckets> {
         self.relative_attention.then(|| Buckets {
             each: self.buckets(),
             farthest: self.farthest(),
         })
     }
 
-    pub(super) fn normalises_distances(&self) -> bool {
+    pub(in crate::model) fn normalises_distances(&self) -> bool {
         let norms = self.norm_rel_ebd.to_lowercase();
         norms.split('|').any(|norm| norm.trim() == "layer_norm")
     }
@@ -302,7 +302,7 @@ impl DebertaConfig {
 
 /// How distances are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Buckets {
+pub(in crate::model) struct Buckets {
     /// How many each direction has; `None`: one for each distance.
     each: Option<usize>,
     farthest: usize,
@@ -310,12 +310,12 @@ pub(super) struct Buckets {
 
 impl Buckets {
     /// How many embeddings each direction has.
-    pub(super) fn span(self) -> usize {
+    pub(in crate::model) fn span(self) -> usize {
         self.each.unwrap_or(self.farthest)
     }
 
     /// The embedding of a distance: the query's place minus the key's. It grows with the distance.
-    pub(super) fn row(self, distance: i64) -> usize {
+    pub(in crate::model) fn row(self, distance: i64) -> usize {
         let span = self.span() as i64;
         let bucket = match self.each {
             Some(each) => log_bucket(distance, each, self.farthest),

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: a licence, which only the user can know, and prose about what the model is good for.
 
+mod onnx;
 mod usage;
 
 use serde_json::Value;
@@ -18,15 +19,13 @@ const LABELS_SHOWN: usize = 50;
 pub(super) fn card(facts: &CardFacts) -> String {
     let config = read_json(facts, "config.json");
     let task = task(&config);
+    let files = onnx::files(&facts.artifact);
+    let model = read_json(facts, "model.json");
     let sections = [
         Some(front_matter(facts, task)),
         Some(introduction(facts, &config, task)),
-        Some(usage::usage(
-            &config,
-            &read_json(facts, "model.json"),
-            task,
-            is_adapter(facts),
-        )),
+        (!is_onnx_alone(facts)).then(|| usage::usage(&config, &model, task, is_adapter(facts))),
+        (!files.is_empty()).then(|| onnx::usage(&config, &files, task)),
         (task != Task::QuestionAnswering).then(|| labels(&config)),
         facts.scores.as_ref().map(|found| scores(found, task)),
         Some(data(facts)),
@@ -52,6 +51,12 @@ fn read_json(facts: &CardFacts, name: &str) -> Value {
 /// Whether the bundle is an adapter alone.
 fn is_adapter(facts: &CardFacts) -> bool {
     facts.artifact.join("adapter_config.json").exists()
+}
+
+/// Whether the bundle has ONNX files and nothing that transformers loads.
+fn is_onnx_alone(facts: &CardFacts) -> bool {
+    let weights = facts.artifact.join("model.safetensors");
+    !onnx::files(&facts.artifact).is_empty() && !weights.exists()
 }
 
 /// As transformers' own classes and fields say it.
@@ -93,10 +98,10 @@ fn front_matter(facts: &CardFacts, task: Task) -> String {
         Task::QuestionAnswering => &["squad_v2"],
         Task::Regression => &["mse", "mae", "pearsonr", "spearmanr"],
     };
-    let library = if is_adapter(facts) {
-        "peft"
-    } else {
-        "transformers"
+    let library = match (is_adapter(facts), is_onnx_alone(facts)) {
+        (true, _) => "peft",
+        (_, true) => "onnx",
+        _ => "transformers",
     };
     let mut lines = vec![
         "---".to_owned(),
@@ -107,6 +112,9 @@ fn front_matter(facts: &CardFacts, task: Task) -> String {
         "- refit".to_owned(),
         format!("- {tag}"),
     ];
+    if !onnx::files(&facts.artifact).is_empty() {
+        lines.push("- onnx".to_owned());
+    }
     if !metrics.is_empty() {
         lines.push("metrics:".to_owned());
         lines.extend(metrics.iter().map(|metric| format!("- {metric}")));
