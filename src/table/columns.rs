@@ -204,6 +204,7 @@ impl Wanted {
         Wanted {
             rows,
             id: None,
+            keep: Vec::new(),
             condition: None,
             group: None,
             time: None,
