@@ -67,6 +67,15 @@ fn written(info: &ModelInfo) -> tempfile::TempDir {
     let device = on_cpu().device;
     let (classifier, config) =
         Classifier::scratch(&settings, vocabulary, &info.head(), 7, &device).unwrap();
+    // New weights are so small that all texts are answered alike.
+    let weights = model::named_parameters(&classifier).into_iter();
+    let weights = weights.filter(|weight| weight.shape.len() == 2).map(|weight| {
+        let seed = weight.name.len() as f32;
+        let value = |place: usize| ((place as f32 + seed) * 1.7).sin() * 0.7;
+        let count = weight.shape.iter().product();
+        (weight.name, (0..count).map(value).collect())
+    });
+    let classifier = model::set_tensors(classifier, weights.collect()).unwrap();
     let info = ModelInfo {
         tokenizer_digest: tokenizer.digest(),
         ..info.clone()
