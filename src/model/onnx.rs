@@ -97,13 +97,25 @@ fn built(
         types,
         length,
     };
-    let states = match &config.own {
-        Own::Bert => bert::states(&mut builder, config, &inputs),
-        Own::MpNet(own) => mpnet::states(&mut builder, own, &inputs),
-        Own::Deberta(own) => deberta::states(&mut builder, own, &inputs),
-        Own::ModernBert(own) => modern_bert::states(&mut builder, own, &inputs),
+    let of = (head, config);
+    let answers = match &config.own {
+        Own::Bert => {
+            let states = bert::states(&mut builder, config, &inputs);
+            head::answers(&mut builder, of, &states, &inputs)
+        }
+        Own::MpNet(own) => {
+            let states = mpnet::states(&mut builder, own, &inputs);
+            head::answers(&mut builder, of, &states, &inputs)
+        }
+        Own::Deberta(own) => {
+            let states = deberta::states(&mut builder, own, &inputs);
+            head::answers(&mut builder, of, &states, &inputs)
+        }
+        Own::ModernBert(own) => {
+            let states = modern_bert::states(&mut builder, own, &inputs);
+            head::answers(&mut builder, of, &states, &inputs)
+        }
     };
-    let answers = head::answers(&mut builder, (head, config), &states, &inputs);
     let mut graph = builder.graph;
     answer(&mut graph, head, answers);
     Ok(graph.finish(config.family.model_type()))

@@ -14,9 +14,9 @@ pub(super) fn states(
     inputs: &Inputs,
 ) -> Vec<Value<Float, 3>> {
     builder.graph.enter("embeddings");
-    let mut states = vec![embed(builder, config, inputs)];
+    let mut hidden = embed(builder, config, inputs);
+    let mut states = vec![hidden.clone()];
     let padding = hidden_padding(&mut builder.graph, inputs);
-    let mut hidden = states[0].clone();
     for (number, block) in config.layers.order().into_iter().enumerate() {
         builder.graph.enter(format!("layer.{number}"));
         let layer = format!("{ENCODER}.encoder.layer.{block}");

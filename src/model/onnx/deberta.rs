@@ -29,11 +29,11 @@ pub(super) fn states(
     inputs: &Inputs,
 ) -> Vec<Value<Float, 3>> {
     builder.graph.enter("embeddings");
-    let mut states = vec![embed(builder, config, inputs)];
+    let mut hidden = embed(builder, config, inputs);
+    let mut states = vec![hidden.clone()];
     builder.graph.enter("distances");
     let distances = distances(builder, config, inputs);
     let padding = hidden_padding(&mut builder.graph, inputs);
-    let mut hidden = states[0].clone();
     for number in 0..config.num_hidden_layers {
         builder.graph.enter(format!("layer.{number}"));
         let layer = format!("{ENCODER}.encoder.layer.{number}");

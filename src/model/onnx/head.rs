@@ -4,7 +4,7 @@
 //! text may be beyond the range of 16 bits.
 
 use super::bert;
-use super::graph::{Float, Graph, Int, Single, Value};
+use super::graph::{Graph, Int, Real, Single, Value};
 use super::layers::{Builder, Inputs, activated};
 use crate::model::config::EncoderConfig;
 use crate::model::head::{HeadKind, Summary};
@@ -19,10 +19,10 @@ pub(super) enum Answers {
 }
 
 /// The answers to all hidden states, `[texts, length, hidden]` each.
-pub(super) fn answers(
+pub(super) fn answers<T: Real>(
     builder: &mut Builder,
     (kind, config): (&HeadKind, &EncoderConfig),
-    states: &[Value<Float, 3>],
+    states: &[Value<T, 3>],
     inputs: &Inputs,
 ) -> Answers {
     builder.graph.enter("head");

@@ -1,4 +1,7 @@
 //! ModernBERT as a graph: see `model::modern_bert`, in whose order this is.
+//!
+//! What every layer adds to is never normalised on its way, and grows; it and the LayerNorms are computed in 32 bits whatever the
+//! precision of the graph.
 
 use super::graph::{Float, Graph, Single, Value};
 use super::layers::{
@@ -24,11 +27,12 @@ pub(super) fn states(
     builder: &mut Builder,
     config: &ModernBertConfig,
     inputs: &Inputs,
-) -> Vec<Value<Float, 3>> {
+) -> Vec<Value<Single, 3>> {
     builder.graph.enter("embeddings");
     let path = |name: &str| format!("{ENCODER}.{name}");
     let shape = [config.vocab_size, config.hidden_size];
     let words = builder.words(&path("embeddings.tok_embeddings"), inputs, shape);
+    let words = builder.graph.cast(&words);
     let mut states = vec![norm(builder, config, &path("embeddings.norm"), &words)];
     let padding = hidden_padding(&mut builder.graph, inputs);
     let mut types: Vec<(LayerType, Seen)> = Vec::new();
@@ -60,8 +64,8 @@ fn norm(
     builder: &mut Builder,
     config: &ModernBertConfig,
     path: &str,
-    input: &Value<Float, 3>,
-) -> Value<Float, 3> {
+    input: &Value<Single, 3>,
+) -> Value<Single, 3> {
     let (width, epsilon) = (config.hidden_size, config.norm_eps);
     builder.layer_norm(path, input, width, epsilon, config.norm_bias)
 }
@@ -102,9 +106,9 @@ fn layer(
     config: &ModernBertConfig,
     layer: &str,
     number: usize,
-    hidden: &Value<Float, 3>,
+    hidden: &Value<Single, 3>,
     seen: &Seen,
-) -> Value<Float, 3> {
+) -> Value<Single, 3> {
     let (width, wide) = (config.hidden_size, config.intermediate_size);
     let size = width / config.num_attention_heads;
     let heads = [config.num_attention_heads, size];
@@ -113,6 +117,7 @@ fn layer(
         0 => hidden.clone(),
         _ => norm(builder, config, &format!("{layer}.attn_norm"), hidden),
     };
+    let normal: Value<Float, 3> = builder.graph.cast(&normal);
     let path = format!("{layer}.attn.wqkv");
     let all = builder.linear(&path, &normal, [width, 3 * width], config.attention_bias); // [texts, length, 3 * hidden]
     let graph = &mut builder.graph;
@@ -126,9 +131,11 @@ fn layer(
     let context = attend(graph, &scores, &seen.hidden, &value, width);
     let path = format!("{layer}.attn.wo");
     let output = builder.linear(&path, &context, [width, width], config.attention_bias); // [texts, length, hidden]
+    let output = builder.graph.cast(&output);
     let hidden = builder.graph.add(hidden, &output);
 
     let normal = norm(builder, config, &format!("{layer}.mlp_norm"), &hidden);
+    let normal: Value<Float, 3> = builder.graph.cast(&normal);
     let path = format!("{layer}.mlp.wi");
     let both = builder.linear(&path, &normal, [width, 2 * wide], config.mlp_bias); // [texts, length, 2 * intermediate]
     let graph = &mut builder.graph;
@@ -137,6 +144,7 @@ fn layer(
     let gated = graph.mul(&input, &gate);
     let path = format!("{layer}.mlp.wo");
     let output = builder.linear(&path, &gated, [wide, width], config.mlp_bias); // [texts, length, hidden]
+    let output = builder.graph.cast(&output);
     builder.graph.add(&hidden, &output)
 }
 

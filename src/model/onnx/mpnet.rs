@@ -16,13 +16,13 @@ pub(super) fn states(
     inputs: &Inputs,
 ) -> Vec<Value<Float, 3>> {
     builder.graph.enter("embeddings");
-    let mut states = vec![embed(builder, config, inputs)];
+    let mut hidden = embed(builder, config, inputs);
+    let mut states = vec![hidden.clone()];
     builder.graph.enter("distances");
     let bias = bias(builder, config, inputs);
     let padding = hidden_padding(&mut builder.graph, inputs);
     // All layers add the same.
     let bias = builder.graph.add(&bias, &padding); // [texts, heads, length, length]
-    let mut hidden = states[0].clone();
     for number in 0..config.num_hidden_layers {
         builder.graph.enter(format!("layer.{number}"));
         let layer = format!("{ENCODER}.encoder.layer.{number}");

@@ -102,7 +102,7 @@ fn model(name: &str, info: &ModelInfo) -> (Classifier, EncoderConfig) {
     let fresh = parameters.filter(|parameter| report.initialised.contains(&parameter.name));
     let values = fresh.map(|parameter| {
         let shift = parameter.name.len() as f64;
-        let value = |i: usize| ((0.9 * i as f64 + shift).sin() * 0.5) as f32;
+        let value = |i: usize| ((0.9 * i as f64 + shift).sin() * 0.3) as f32;
         let length = parameter.shape.iter().product();
         (parameter.name, (0..length).map(value).collect())
     });
