@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::stage::export::Format;
+use super::super::Format;
 use crate::task::Task;
 
 /// The names of the bundle's ONNX files, below its folder, in the order in which formats are told.
