@@ -26,7 +26,8 @@
 //!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
-//! 6. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
+//! 6. [`serve`] answers over HTTP with exported models, several by name.
+//! 7. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
 //! Face tokenizers), [`model`] (encoders, heads, weights; burn), [`learn`] (batches, optimizer, schedule, the training
@@ -47,7 +48,7 @@
 //!
 //! # Deliberately absent
 //!
-//! A server (a worker lends devices, and has never heard of a pipeline), a database, a configuration outside the spec, global
+//! A service that runs pipelines (`refit serve` answers with exported models and a worker lends devices, and neither has ever heard of a pipeline), a database, a configuration outside the spec, global
 //! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
@@ -67,6 +68,7 @@ pub mod outcome;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod spec;
 pub mod stage;
 pub mod store;
