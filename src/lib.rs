@@ -26,7 +26,7 @@
 //!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
-//! 6. [`serve`] answers over HTTP with exported models, several by name.
+//! 6. [`bundle`] is an exported model in use: opened once, asked many times. [`serve`] lets it be asked over HTTP, several models by name.
 //! 7. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
@@ -52,6 +52,7 @@
 //! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
+pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod device;

@@ -30,6 +30,7 @@ mod dropout;
 mod encoder;
 mod family;
 mod files;
+mod foreign;
 mod freeze;
 mod head;
 mod initial;
@@ -46,7 +47,7 @@ mod task;
 mod tests;
 mod weights;
 
-pub use artifact::{ModelInfo, open, save};
+pub use artifact::{ModelInfo, open, open_as, save};
 pub use bert::{Batch, Bert, Given};
 pub use checkpoint::{Checkpoint, CheckpointError, StoredTensor};
 pub use config::{
@@ -318,6 +319,16 @@ pub enum ModelError {
         needed: usize,
         there: usize,
     },
+    #[error("{} describes {}, which answers nothing", path.display(), class_or_none(class))]
+    #[diagnostic(help(
+        "give a model that was fine-tuned, such as one that an export stage placed: its class ends with ForSequenceClassification, ForTokenClassification or ForQuestionAnswering"
+    ))]
+    NoHead { path: PathBuf, class: String },
+    #[error("there is no {}, and the model decides its tags together (CRF), by rules that stand there alone", path.display())]
+    #[diagnostic(help(
+        "export the model again: `refit run` writes a model.json into every bundle"
+    ))]
+    NoInfo { path: PathBuf },
     #[error("a model needs at least one label or target to answer with")]
     #[diagnostic(help("train on a table with a column of labels, tags or targets"))]
     NoOutputs,
@@ -342,4 +353,11 @@ pub enum ModelError {
         "the device may be out of memory: set `batch.micro_size` below `batch.size`"
     ))]
     ReadBack { name: String, reason: String },
+}
+
+fn class_or_none(class: &str) -> &str {
+    match class {
+        "" => "an encoder of no class",
+        class => class,
+    }
 }

@@ -80,6 +80,11 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the model `{name}` was read, and does not answer: {reason}")]
+    #[diagnostic(help(
+        "`refit bundle inspect` shows what is in its folder; export it again if that is damaged"
+    ))]
+    Mute { name: String, reason: String },
     #[error("{open} connections were still open {seconds} s after the server was asked to end")]
     #[diagnostic(help(
         "their requests are lost; give them longer with `--drain-timeout`, or let fewer wait with `--queue-texts` and `--queue-tokens`"
@@ -194,7 +199,17 @@ impl Server {
         let ended = runtime.block_on(async move {
             let settings = Arc::new(settings);
             let doors = Doors::open(listener, settings.clone())?;
-            let loaded = tokio::task::spawn_blocking(load);
+            let loaded = tokio::task::spawn_blocking(|| {
+                let models = load()?;
+                for (name, model) in &models {
+                    let answered = model::warm_up(&**model);
+                    answered.map_err(|fault| ServeError::Mute {
+                        name: name.clone(),
+                        reason: fault.to_string(),
+                    })?;
+                }
+                Ok::<_, E>(models)
+            });
             let models = tokio::select! {
                 loaded = loaded => match loaded {
                     Ok(models) => models?,

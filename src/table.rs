@@ -12,6 +12,7 @@
 //! Deliberately absent: pipelines, settings, and any idea of what the text is for.
 
 mod answer;
+pub mod answered;
 mod cell;
 mod columns;
 mod compressed;
@@ -32,6 +33,7 @@ mod place;
 pub mod preview;
 mod raw;
 pub mod read;
+pub mod records;
 mod results;
 mod rows;
 mod shape;

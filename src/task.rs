@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: files, progress, devices, and any knowledge of stages.
 
+mod asking;
 pub mod changes;
 mod classification;
 pub mod explanations;
@@ -16,15 +17,18 @@ mod multi_label;
 pub mod predictions;
 mod question_answering;
 mod regression;
+mod reply;
 mod token_classification;
 
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+pub use asking::{Prepared, stride_of};
 pub use loss::{ClassWeights, LossName, LossSettings, PositiveWeights};
 pub use multi_label::{Threshold, tuned_thresholds};
 pub use question_answering::AnswerSettings;
+pub use reply::{Entity, Reply, SpanAnswer};
 pub use token_classification::{scheme_of, words_in};
 
 pub use crate::model::Task;
@@ -119,6 +123,9 @@ pub trait Answers {
     /// What was answered and how surely, as columns with an entry for each example; before it what the rows say, where they
     /// do.
     fn columns(&self, asked: &Asked) -> Vec<(String, Cells)>;
+
+    /// What was answered to each example.
+    fn replies(&self, asked: &Asked) -> Vec<Reply>;
 
     /// Of each example whether it is answered right, and how surely; none where nothing in it could be answered, such as a
     /// sentence without words.

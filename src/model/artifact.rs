@@ -12,7 +12,7 @@ use super::config::EncoderConfig;
 use super::head::{HeadKind, Pooling};
 use super::stack::Stack;
 use super::weights::{self, Rest};
-use super::{Checkpoint, Classifier, ModelError, Task};
+use super::{Checkpoint, Classifier, EncoderFiles, ModelError, Task};
 
 /// What a model was made for and how: `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,9 +143,24 @@ pub fn open(
     device: &Device,
 ) -> Result<(Classifier, EncoderConfig, ModelInfo), ModelError> {
     let info = ModelInfo::read(folder)?;
-    let config = EncoderConfig::read(&folder.join("config.json"))?;
-    let unset = Classifier::unset(&config, &info.head(), device)?;
-    let checkpoint = Checkpoint::safetensors(&folder.join("model.safetensors"))?;
-    let (classifier, _) = weights::load(unset, &checkpoint, Rest::None)?;
+    let (classifier, config) = open_as(&info, folder, device)?;
     Ok((classifier, config, info))
+}
+
+/// Reads the model in `folder` onto `device`, which was made for what `info` says; its weights may have any form that
+/// transformers writes.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as(
+    info: &ModelInfo,
+    folder: &Path,
+    device: &Device,
+) -> Result<(Classifier, EncoderConfig), ModelError> {
+    let files = EncoderFiles::in_folder(folder);
+    let config = EncoderConfig::read(&files.config)?;
+    let unset = Classifier::unset(&config, &info.head(), device)?;
+    let checkpoint = Checkpoint::open(&files)?;
+    let (classifier, _) = weights::load(unset, &checkpoint, Rest::None)?;
+    Ok((classifier, config))
 }

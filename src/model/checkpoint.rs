@@ -107,7 +107,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As for [`open`](Self::open).
-    pub(super) fn safetensors(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    pub fn safetensors(path: &Path) -> Result<Checkpoint, CheckpointError> {
         Checkpoint::open(&EncoderFiles {
             config: PathBuf::new(),
             weights: path.to_owned(),

@@ -274,16 +274,16 @@ struct EntityGroup<'a> {
     entity_group: &'a str,
     score: f32,
     word: &'a str,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 /// An answer; an empty one from 0 to 0 is none.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 struct AnswerSpan<'a> {
     score: f32,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
     answer: &'a str,
 }
 
@@ -453,7 +453,7 @@ mod tests {
         let span = |text: &str, score| SpanAnswer {
             text: text.to_owned(),
             start: 0,
-            end: text.len(),
+            end: text.len() as u32,
             score,
         };
         let reply = || Reply::Answers(vec![span("", 0.5), span("me", 0.25), span("you", 0.125)]);

@@ -4,43 +4,12 @@
 
 use std::ops::ControlFlow;
 
+use miette::Diagnostic;
+
+use crate::bundle::{Bundle, BundleError};
 use crate::task::Task;
 
-/// What is asked of a model: a text, and the second text of a pair (the context of a question).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    pub text: String,
-    pub pair: Option<String>,
-}
-
-/// What a model answers to one question.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
-    Labels {
-        probabilities: Vec<f32>,
-        given: Vec<usize>,
-    },
-    Entities(Vec<Entity>),
-    Answers(Vec<SpanAnswer>),
-    Numbers(Vec<f32>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entity {
-    pub label: String,
-    pub start: usize,
-    pub end: usize,
-    pub text: String,
-    pub score: f32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpanAnswer {
-    pub text: String,
-    pub start: usize,
-    pub end: usize,
-    pub score: f32,
-}
+pub use crate::bundle::{Entity, Question, Reply, SpanAnswer};
 
 /// Something that answers questions, one batch after the other.
 pub trait Model: Send + Sync + 'static {
@@ -81,4 +50,72 @@ pub enum ModelFault {
     },
     /// It failed.
     Failed { message: String },
+}
+
+impl std::fmt::Display for ModelFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let (ModelFault::Unanswerable { message, .. } | ModelFault::Failed { message }) = self;
+        f.write_str(message)
+    }
+}
+
+impl Model for Bundle {
+    fn task(&self) -> Task {
+        self.info().task
+    }
+
+    fn names(&self) -> &[String] {
+        self.info().names()
+    }
+
+    fn max_length(&self) -> usize {
+        Bundle::max_length(self)
+    }
+
+    fn tokens(&self, questions: &[Question]) -> Result<Vec<usize>, ModelFault> {
+        Bundle::tokens(self, questions).map_err(fault)
+    }
+
+    fn answer(
+        &self,
+        questions: &[Question],
+        batch_tokens: usize,
+        on_rows: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Vec<Reply>, ModelFault> {
+        Bundle::answer(self, questions, batch_tokens, on_rows).map_err(fault)
+    }
+}
+
+fn fault(error: BundleError) -> ModelFault {
+    match error {
+        // A question is what its request holds, and nothing else in it can be wrong.
+        BundleError::Question { .. } | BundleError::Text(_) => ModelFault::Unanswerable {
+            message: error.to_string(),
+            help: error.help().map(|help| help.to_string()),
+        },
+        other => ModelFault::Failed {
+            message: told(&other),
+        },
+    }
+}
+
+/// An error with what led to it.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+/// Lets a model answer once, so that the first request does not wait for what is made on first use.
+///
+/// # Errors
+/// It does not answer.
+pub fn warm_up(model: &dyn Model) -> Result<(), ModelFault> {
+    let question = Question {
+        text: "Is it warm?".to_owned(),
+        pair: (model.task() == Task::QuestionAnswering).then(|| "It is warm now.".to_owned()),
+    };
+    let questions = vec![question; 8];
+    model.tokens(&questions)?;
+    let answered = model.answer(&questions, 4096, &mut |_| ControlFlow::Continue(()));
+    answered.map(|_| ())
 }

@@ -481,9 +481,9 @@ pub struct Measured<'a> {
 pub struct FoundEntity<'a> {
     label: &'a str,
     /// The first character.
-    start: usize,
+    start: u32,
     /// The first character behind it.
-    end: usize,
+    end: u32,
     text: &'a str,
     score: f32,
 }
@@ -499,9 +499,9 @@ pub struct Tagged<'a> {
 pub struct FoundAnswer<'a> {
     text: &'a str,
     /// The first character.
-    start: usize,
+    start: u32,
     /// The first character behind it.
-    end: usize,
+    end: u32,
     score: f32,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Leaves `model.safetensors`, `config.json` and the tokenizer's files: what `from_pretrained` of the task's Auto class and of
 //! `AutoTokenizer` loads. In place of the weights it may be what LoRA learned, as PEFT's `from_pretrained` loads it. A head that transformers' classes cannot express comes with `modeling_refit.py` and a model type
-//! of its own. What transformers has no place for at all (thresholds, how long an answer may be) is in `model.json`. Two
+//! of its own. What transformers has no place for at all (thresholds, how long an answer may be, by which tokenizer it learned)
+//! is in `model.json`, from which `refit predict` knows the model. Two
 //! exports of one model have the same bytes, not only the same digest.
 //!
 //! The `scores` edge and the model card ([`card`]) are no part of the result: the card is written where the bundle is placed.
@@ -78,7 +79,7 @@ impl Stage for Export {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {
@@ -161,7 +162,7 @@ impl Stage for Export {
         if self.adapter {
             copy_adapter(&model.join(ADAPTER), context.draft, own.is_some())?;
             write_json(&context.draft.join("config.json"), &Value::Object(config))?;
-            return write_rest(context, &info, &rule);
+            return write_rest(context, &info);
         }
         write_weights(
             &model.join("model.safetensors"),
@@ -178,16 +179,14 @@ impl Stage for Export {
             write(&path, modelling::source(is_bert(&info, family)).as_bytes())?;
         }
         write_json(&context.draft.join("config.json"), &Value::Object(config))?;
-        write_rest(context, &info, &rule)
+        write_rest(context, &info)
     }
 }
 
 /// What goes with the weights, whatever form these have.
-fn write_rest(context: &Context, info: &ModelInfo, rule: &Rule) -> Result<(), StageError> {
+fn write_rest(context: &Context, info: &ModelInfo) -> Result<(), StageError> {
     let model = context.input("model");
-    if info.thresholds.is_some() || rule.task == Task::QuestionAnswering {
-        copy(&model.join("model.json"), &context.draft.join("model.json"))?;
-    }
+    copy(&model.join("model.json"), &context.draft.join("model.json"))?;
     copy_tokenizer(&model.join("tokenizer"), context.draft, info.max_length)
 }
 

@@ -16,8 +16,8 @@ use crate::device;
 use crate::learn;
 use crate::model::{self, ModelInfo};
 use crate::table::{self, Cells, Table, Texts};
-use crate::task::{self, Asked, Rule, Task};
-use crate::text::{Encoded, Tokenizer};
+use crate::task::{self, Prepared, Rule, Task};
+use crate::text::Tokenizer;
 
 use super::{Context, Edge, Fault, Stage, StageError, advance, check_split, find_split, stopped};
 
@@ -96,13 +96,27 @@ impl Stage for Predict {
         let found = table.splits.get(split);
         let frame = find_split(split, found, |frame| frame.height(), "table", &there)?;
         let texts = table::borrowed(frame)?;
-        let asked = Prepared::of(&rule, &texts, split)?;
+        if rule.task == Task::QuestionAnswering && texts.text_pair.is_none() {
+            return Err(StageError::Mismatch {
+                message: format!(
+                    "the model answers questions, and the rows of {split:?} have no context"
+                ),
+                help:
+                    "map both in the load stage: `columns = { question = \"…\", context = \"…\" }`"
+                        .to_owned(),
+            });
+        }
+        let rows = Prepared::new(rule.task, texts.clone());
 
         let chosen = device::choose(context.device)?;
         let (classifier, config, info) = model::open(folder, &chosen.device)?;
-        let rows = texts.len() as u64;
-        context.progress.start("tokenizing", rows, "rows");
-        let encoded = asked.encode(&rule, &tokenizer, &info, context)?;
+        context
+            .progress
+            .start("tokenizing", texts.len() as u64, "rows");
+        let (length, stride) = (info.max_length, task::stride_of(&info));
+        let encoded = rows
+            .encode(&tokenizer, length, stride, &mut advance(context))
+            .map_err(stopped)?;
         model::check_fits(
             &config,
             tokenizer.vocab_size(),
@@ -122,70 +136,11 @@ impl Stage for Predict {
         );
         // Whatever an interrupted forward pass returns, the user asked to stop.
         context.checkpoint()?;
-        let asked = Asked {
-            rows: &encoded,
-            examples: Some(&asked.texts),
-            places: asked.places.as_deref(),
-        };
+        let asked = rows.asked(&encoded);
         let answers = rule.decide(&classifier, &outputs?, &asked)?;
         let columns = [texts_of(&texts), answers.columns(&asked)].concat();
         table::write_columns(&context.draft.join("predictions.parquet"), columns)?;
         Ok(())
-    }
-}
-
-/// Rows as the task asks for them.
-struct Prepared<'t> {
-    texts: Texts<&'t str>,
-    /// Where each word stands in its text, where the words were cut here.
-    places: Option<Vec<Vec<(u32, u32)>>>,
-}
-
-impl<'t> Prepared<'t> {
-    fn of(rule: &Rule, texts: &Texts<&'t str>, split: &str) -> Result<Self, StageError> {
-        let mut texts = texts.clone();
-        texts.answers = None;
-        let mut places = None;
-        match rule.task {
-            Task::QuestionAnswering if texts.text_pair.is_none() => {
-                return Err(StageError::Mismatch {
-                    message: format!("the model answers questions, and the rows of {split:?} have no context"),
-                    help: "map both in the load stage: `columns = { question = \"…\", context = \"…\" }`".to_owned(),
-                });
-            }
-            Task::TokenClassification if texts.words.is_none() => {
-                let cut = texts.text.iter().map(|text| task::words_in(text));
-                let (words, at) = cut.map(|words| words.into_iter().unzip()).unzip();
-                texts.words = Some(words);
-                places = Some(at);
-            }
-            _ => {}
-        }
-        Ok(Prepared { texts, places })
-    }
-
-    fn encode(
-        &self,
-        rule: &Rule,
-        tokenizer: &Tokenizer,
-        info: &ModelInfo,
-        context: &Context,
-    ) -> Result<Encoded, StageError> {
-        let (length, stride) = (info.max_length, info.stride.unwrap_or(info.max_length / 3));
-        let on_rows = &mut advance(context);
-        let text = self.texts.text.as_slice();
-        let pair = self.texts.text_pair.as_deref();
-        let encoded = match (rule.task, &self.texts.words) {
-            (Task::TokenClassification, Some(words)) => {
-                tokenizer.encode_words(words, length, stride, on_rows)
-            }
-            (Task::QuestionAnswering, _) => {
-                let contexts = pair.unwrap_or_default();
-                tokenizer.encode_questions(text, contexts, length, stride, on_rows)
-            }
-            _ => tokenizer.encode_columns(text, pair, length, on_rows),
-        };
-        encoded.map_err(stopped)
     }
 }
 
@@ -204,35 +159,4 @@ fn texts_of(texts: &Texts<&str>) -> Vec<(String, Cells)> {
         .into_iter()
         .filter_map(|(name, cells)| Some((name.to_owned(), cells?)));
     there.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::Answer;
-
-    #[test]
-    fn what_rows_say_themselves_is_no_part_of_a_prediction() {
-        let answer = Answer {
-            start: 0,
-            text: "Rome",
-        };
-        let texts = Texts {
-            id: vec![7],
-            text: vec!["Where?"],
-            text_pair: Some(vec!["Rome it is."]),
-            answers: Some(vec![vec![answer]]),
-            ..Texts::default()
-        };
-        let rule = Rule {
-            task: Task::QuestionAnswering,
-            names: Vec::new(),
-            thresholds: None,
-            scheme: None,
-            answers: Default::default(),
-        };
-        let asked = Prepared::of(&rule, &texts, "test").unwrap();
-        assert_eq!(asked.texts.answers, None);
-        assert_eq!(asked.texts.text_pair, texts.text_pair);
-    }
 }

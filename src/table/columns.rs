@@ -194,6 +194,19 @@ pub(super) struct Plain<'w> {
 }
 
 impl Wanted {
+    /// Of rows alone.
+    pub(super) fn of_rows(rows: Rows<Found>) -> Wanted {
+        Wanted {
+            rows,
+            id: None,
+            condition: None,
+            group: None,
+            time: None,
+            optional: true,
+            of_text: false,
+        }
+    }
+
     /// Each once, ascending.
     pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
         self.all().into_iter().collect::<BTreeSet<_>>().into_iter()

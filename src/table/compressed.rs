@@ -79,41 +79,56 @@ pub(super) fn unpacked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, TableErro
 /// # Errors
 /// The file cannot be opened or read; its beginning is not what its ending says.
 pub(super) fn beginning(file: &Path, most: u64) -> Result<(Vec<u8>, bool), TableError> {
+    let mut content = Vec::new();
+    let read = reader(file)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut content);
+    match read {
+        Ok(_) => {
+            let whole = content.len() as u64 <= most;
+            content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+            Ok((content, whole))
+        }
+        Err(error) => Err(broken(file, error)),
+    }
+}
+
+/// The content of a file from its beginning on, which is never in memory as a whole; what goes wrong on the way is for
+/// [`broken`] to say.
+///
+/// # Errors
+/// The file cannot be opened; its beginning is not what its ending says.
+pub(super) fn reader(file: &Path) -> Result<Box<dyn Read + Send>, TableError> {
     let opened = File::open(file).map_err(|e| TableError::unreadable(file, e))?;
     let opened = BufReader::new(opened);
-    let compression = Compression::of_ending(file);
-    let source: io::Result<Box<dyn Read>> = match compression {
+    let unpacked: io::Result<Box<dyn Read + Send>> = match Compression::of_ending(file) {
         None => Ok(Box::new(opened)),
         Some(Compression::Gzip) => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(opened))),
-        Some(Compression::Zstandard) => {
-            zstd::Decoder::with_buffer(opened).map(|decoder| Box::new(decoder) as Box<dyn Read>)
-        }
+        Some(Compression::Zstandard) => zstd::Decoder::with_buffer(opened)
+            .map(|decoder| Box::new(decoder) as Box<dyn Read + Send>),
         Some(Compression::Bzip2) => Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(opened))),
         Some(Compression::Xz) => Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
             .map_err(io::Error::from)
             .map(|stream| {
                 let decoder = liblzma::bufread::XzDecoder::new_stream(opened, stream);
-                Box::new(decoder) as Box<dyn Read>
+                Box::new(decoder) as Box<dyn Read + Send>
             }),
     };
-    let mut content = Vec::new();
-    let read = source.and_then(|source| {
-        source
-            .take(most.saturating_add(1))
-            .read_to_end(&mut content)
-    });
-    match (read, compression) {
-        (Ok(_), _) => {
-            let whole = content.len() as u64 <= most;
-            content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-            Ok((content, whole))
-        }
-        (Err(error), None) => Err(TableError::unreadable(file, error)),
-        (Err(error), Some(compression)) => Err(TableError::NotUnpacked {
+    unpacked.map_err(|error| broken(file, error))
+}
+
+/// What went wrong while the content of a file was read.
+pub(super) fn broken(file: &Path, error: io::Error) -> TableError {
+    match Compression::of_ending(file) {
+        None => TableError::unreadable(file, error),
+        Some(compression) => TableError::NotUnpacked {
             file: file.to_owned(),
             compression: compression.to_string(),
-            message: error.to_string(),
-        }),
+            message: match error.kind() {
+                io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+                _ => error.to_string(),
+            },
+        },
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Deliberately absent: durations, calendars, time zones by name.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -22,6 +24,25 @@ pub enum Moment {
     DateTime(i128),
     /// Nanoseconds since the beginning of 1970 in UTC.
     Instant(i128),
+}
+
+impl fmt::Display for Moment {
+    /// In ISO 8601; a number as it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const A_DAY: i128 = 86_400_000_000_000;
+        let at = |nanoseconds: i128| Timestamp::from_nanosecond(nanoseconds).ok();
+        let local = |nanoseconds| Some(at(nanoseconds)?.to_zoned(TimeZone::UTC).datetime());
+        let shown = match self {
+            Moment::Integer(value) => return write!(f, "{value}"),
+            Moment::Number(value) => return write!(f, "{value:?}"),
+            Moment::Date(days) => local(i128::from(*days).saturating_mul(A_DAY))
+                .map(|midnight| midnight.date().to_string()),
+            Moment::DateTime(nanoseconds) => local(*nanoseconds).map(|local| local.to_string()),
+            Moment::Instant(nanoseconds) => at(*nanoseconds).map(|instant| instant.to_string()),
+        };
+        // No calendar goes that far.
+        f.write_str(shown.as_deref().unwrap_or("a time beyond the year 9999"))
+    }
 }
 
 impl Moment {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: columns that nobody asked for: they are not decoded.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use polars::io::mmap::MmapBytesReader;
@@ -60,6 +60,49 @@ fn names_of(feature: &Value, depth: usize) -> Option<Vec<String>> {
     names_of(inner?, depth + 1)
 }
 
+/// The mark at both ends of a file.
+const MARK: &[u8; 4] = b"PAR1";
+
+/// Whether bytes begin and end as those of a Parquet file do.
+///
+/// # Errors
+/// They do not.
+pub(super) fn check_marks(file: &Path, bytes: &[u8]) -> Result<(), TableError> {
+    let not_parquet = |message: &str| TableError::NotParquet {
+        file: file.to_owned(),
+        message: message.to_owned(),
+    };
+    if !bytes.starts_with(MARK) {
+        return Err(not_parquet("it does not begin with PAR1"));
+    }
+    if !bytes.ends_with(MARK) || bytes.len() < 12 {
+        return Err(not_parquet("it does not end with PAR1"));
+    }
+    Ok(())
+}
+
+/// The same of a file that is not in memory.
+///
+/// # Errors
+/// It cannot be read, is empty, or does not begin and end so.
+pub(super) fn check_ends(file: &Path) -> Result<(), TableError> {
+    let read = || {
+        let mut opened = std::fs::File::open(file)?;
+        let length = opened.metadata()?.len();
+        let mut ends = Vec::new();
+        (&mut opened).take(4).read_to_end(&mut ends)?;
+        opened.seek(SeekFrom::Start(length.saturating_sub(8)))?;
+        opened.take(8).read_to_end(&mut ends)?;
+        Ok((length, ends))
+    };
+    match read().map_err(|e| TableError::unreadable(file, e))? {
+        (0, _) => Err(TableError::Empty {
+            file: file.to_owned(),
+        }),
+        (_, ends) => check_marks(file, &ends),
+    }
+}
+
 pub(super) fn read(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError> {
     let not_parquet = |message: String| TableError::NotParquet {
         file: file.to_owned(),
@@ -70,12 +113,7 @@ pub(super) fn read(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, 
         format: Format::Parquet.to_string(),
         message,
     };
-    if !bytes.starts_with(b"PAR1") {
-        return Err(not_parquet("it does not begin with PAR1".to_owned()));
-    }
-    if !bytes.ends_with(b"PAR1") || bytes.len() < 12 {
-        return Err(not_parquet("it does not end with PAR1".to_owned()));
-    }
+    check_marks(file, &bytes)?;
     let cursor = Cursor::new(bytes);
     let schema = guarded(|| ParquetReader::new(cursor.clone()).schema()).map_err(not_parquet)?;
     let names = schema

@@ -3,17 +3,16 @@
 //! A piece is the [`Raw`] of some rows that follow each other. Rows are numbered from 0 within it; their places are those in
 //! the file. A [`Summary`] looks like the whole file to all who ask what labels it has, how many rows, and what was left out.
 //!
-//! Deliberately absent: formats in which a row does not end with its line, compressed files, and conditions, which may compare
+//! Deliberately absent: formats in which a row does not end with its line, compressed files of [`Pieces`], and conditions, which may compare
 //! rows with each other. [`read`](super::read::read) reads these as a whole.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
 use super::columns::{Present, Rows, Wanted};
-use super::compressed::Compression;
+use super::compressed::{self, Compression};
 use super::error::TableError;
 use super::raw::{Kind, NUMBERS_KEPT, Raw, Skipped, append};
 use super::read::{Format, Layout, of_fields};
@@ -29,19 +28,9 @@ const LONGEST_RECORD: usize = 256 << 20;
 pub struct Pieces<'a> {
     file: &'a Path,
     layout: &'a Layout,
-    source: File,
-    /// Read, but of no piece so far.
-    held: Vec<u8>,
-    /// Whether the source has no more.
-    ended: bool,
-    /// Bytes of a piece.
-    at_once: usize,
-    /// Bytes of the next piece: more while a longer record is read.
-    room: usize,
-    records: Records<'a>,
+    chunks: Chunks<'a>,
     /// Once the first record is known.
-    wanted: Option<(Wanted, usize)>,
-    any: bool,
+    wanted: Option<Wanted>,
 }
 
 impl<'a> Pieces<'a> {
@@ -62,12 +51,75 @@ impl<'a> Pieces<'a> {
             Format::Tsv => b'\t',
             _ => b',',
         };
-        let mut records = Records::new(file, separator, layout.quote);
-        (records.longest, records.most) = (LONGEST_RECORD, MOST_ROWS);
         Ok(Pieces {
             file,
             layout,
-            source: File::open(file).map_err(|e| TableError::unreadable(file, e))?,
+            chunks: Chunks::open(file, separator, layout.quote, layout.header, at_once)?,
+            wanted: None,
+        })
+    }
+
+    /// The next rows; nothing at the end of the file. There may be none in a piece, where all were left out.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file up to where these rows end, with its line and its column.
+    pub fn next_piece(&mut self) -> Result<Option<Raw>, TableError> {
+        give_back();
+        let (file, layout) = (self.file, self.layout);
+        let wanted = &mut self.wanted;
+        let next = self.chunks.next_chunk(MOST_ROWS, &mut |names, width| {
+            let found = Present::new(file, names, width).find_all(layout)?;
+            let numbers = found.numbers().collect();
+            *wanted = Some(found);
+            Ok(numbers)
+        })?;
+        match (next, &self.wanted) {
+            (Some((text, shape)), Some(wanted)) => {
+                of_fields(file, text, shape, wanted, layout).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Says which columns are wanted, by the names in the header, where there is one, and the number of columns.
+pub(super) type Choose<'c> =
+    dyn FnMut(Option<Vec<String>>, usize) -> Result<Vec<usize>, TableError> + 'c;
+
+/// The text of a delimited file and where its fields lie, some rows at a time.
+pub(super) struct Chunks<'a> {
+    file: &'a Path,
+    header: bool,
+    source: Box<dyn Read + Send>,
+    /// Read, but of no piece so far.
+    held: Vec<u8>,
+    /// Whether the source has no more.
+    ended: bool,
+    /// Bytes of a piece.
+    at_once: usize,
+    /// Bytes of the next piece: more while a longer record is read.
+    room: usize,
+    records: Records<'a>,
+    /// The columns that are wanted and how many there are, once the first record is known.
+    wanted: Option<(Vec<usize>, usize)>,
+    any: bool,
+}
+
+impl<'a> Chunks<'a> {
+    /// Of so many bytes, or of a single row where that is longer.
+    pub(super) fn open(
+        file: &'a Path,
+        separator: u8,
+        quote: Option<u8>,
+        header: bool,
+        at_once: usize,
+    ) -> Result<Self, TableError> {
+        let mut records = Records::new(file, separator, quote);
+        records.longest = LONGEST_RECORD;
+        Ok(Chunks {
+            file,
+            header,
+            source: compressed::reader(file)?,
             held: Vec::new(),
             ended: false,
             at_once: at_once.max(1),
@@ -78,12 +130,13 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// The next rows; nothing at the end of the file. There may be none in a piece, where all were left out.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the file up to where these rows end, with its line and its column.
-    pub fn next_piece(&mut self) -> Result<Option<Raw>, TableError> {
-        give_back();
+    /// The next rows, `most` at most; nothing at the end of the file.
+    pub(super) fn next_chunk(
+        &mut self,
+        most: usize,
+        choose: &mut Choose,
+    ) -> Result<Option<(String, Shape)>, TableError> {
+        self.records.most = most;
         loop {
             self.fill()?;
             let last = self.ended && self.held.len() <= self.room;
@@ -96,9 +149,9 @@ impl<'a> Pieces<'a> {
             };
             let rest = self.held.split_off(end);
             let text = std::mem::replace(&mut self.held, rest);
-            if let Some(piece) = self.piece(text, last)? {
+            if let Some(chunk) = self.chunk(text, last, choose)? {
                 self.room = self.at_once;
-                return Ok(Some(piece));
+                return Ok(Some(chunk));
             }
             // Not one record is whole. Nothing is read beyond what tells that it never will be.
             let enough = self.records.longest.saturating_add(self.at_once);
@@ -114,14 +167,19 @@ impl<'a> Pieces<'a> {
         while !self.ended && self.held.len() < self.room {
             let missing = (self.room - self.held.len()) as u64;
             let read = (&mut self.source).take(missing).read_to_end(&mut self.held);
-            let read = read.map_err(|e| TableError::unreadable(self.file, e))?;
+            let read = read.map_err(|e| compressed::broken(self.file, e))?;
             self.ended = read == 0;
         }
         Ok(())
     }
 
     /// The rows in `text`. What is not of a whole record is held again; so is all of it where there is none.
-    fn piece(&mut self, text: Vec<u8>, last: bool) -> Result<Option<Raw>, TableError> {
+    fn chunk(
+        &mut self,
+        text: Vec<u8>,
+        last: bool,
+        choose: &mut Choose,
+    ) -> Result<Option<(String, Shape)>, TableError> {
         let mut text = match self.wanted {
             Some(_) => shape::decoded(self.file, text, self.records.line)?,
             None => shape::utf8(self.file, text)?,
@@ -129,12 +187,11 @@ impl<'a> Pieces<'a> {
         let (before, mut from) = (self.records.clone(), 0);
         let mut found = Ok(());
         if self.wanted.is_none() {
-            match self.records.first(&text, self.layout.header, last)? {
+            match self.records.first(&text, self.header, last)? {
                 Some(first) => {
                     from = first.read;
-                    let present = Present::new(self.file, first.names, first.width);
                     // A broken line is the better news of two.
-                    match present.find_all(self.layout) {
+                    match choose(first.names, first.width) {
                         Ok(wanted) => self.wanted = Some((wanted, first.width)),
                         Err(error) => found = Err(error),
                     }
@@ -150,10 +207,9 @@ impl<'a> Pieces<'a> {
                 }
             }
         }
-        let wanted = self.wanted.as_ref();
-        let numbers = wanted.map(|(wanted, _)| wanted.numbers().collect());
-        let numbers: Vec<usize> = numbers.unwrap_or_default();
-        let part = self.records.part(&text, from, &numbers, last)?;
+        let numbers = self.wanted.as_ref().map(|(numbers, _)| numbers.as_slice());
+        let numbers = numbers.unwrap_or_default();
+        let part = self.records.part(&text, from, numbers, last)?;
         found?;
         let Some(places) = part.places else {
             if last && !self.any {
@@ -171,15 +227,13 @@ impl<'a> Pieces<'a> {
         let rest = text.get(part.read..).unwrap_or_default();
         self.hold(rest.as_bytes().to_vec());
         text.truncate(part.read);
-        let Some((wanted, width)) = &self.wanted else {
-            return Ok(None);
-        };
+        let width = self.wanted.as_ref().map_or(0, |(_, width)| *width);
         let shape = Shape {
-            width: *width,
+            width,
             places,
             columns: part.columns,
         };
-        of_fields(self.file, text, shape, wanted, self.layout).map(Some)
+        Ok(Some((text, shape)))
     }
 
     /// Puts bytes before those that are held.

@@ -12,6 +12,8 @@ use polars::prelude::{
     StructChunked,
 };
 
+use serde::Serialize;
+
 use super::read::guarded;
 use super::{ArrayOf, SplitWriter, TableError, frame, items};
 
@@ -32,9 +34,10 @@ pub enum Cells {
 }
 
 /// A stretch of a text.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Span {
     /// What it is, where there are kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// In Unicode characters from the text's beginning.
     pub start: u32,
@@ -46,7 +49,7 @@ pub struct Span {
 }
 
 impl Cells {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Cells::Ids(cells) => cells.len(),
             Cells::Texts(cells) => cells.len(),
@@ -179,7 +182,7 @@ impl ColumnsWriter {
 }
 
 /// Bytes of a row group.
-const RESULTS_AT_ONCE: usize = 2 << 20;
+pub(super) const RESULTS_AT_ONCE: usize = 2 << 20;
 
 /// Writes columns of equal length as CSV with a header, in their order. Lists have no place in it.
 ///
@@ -194,7 +197,7 @@ pub fn write_csv(path: &Path, columns: Vec<(String, Cells)>) -> Result<(), Table
         .map_err(|e| failed(e.to_string()))
 }
 
-fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableError> {
+pub(super) fn whole(path: &Path, columns: Vec<(String, Cells)>) -> Result<DataFrame, TableError> {
     let rows = columns.first().map_or(0, |(_, cells)| cells.len());
     let mut written = Vec::with_capacity(columns.len());
     for (name, cells) in columns {

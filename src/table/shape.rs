@@ -21,6 +21,8 @@ pub(super) enum Places {
     Nested(Vec<Way>),
     /// The file has no lines to speak of.
     Rows,
+    /// The same of rows before which there are so many others.
+    RowsAfter(usize),
 }
 
 impl Places {
@@ -37,6 +39,7 @@ impl Places {
                 None => Place::row(file, row + 1),
             },
             Places::Rows => Place::row(file, row + 1),
+            Places::RowsAfter(before) => Place::row(file, before + row + 1),
         }
     }
 }

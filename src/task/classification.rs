@@ -4,7 +4,7 @@
 
 use super::changes::Judged;
 use super::predictions::{Recalled, numbering};
-use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Reply, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::{Cells, NamedColumns};
@@ -45,6 +45,15 @@ impl Answers for Labelled {
         columns.push(("predicted".to_owned(), Cells::Texts(predicted)));
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
+    }
+
+    fn replies(&self, _: &Asked) -> Vec<Reply> {
+        let answers = self.predicted.iter().zip(&self.probabilities);
+        let reply = |(&given, probabilities): (&u32, &Vec<f32>)| Reply::Labels {
+            probabilities: probabilities.clone(),
+            given: vec![given as usize],
+        };
+        answers.map(reply).collect()
     }
 
     fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::changes::Judged;
 use super::classification::probabilities;
 use super::predictions::{Recalled, numbering, rows_of_floats};
-use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Reply, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::{Cells, NamedColumns};
@@ -153,6 +153,15 @@ impl Answers for LabelSets {
         columns.push(("predicted".to_owned(), Cells::TextLists(predicted)));
         columns.extend(probabilities(&self.names, &self.probabilities));
         columns
+    }
+
+    fn replies(&self, _: &Asked) -> Vec<Reply> {
+        let answers = self.predicted.iter().zip(&self.probabilities);
+        let reply = |(given, probabilities): (&Vec<u32>, &Vec<f32>)| Reply::Labels {
+            probabilities: probabilities.clone(),
+            given: given.iter().map(|&label| label as usize).collect(),
+        };
+        answers.map(reply).collect()
     }
 
     /// The probability of a set of labels is that of each label's being there or not, were they independent.

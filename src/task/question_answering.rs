@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::Judged;
 use super::predictions::Recalled;
-use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
+use super::{
+    Answers, Asked, Decisive, Outcome, Reply, Rule, Scored, SpanAnswer, TaskError, characters,
+};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::{Cells, NamedColumns, Span, Texts};
@@ -280,6 +282,45 @@ impl Answers for Answered {
         }
         columns.push(("n_best".to_owned(), Cells::Spans(n_best)));
         columns
+    }
+
+    fn replies(&self, asked: &Asked) -> Vec<Reply> {
+        let contexts = asked
+            .examples
+            .and_then(|examples| examples.text_pair.as_ref());
+        let contexts = contexts.into_iter().flatten().enumerate();
+        let reply = |(example, context): (usize, &&str)| {
+            let (probabilities, nothing) = self.probabilities(example);
+            let stretches = self.stretches.get(example).into_iter().flatten();
+            let stretches = stretches.zip(probabilities);
+            let mut answers: Vec<SpanAnswer> = stretches
+                .map(|(stretch, score)| SpanAnswer {
+                    text: characters(context, stretch.start, stretch.end).to_owned(),
+                    start: stretch.start,
+                    end: stretch.end,
+                    score,
+                })
+                .collect();
+            // A context without a token has no answer, whatever the model may give.
+            let nothing = nothing.or(answers.is_empty().then_some(0.0));
+            if let Some(score) = nothing {
+                let given = self.best(example);
+                // What is given comes first, also where a threshold chose the less likely one.
+                let place = match given {
+                    None => 0,
+                    Some(_) => answers.partition_point(|one| one.score >= score).max(1),
+                };
+                let none = SpanAnswer {
+                    text: String::new(),
+                    start: 0,
+                    end: 0,
+                    score,
+                };
+                answers.insert(place, none);
+            }
+            Reply::Answers(answers)
+        };
+        contexts.map(reply).collect()
     }
 
     fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {

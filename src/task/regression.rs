@@ -4,7 +4,7 @@
 //! be reached.
 
 use super::predictions::{Recalled, rows_of_numbers};
-use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, of_every_row};
+use super::{Answers, Asked, Decisive, Outcome, Reply, Rule, Scored, TaskError, of_every_row};
 use crate::learn::Predictions;
 use crate::metrics;
 use crate::table::{Cells, NamedColumns};
@@ -61,6 +61,13 @@ impl Answers for Numbers {
             columns.push((format!("predicted_{name}"), predicted));
         }
         columns
+    }
+
+    fn replies(&self, _: &Asked) -> Vec<Reply> {
+        // They came as single precision.
+        let numbers = |row: &Vec<f64>| row.iter().map(|&number| number as f32).collect();
+        let rows = self.predicted.iter().map(numbers);
+        rows.map(Reply::Numbers).collect()
     }
 
     fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {

@@ -8,9 +8,11 @@
 //! How sure an answer is: the softmax of the word's outputs, or with a CRF the word's marginal probability. An entity is as
 //! sure as its least sure word.
 
+use std::borrow::Cow;
+
 use super::changes::Judged;
 use super::predictions::Recalled;
-use super::{Answers, Asked, Decisive, Outcome, Rule, Scored, TaskError, characters};
+use super::{Answers, Asked, Decisive, Outcome, Reply, Rule, Scored, TaskError, characters};
 use crate::learn::{Predictions, Rows};
 use crate::metrics::{self, Entity, Scheme};
 use crate::model::{Classifier, Crf, Forbidden};
@@ -136,6 +138,28 @@ impl Tagged {
         let name = |&tag: &u32| self.names.get(tag as usize).map_or("", String::as_str);
         tags.iter().map(name).collect()
     }
+
+    /// The entities in an example.
+    fn spans(&self, asked: &Asked, example: usize) -> Vec<Span> {
+        let (text, places) = places_in(asked, example);
+        let tags = self.names_of(&self.predicted[example]);
+        spans(text, &places, &tags, &self.sureness[example])
+    }
+
+    /// Every word of an example with its tag.
+    fn tagged(&self, asked: &Asked, example: usize) -> Vec<Span> {
+        let (text, places) = places_in(asked, example);
+        let tags = self.names_of(&self.predicted[example]);
+        let words = places.iter().zip(tags).zip(&self.sureness[example]);
+        let span = |((&(start, end), tag), &score): ((&(u32, u32), &str), &f32)| Span {
+            label: Some(tag.to_owned()),
+            start,
+            end,
+            text: characters(text, start, end).to_owned(),
+            score,
+        };
+        words.map(span).collect()
+    }
 }
 
 impl Answers for Tagged {
@@ -173,20 +197,29 @@ impl Answers for Tagged {
         columns.push(("predicted".to_owned(), own_all(&self.predicted)));
         let sureness = Cells::FloatLists(self.sureness.clone());
         columns.push(("probability".to_owned(), sureness));
-        if let (Some(words), Some(_), Some(examples)) = (words, self.scheme, asked.examples) {
-            let entities = (0..self.predicted.len()).map(|example| {
-                let words = words.get(example).map_or(&[][..], Vec::as_slice);
-                let places = match asked.places {
-                    Some(places) => places.get(example).cloned().unwrap_or_default(),
-                    None => places_of(words),
-                };
-                let text = examples.text.get(example).copied().unwrap_or_default();
-                let tags = self.names_of(&self.predicted[example]);
-                spans(text, &places, &tags, &self.sureness[example])
-            });
+        if words.is_some() && self.scheme.is_some() {
+            let entities = (0..self.predicted.len()).map(|example| self.spans(asked, example));
             columns.push(("entities".to_owned(), Cells::Spans(entities.collect())));
         }
         columns
+    }
+
+    fn replies(&self, asked: &Asked) -> Vec<Reply> {
+        let own = |span: Span| super::Entity {
+            label: span.label.unwrap_or_default(),
+            start: span.start,
+            end: span.end,
+            text: span.text,
+            score: span.score,
+        };
+        let reply = |example| {
+            let spans = match self.scheme {
+                Some(_) => self.spans(asked, example),
+                None => self.tagged(asked, example),
+            };
+            Reply::Entities(spans.into_iter().map(own).collect())
+        };
+        (0..self.predicted.len()).map(reply).collect()
     }
 
     fn outcomes(&self, asked: &Asked) -> Result<Vec<Option<Outcome>>, TaskError> {
@@ -241,6 +274,24 @@ pub(super) fn recall(columns: &NamedColumns, scheme: Option<Scheme>) -> Option<R
         judged: Some(judged.collect()),
         sample: metrics::sample_of_tags(&tags, &predicted, scheme),
     })
+}
+
+/// The text of an example, and where its words stand in it.
+fn places_in<'a>(asked: &Asked<'a>, example: usize) -> (&'a str, Cow<'a, [(u32, u32)]>) {
+    let text = asked
+        .examples
+        .and_then(|examples| examples.text.get(example));
+    let words = asked
+        .examples
+        .and_then(|examples| examples.words.as_ref()?.get(example));
+    let places = match (asked.places, words) {
+        (Some(places), _) => places.get(example).map(|places| Cow::Borrowed(&places[..])),
+        (None, words) => words.map(|words| Cow::Owned(places_of(words))),
+    };
+    (
+        text.copied().unwrap_or_default(),
+        places.unwrap_or_default(),
+    )
 }
 
 /// Where words stand in the text that has one space between them.

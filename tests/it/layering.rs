@@ -48,6 +48,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact", "table", "text", "model", "learn", "metrics", "task", "device", "kernels",
         ],
     ),
+    // An exported model in use.
+    (
+        "bundle",
+        &[
+            "artifact", "table", "text", "model", "learn", "metrics", "task", "device", "kernels",
+        ],
+    ),
     // Its page has the skeleton of the reports.
     (
         "serve",

@@ -154,8 +154,20 @@ fn every_route_answers_and_nothing_else_does() {
         assert_eq!(said.headers["x-content-type-options"], "nosniff");
         assert!(!said.headers.contains_key("access-control-allow-origin"));
     }
-    for path in ["/x", "/models/c", "/models/a/", "/models/../a", "/models/%61", "//", "/predict/"] {
-        assert_eq!(stand.get(path).code(), (404, "not_found".to_owned()), "{path}");
+    for path in [
+        "/x",
+        "/models/c",
+        "/models/a/",
+        "/models/../a",
+        "/models/%61",
+        "//",
+        "/predict/",
+    ] {
+        assert_eq!(
+            stand.get(path).code(),
+            (404, "not_found".to_owned()),
+            "{path}"
+        );
     }
 }
 
@@ -177,7 +189,11 @@ fn a_wrong_method_is_told_the_right_ones() {
 #[test]
 fn a_bad_request_has_the_code_of_its_fault() {
     let stand = stand(|_| ());
-    let of = |body: &[u8]| stand.send(request("POST", "/predict", AS_JSON, body.to_vec())).code();
+    let of = |body: &[u8]| {
+        stand
+            .send(request("POST", "/predict", AS_JSON, body.to_vec()))
+            .code()
+    };
     let long = json!({ "text": "ä".repeat(101) }).to_string();
     let fits = json!({ "text": "ä".repeat(100) }).to_string();
     let huge = "x".repeat(401);
@@ -185,7 +201,11 @@ fn a_bad_request_has_the_code_of_its_fault() {
         (&b"{"[..], 400, "invalid_json"),
         (b"{\"text\": \"\xff\"}", 400, "invalid_utf8"),
         (b"{\"text\": 7}", 422, "invalid_request"),
-        (b"{\"texts\": [\"a\",\"b\",\"c\",\"d\"]}", 413, "too_many_texts"),
+        (
+            b"{\"texts\": [\"a\",\"b\",\"c\",\"d\"]}",
+            413,
+            "too_many_texts",
+        ),
         (long.as_bytes(), 413, "text_too_long"),
         (huge.as_bytes(), 413, "body_too_large"),
         (b"{\"text\": \"panic\"}", 500, "fault"),
@@ -194,7 +214,10 @@ fn a_bad_request_has_the_code_of_its_fault() {
     }
     let plain = request("POST", "/predict", &[("content-type", "text/plain")], "{}");
     assert_eq!(stand.send(plain).code().0, 415);
-    assert_eq!(stand.send(request("POST", "/predict", &[], "{}")).code().0, 415);
+    assert_eq!(
+        stand.send(request("POST", "/predict", &[], "{}")).code().0,
+        415
+    );
     let said = stand.send(request("POST", "/predict", AS_JSON, fits));
     assert_eq!(said.json()["predictions"][0]["values"][0]["value"], 100.0);
 }
@@ -222,12 +245,27 @@ fn a_token_is_asked_for_everywhere_but_where_probes_and_readers_look() {
     let stand = stand(|settings| settings.token = Some(Token::new(secret)));
     for route in &stand.app.routes {
         let ask = |shown: &str| {
-            let headers = [("content-type", "application/json"), ("authorization", shown)];
+            let headers = [
+                ("content-type", "application/json"),
+                ("authorization", shown),
+            ];
             stand.send(request(route.method.as_str(), &route.path, &headers, "{}"))
         };
-        for wrong in ["", "Bearer", "Bearer ", "Bearer correct-hors", "Basic correct-horse", "correct-horse", "Bearer correct-horse x"] {
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer correct-hors",
+            "Basic correct-horse",
+            "correct-horse",
+            "Bearer correct-horse x",
+        ] {
             let said = ask(wrong);
-            assert_eq!(said.status == 401, !route.purpose.is_open(), "{route:?} {wrong}");
+            assert_eq!(
+                said.status == 401,
+                !route.purpose.is_open(),
+                "{route:?} {wrong}"
+            );
             if said.status == 401 {
                 assert_eq!(said.headers["www-authenticate"], "Bearer realm=\"refit\"");
                 assert_eq!(said.code().1, "unauthorized");
@@ -255,20 +293,32 @@ fn a_full_queue_says_when_to_ask_again() {
     let stand = stand(|settings| settings.limits.queue_texts = 2);
     let ask = |text: &str| {
         let body = json!({ "texts": [text, text] }).to_string();
-        said(router(&stand.app), request("POST", "/predict", AS_JSON, body))
+        said(
+            router(&stand.app),
+            request("POST", "/predict", AS_JSON, body),
+        )
     };
     let first = stand.runtime.spawn(ask("slow"));
-    let second = stand.runtime.spawn(async move { ask_when_computing(ask("slow")).await });
+    let second = stand.runtime.spawn(ask_when_computing(ask("slow")));
     let waiting = || stand.app.models[0].queue.texts();
     while waiting() < 2 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let refused = stand.post("/predict", json!({ "text": "a" }));
     assert_eq!(refused.code(), (429, "queue_full".to_owned()));
-    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    let seconds: u64 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((1..=60).contains(&seconds));
     // The other model has a queue of its own.
-    assert_eq!(stand.post("/models/b/predict", json!({ "text": "a" })).status, 200);
+    assert_eq!(
+        stand
+            .post("/models/b/predict", json!({ "text": "a" }))
+            .status,
+        200
+    );
     for accepted in [first, second] {
         assert_eq!(stand.runtime.block_on(accepted).unwrap().status, 200);
     }
@@ -285,11 +335,14 @@ fn whoever_goes_away_is_counted_and_frees_its_place() {
     let stand = stand(|_| ());
     let ask = |text: &str| {
         let body = json!({ "text": text }).to_string();
-        said(router(&stand.app), request("POST", "/predict", AS_JSON, body))
+        said(
+            router(&stand.app),
+            request("POST", "/predict", AS_JSON, body),
+        )
     };
     let computing = stand.runtime.spawn(ask("slow"));
     let queue = &stand.app.models[0].queue;
-    let gone = stand.runtime.spawn(async move { ask_when_computing(ask("slow")).await });
+    let gone = stand.runtime.spawn(ask_when_computing(ask("slow")));
     while queue.texts() == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -315,7 +368,10 @@ fn a_server_that_ends_is_not_ready_and_closes_connections_with_their_answers() {
     stand.shared.drain();
     assert_eq!(stand.get("/ready").code(), (503, "draining".to_owned()));
     let said = stand.post("/predict", json!({ "text": "a" }));
-    assert_eq!((said.status, &said.headers["connection"]), (200, &HeaderValue::from_static("close")));
+    assert_eq!(
+        (said.status, &said.headers["connection"]),
+        (200, &HeaderValue::from_static("close"))
+    );
     assert_eq!(stand.get("/health").status, 200);
     stand.app.end(true);
     assert_eq!(stand.post("/predict", json!({ "text": "a" })).code().0, 503);
@@ -324,7 +380,11 @@ fn a_server_that_ends_is_not_ready_and_closes_connections_with_their_answers() {
 #[test]
 fn while_models_are_read_the_server_is_alive_and_not_ready() {
     let stand = stand(|_| ());
-    let ask = |path: &str| stand.runtime.block_on(said(loading_router(), request("GET", path, &[], "")));
+    let ask = |path: &str| {
+        stand
+            .runtime
+            .block_on(said(loading_router(), request("GET", path, &[], "")))
+    };
     assert_eq!(ask("/health").status, 200);
     for path in ["/ready", "/", "/models"] {
         let said = ask(path);
@@ -341,22 +401,43 @@ fn pages_of_named_origins_may_read_answers_and_of_others_not() {
         settings.token = Some(Token::new("t"));
     });
     let preflight = |origin: &str| {
-        let headers = [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization,content-type")];
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            (
+                "access-control-request-headers",
+                "authorization,content-type",
+            ),
+        ];
         stand.send(request("OPTIONS", "/predict", &headers, ""))
     };
     let allowed = preflight("https://example.org");
     assert_eq!(allowed.status, 200);
-    assert_eq!(allowed.headers["access-control-allow-origin"], "https://example.org");
+    assert_eq!(
+        allowed.headers["access-control-allow-origin"],
+        "https://example.org"
+    );
     let other = preflight("https://example.com");
     assert!(!other.headers.contains_key("access-control-allow-origin"));
 }
 
 #[test]
 fn an_origin_is_a_scheme_and_a_host() {
-    for origin in ["https://example.org", "http://localhost:3000", "http://[::1]:80"] {
+    for origin in [
+        "https://example.org",
+        "http://localhost:3000",
+        "http://[::1]:80",
+    ] {
         assert!(check_origin(origin).is_ok(), "{origin}");
     }
-    for origin in ["*", "null", "example.org", "https://", "https://a/b", "https://a\r\nb"] {
+    for origin in [
+        "*",
+        "null",
+        "example.org",
+        "https://",
+        "https://a/b",
+        "https://a\r\nb",
+    ] {
         assert!(check_origin(origin).is_err(), "{origin}");
     }
 }
