@@ -9,9 +9,12 @@
 //! Deliberately absent: files of rows and their formats (`table`), queues and batches over several callers (`serve`), and
 //! ONNX, which others compute.
 
+mod contents;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::artifact::Unreadable;
 use crate::device::Chosen;
 use crate::learn::{self, LearnError};
 use crate::metrics::Scheme;
@@ -19,6 +22,8 @@ use crate::model::{self, Classifier, EncoderConfig, ModelError, ModelInfo};
 use crate::table::{Cells, Texts};
 use crate::task::{self, Answers, Prepared, Rule, Task, TaskError};
 use crate::text::{Encoded, TextError, Tokenizer};
+
+pub use contents::{Contents, EncoderSizes, FileSize, TokenizerFacts, Weights};
 
 pub use crate::task::{Entity, Reply, SpanAnswer};
 
@@ -55,6 +60,11 @@ impl Bundle {
     /// A folder that is missing, holds no model, or an adapter alone; files that are damaged or do not fit each other.
     pub fn open(folder: &Path, device: &Chosen) -> Result<Bundle, BundleError> {
         let found = Found::in_folder(folder)?;
+        if found.adapter {
+            return Err(BundleError::Adapter {
+                folder: folder.to_owned(),
+            });
+        }
         let (info, tokenizer) = found.info()?;
         let rule = Rule::of_model(&info)?;
         let (classifier, config) = model::open_as(&info, folder, &device.device)?;
@@ -163,8 +173,8 @@ impl Bundle {
     }
 
     /// The answer to each question, in their order. At most `batch_tokens` tokens are computed at once (on a CPU at most
-    /// about a thousand by each thread, and anywhere at least one text). `on_rows` is told how many rows were just done, windows counted apart,
-    /// and may say stop.
+    /// about a thousand by each thread, and anywhere at least one text). `on_rows` is told how many questions were just done, and
+    /// may say stop.
     ///
     /// # Errors
     /// A question that does not fit the task, or that the tokenizer refuses; outputs that are not finite; a device that
@@ -206,14 +216,20 @@ impl Bundle {
             stopped |= go_on.is_break();
             go_on
         })?;
+        // A text may be several rows, of which the longest come first wherever they are.
+        let (rows, examples) = (encoded.rows().max(1), encoded.examples());
+        let (mut done, mut told) = (0, 0);
         let outputs = learn::predict(
             &self.classifier,
             &encoded,
             self.tokenizer.pad_id(),
             batch_tokens,
             &self.device.device,
-            &mut |rows| {
-                let go_on = on_rows(rows);
+            &mut |more| {
+                done += more;
+                let by_now = done * examples / rows;
+                let go_on = on_rows(by_now - told);
+                told = by_now;
                 stopped |= go_on.is_break();
                 go_on
             },
@@ -259,7 +275,12 @@ pub struct Answered<'t> {
     answers: Box<dyn Answers>,
 }
 
-impl Answered<'_> {
+impl<'t> Answered<'t> {
+    /// What was asked.
+    pub fn texts(&self) -> &Texts<&'t str> {
+        self.prepared.texts()
+    }
+
     /// One by one.
     pub fn replies(&self) -> Vec<Reply> {
         self.answers.replies(&self.prepared.asked(&self.encoded))
@@ -267,13 +288,23 @@ impl Answered<'_> {
 
     /// What was answered and how surely, as the columns of `predictions.parquet`.
     pub fn columns(&self) -> Vec<(String, Cells)> {
-        self.answers.columns(&self.prepared.asked(&self.encoded))
+        let mut columns = self.answers.columns(&self.prepared.asked(&self.encoded));
+        if self.encoded.examples() == 0 {
+            // Of no rows at all, every one says what is right.
+            columns.retain(|(name, _)| !is_gold(name));
+        }
+        columns
     }
 
     /// How many texts were longer than the model reads, and lost their ends.
     pub fn truncated(&self) -> usize {
         self.encoded.truncated()
     }
+}
+
+/// Whether a column says what is right.
+fn is_gold(column: &str) -> bool {
+    ["label", "labels", "tags", "answers"].contains(&column) || column.starts_with("target_")
 }
 
 /// Questions that can be asked together: all of them with a second text, or none.
@@ -349,6 +380,8 @@ struct Found<'f> {
     tokenizer: PathBuf,
     /// Whether there is a `model.json`.
     own: bool,
+    /// Whether there is an adapter in place of weights.
+    adapter: bool,
 }
 
 impl<'f> Found<'f> {
@@ -360,11 +393,6 @@ impl<'f> Found<'f> {
             });
         }
         let has = |name: &str| folder.join(name).is_file();
-        if has("adapter_config.json") {
-            return Err(BundleError::Adapter {
-                folder: folder.to_owned(),
-            });
-        }
         if !has("config.json") {
             let mut found: Vec<String> = std::fs::read_dir(folder)
                 .into_iter()
@@ -387,6 +415,7 @@ impl<'f> Found<'f> {
                 false => folder.to_owned(),
             },
             own: has("model.json"),
+            adapter: has("adapter_config.json"),
         })
     }
 
@@ -465,6 +494,10 @@ pub enum BundleError {
     #[error("interrupted")]
     #[diagnostic(help("run the same command again"))]
     Interrupted,
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreadable(#[from] Unreadable),
 
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -4,6 +4,7 @@
 //!
 //! Deliberately absent: work. A command reads a pipeline, asks the engine, and words the answer.
 
+mod bundle;
 mod cache;
 #[cfg(test)]
 mod catalogue;
@@ -20,6 +21,7 @@ mod log;
 mod lsp;
 mod path;
 mod plan;
+mod predict;
 mod preview;
 mod progress;
 mod report;
@@ -86,6 +88,10 @@ enum Command {
     Compare(compare::Arguments),
     /// Write a page that shows how good the answers of a pipeline's model are and where they are wrong, for a browser.
     Report(report::Arguments),
+    /// Answer texts, lines of stdin, or files of rows with an exported model.
+    Predict(predict::Arguments),
+    /// Say what is in an exported model and where it came from (`inspect`).
+    Bundle(bundle::Arguments),
     /// Draw the stages and what flows between them.
     Graph(graph::Arguments),
     /// Print where a stage's artifact lies.
@@ -190,6 +196,8 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Preview(arguments) => preview::answer(&arguments),
         Command::Compare(arguments) => compare::answer(&arguments),
         Command::Report(arguments) => report::answer(&arguments),
+        Command::Predict(arguments) => predict::answer(&arguments),
+        Command::Bundle(arguments) => bundle::answer(&arguments),
         Command::Graph(arguments) => graph::answer(&arguments),
         Command::Path(arguments) => path::answer(&arguments),
         Command::Log(arguments) => log::answer(&arguments),

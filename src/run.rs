@@ -9,6 +9,7 @@
 
 mod build;
 pub mod judge;
+pub mod origin;
 pub mod place;
 mod publish;
 mod walk;

@@ -510,6 +510,18 @@ pub struct CardStep {
     pub files: BTreeMap<String, String>,
 }
 
+/// Paths and addresses never enter a key; should one come into what may be published all the same, it is known here.
+pub(crate) fn is_place(text: &str) -> bool {
+    let drive = text
+        .as_bytes()
+        .get(1..3)
+        .is_some_and(|rest| rest == b":\\" || rest == b":/");
+    let begins = ["/", "~/", "./", "../", "\\\\"]
+        .iter()
+        .any(|start| text.len() > start.len() && text.starts_with(start));
+    drive || begins || text.contains("://") || text.contains("${")
+}
+
 /// An artifact that flows into a stage.
 #[derive(Debug, Clone)]
 pub struct Input {

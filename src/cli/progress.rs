@@ -279,6 +279,9 @@ fn plain_line(phase: &Phase, now: Instant) -> String {
     )]
     let (done, total) = (phase.done as f64, phase.total as f64);
     let rate = if elapsed > 0.0 { done / elapsed } else { 0.0 };
+    if phase.total == 0 {
+        return format!("{} {} {}, {rate:.1}/s", phase.what, phase.done, phase.unit);
+    }
     let left = if rate > 0.0 {
         seconds((total - done) / rate)
     } else {
@@ -293,4 +296,95 @@ fn plain_line(phase: &Phase, now: Instant) -> String {
         "{} {}/{} {}, {rate:.1}/s, {left} left{state}",
         phase.what, phase.done, phase.total, phase.unit
     )
+}
+
+/// The progress of one thing that is done, where no pipeline runs: a bar on a terminal, now and then a line elsewhere.
+pub(super) struct Bar {
+    phase: Mutex<Phase>,
+    plain: bool,
+}
+
+impl Bar {
+    /// Shows nothing.
+    pub(super) fn hidden() -> Bar {
+        Bar {
+            phase: Mutex::default(),
+            plain: false,
+        }
+    }
+
+    /// Of rows, whose number may be unknown.
+    pub(super) fn rows(what: &str, total: Option<u64>) -> Bar {
+        use std::io::IsTerminal;
+        let mut phase = Phase {
+            what: what.to_owned(),
+            unit: "rows".to_owned(),
+            total: total.unwrap_or_default(),
+            began: Some(Instant::now()),
+            ..Phase::default()
+        };
+        let drawn = std::io::stderr().is_terminal();
+        if drawn {
+            let (bar, template) = match total {
+                Some(total) => (
+                    ProgressBar::new(total),
+                    "{prefix}  {wide_bar} {pos}/{len} rows, {per_sec}, {eta} left",
+                ),
+                None => (
+                    ProgressBar::new_spinner(),
+                    "{spinner} {prefix}  {pos} rows, {per_sec}",
+                ),
+            };
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = bar.with_style(style).with_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            phase.bar = Some(bar);
+        }
+        Bar {
+            phase: Mutex::new(phase),
+            plain: !drawn,
+        }
+    }
+
+    pub(super) fn advance(&self, units: u64) {
+        let Ok(mut phase) = self.phase.lock() else {
+            return;
+        };
+        phase.done += units;
+        if let Some(bar) = &phase.bar {
+            bar.inc(units);
+        }
+        let now = Instant::now();
+        let shown = phase.printed.or(phase.began);
+        let due = shown.is_some_and(|then| now - then >= PLAIN_INTERVAL);
+        if self.plain && due && (phase.total == 0 || phase.done < phase.total) {
+            phase.printed = Some(now);
+            tell(&format!("{}\n", plain_line(&phase, now)));
+        }
+    }
+
+    /// Does something that prints, with the bar out of its way.
+    pub(super) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let bar = self.phase.lock().ok().and_then(|phase| phase.bar.clone());
+        match bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&self) {
+        if let Ok(mut phase) = self.phase.lock()
+            && let Some(bar) = phase.bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.end();
+    }
 }

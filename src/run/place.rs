@@ -1,6 +1,6 @@
 //! Placing a finished artifact outside the store, and never over somebody else's work.
 //!
-//! A placed folder holds the artifact's files, a card, and a marker (`.refit.json`) that names the pipeline, the stage, the
+//! A placed folder holds the artifact's files, a card, where it came from ([`origin`](super::origin)), and a marker (`.refit.json`) that names the pipeline, the stage, the
 //! key and the digest of every file. The marker decides what a later run may do: a folder that is as it was placed may be
 //! replaced; one that was edited since, or that refit did not place, is refused unless forced.
 //!
@@ -27,7 +27,8 @@ use crate::store::{Record, Store};
 
 /// The marker's file name.
 pub const MARKER: &str = ".refit.json";
-const CARD: &str = "README.md";
+/// The card's file name.
+pub const CARD: &str = "README.md";
 /// How names begin of what lies beside a placed folder for a moment.
 const DRAFT: &str = ".refit-placing-";
 /// The folder in there with what was replaced, under the name of its place.
@@ -328,7 +329,7 @@ fn read_marker(to: &Path) -> Option<Marker> {
     serde_json::from_slice(&fs::read(to.join(MARKER)).ok()?).ok()
 }
 
-/// Places the object at `to`, with its card and marker.
+/// Places the object at `to`, with what is laid `beside` it by name, and its marker.
 ///
 /// # Errors
 /// A folder that refit may not replace (unless `forced`), or that cannot be written.
@@ -339,7 +340,7 @@ fn read_marker(to: &Path) -> Option<Marker> {
 pub fn place(
     to: &Path,
     object: &Path,
-    card: Option<String>,
+    beside: &[(&str, String)],
     plan: &Plan,
     step: &Step,
     record: &Record,
@@ -372,8 +373,8 @@ pub fn place(
     };
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(write(parent))?;
-    let beside = Beside::new(parent).map_err(write(parent))?;
-    let draft = beside.path().join("new");
+    let aside = Beside::new(parent).map_err(write(parent))?;
+    let draft = aside.path().join("new");
     fs::create_dir(&draft).map_err(write(&draft))?;
     for file in files_under(object)? {
         let name = file.strip_prefix(object).unwrap_or(&file);
@@ -389,9 +390,9 @@ pub fn place(
             .and_then(|file| file.sync_all())
             .map_err(write(&target))?;
     }
-    if let Some(card) = card {
-        let target = draft.join(CARD);
-        write_whole(&target, card.as_bytes()).map_err(write(&target))?;
+    for (name, text) in beside {
+        let target = draft.join(name);
+        write_whole(&target, text.as_bytes()).map_err(write(&target))?;
     }
     let marker = Marker {
         placed_by: "refit".to_owned(),
@@ -407,17 +408,17 @@ pub fn place(
         serde_json::to_string_pretty(&marker).map_err(|error| write(&target)(error.into()))?;
     write_whole(&target, text.as_bytes()).map_err(write(&target))?;
     sync_folders(&draft).map_err(write(&draft))?;
-    let old = beside.path().join(OLD);
+    let old = aside.path().join(OLD);
     fs::create_dir(&old).map_err(write(&old))?;
     let old = old.join(to.file_name().unwrap_or_default());
     match swap(&draft, to, &old) {
         Ok(()) => {}
         Err(Unswapped::AsItWas(source)) => return Err(write(to)(source)),
         Err(Unswapped::OutOfPlace(source)) => {
-            let inside = old.strip_prefix(beside.path()).map(Path::to_owned);
+            let inside = old.strip_prefix(aside.path()).map(Path::to_owned);
             // Only the old one is worth keeping.
             let _ = fs::remove_dir_all(&draft);
-            let kept = beside.keep();
+            let kept = aside.keep();
             return Err(PlaceError::Stranded {
                 path: to.to_owned(),
                 kept: inside.map_or(kept.clone(), |inside| kept.join(inside)),

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 
 use super::build::{Finished, Job};
 use super::judge::{History, Judgement, judge};
-use super::place;
 use super::publish::{Upload, Uploaded};
 use super::{Observer, Options, RunError, scores_of};
+use super::{origin, place};
 use crate::artifact::Digest;
 use crate::fingerprint::Fingerprint;
 use crate::hub::HubError;
@@ -380,9 +380,9 @@ impl<'a> Walk<'a> {
         };
         if present && !matches!(reason, Reason::NotPublished { .. }) {
             let object = self.store.object_path(&record.digest);
-            let card = step.stage.card(&self.card_facts(index, record));
+            let beside = self.beside(index, record);
             place::place(
-                to, &object, card, self.plan, step, record, self.store, forced,
+                to, &object, &beside, self.plan, step, record, self.store, forced,
             )?;
             self.observer.placed(step, to);
         }
@@ -420,7 +420,23 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn card_facts(&self, index: usize, record: &Record) -> CardFacts {
+    /// What is laid beside an artifact that has a card: by name, its text.
+    fn beside(&self, index: usize, record: &Record) -> Vec<(&'static str, String)> {
+        let facts = self.card_facts(index, record);
+        let Some(card) = self.plan.steps[index].stage.card(&facts) else {
+            return Vec::new();
+        };
+        let behind = self.behind(index).into_iter();
+        let licences = behind.filter_map(|one| origin::licence(&self.plan.steps[one]));
+        let licences: BTreeSet<String> = licences.collect();
+        let licences: Vec<String> = licences.into_iter().collect();
+        let commit = self.options.provenance.commit.as_deref();
+        let origin = origin::text(&facts, commit, &licences);
+        vec![(place::CARD, card), (origin::ORIGIN, origin)]
+    }
+
+    /// The steps whose results flow into this one, and itself.
+    fn behind(&self, index: usize) -> BTreeSet<usize> {
         let mut behind = BTreeSet::new();
         let mut pending = vec![index];
         while let Some(next) = pending.pop() {
@@ -428,6 +444,11 @@ impl<'a> Walk<'a> {
                 pending.extend(self.plan.steps[next].inputs.values());
             }
         }
+        behind
+    }
+
+    fn card_facts(&self, index: usize, record: &Record) -> CardFacts {
+        let behind = self.behind(index);
         let record_of = |one: usize| match &self.states[one] {
             State::Known { record, .. } => Some(record.as_ref()),
             _ => (one == index).then_some(record),

@@ -19,7 +19,7 @@ pub enum TableError {
         source: std::io::Error,
     },
     #[error("cannot write {}: {message}", file.display())]
-    #[diagnostic(help("check the free space and the permissions of the store"))]
+    #[diagnostic(help("check the free space, and that its folder is there and may be written to"))]
     Unwritable { file: PathBuf, message: String },
     /// Something in the store that `save` did not leave like this.
     #[error("{} is damaged: {message}", file.display())]

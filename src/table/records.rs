@@ -27,7 +27,8 @@ use super::pieces::Chunks;
 use super::raw::Raw;
 use super::read::{Format, guarded};
 use super::shape::{self, Places};
-use super::{parquet, rows};
+use super::write::give_back;
+use super::{Texts, parquet, rows};
 
 /// The most bytes of text that are read at once.
 const AT_ONCE: usize = 1 << 20;
@@ -50,6 +51,19 @@ pub struct Records {
     pub raw: Raw,
     /// The columns that are kept, in the file's order, one value for each row.
     pub kept: Vec<(String, Vec<Cell<'static>>)>,
+}
+
+impl Records {
+    /// What is asked, numbered from 0.
+    pub fn texts(&self) -> Texts<&str> {
+        Texts {
+            id: (0..self.raw.len() as u64).collect(),
+            text: self.raw.texts().collect(),
+            text_pair: self.raw.text_pairs().map(Iterator::collect),
+            words: self.raw.words().map(Iterator::collect),
+            ..Texts::default()
+        }
+    }
 }
 
 /// What a file holds.
@@ -303,6 +317,7 @@ impl<'a> RecordReader<'a> {
         let Some(table) = self.reader.next_table(most)? else {
             return Ok(None);
         };
+        give_back();
         let raw = asked(&self.source, &self.rows, &table)?;
         let height = table.height;
         let mut there: BTreeMap<String, Vec<Cell<'static>>> = table.columns.into_iter().collect();
@@ -446,8 +461,8 @@ fn delimited(
     }))
 }
 
-/// A file line by line.
-struct Lines<'a> {
+/// A file, or a stream that is none, line by line.
+pub struct Lines<'a> {
     file: &'a Path,
     source: BufReader<Box<dyn Read + Send>>,
     /// The number of the last line.
@@ -456,27 +471,30 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn open(file: &'a Path) -> Result<Self, TableError> {
-        Ok(Lines {
-            file,
-            source: BufReader::with_capacity(1 << 16, compressed::reader(file)?),
-            line: 0,
-        })
+        compressed::reader(file).map(|source| Lines::of_stream(source, file))
     }
 
-    /// The next line without its end; nothing at the end of the file.
-    fn next_line(&mut self) -> Result<Option<String>, TableError> {
+    /// Of a stream that `file` calls in messages.
+    pub fn of_stream(stream: Box<dyn Read + Send>, file: &'a Path) -> Self {
+        Lines {
+            file,
+            source: BufReader::with_capacity(1 << 16, stream),
+            line: 0,
+        }
+    }
+
+    /// The next line without its end; nothing at the end.
+    ///
+    /// # Errors
+    /// What cannot be read, or is not UTF-8, with the number of the line.
+    pub fn next_line(&mut self) -> Result<Option<String>, TableError> {
         let mut bytes = Vec::new();
         let read = (&mut self.source)
             .take(LONGEST as u64)
             .read_until(b'\n', &mut bytes)
             .map_err(|e| compressed::broken(self.file, e))?;
         if read == 0 {
-            return match self.line {
-                0 => Err(TableError::Empty {
-                    file: self.file.to_owned(),
-                }),
-                _ => Ok(None),
-            };
+            return Ok(None);
         }
         self.line += 1;
         if bytes.last() == Some(&b'\n') {
@@ -742,6 +760,8 @@ struct Groups<'a> {
     bytes: Option<Vec<u8>>,
     rows: usize,
     read: usize,
+    /// So many rows have a few megabytes.
+    at_once: usize,
 }
 
 impl<'a> Groups<'a> {
@@ -763,13 +783,22 @@ impl<'a> Groups<'a> {
             bytes,
             rows: 0,
             read: 0,
+            at_once: 1,
         };
         let mut reader = groups.reader()?;
-        let rows = guarded(|| reader.num_rows());
-        groups.rows = rows.map_err(|message| TableError::NotParquet {
+        let found = guarded(|| {
+            let metadata = reader.get_metadata()?;
+            let bytes = metadata.row_groups.iter();
+            let bytes: usize = bytes.map(|group| group.total_byte_size()).sum();
+            Ok((metadata.num_rows, bytes))
+        });
+        let (rows, bytes) = found.map_err(|message| TableError::NotParquet {
             file: file.to_owned(),
             message,
         })?;
+        groups.rows = rows;
+        let of_a_row = (bytes / rows.max(1)).max(1);
+        groups.at_once = (8 * AT_ONCE / of_a_row).max(1);
         match groups.rows {
             0 => Err(TableError::Empty {
                 file: file.to_owned(),
@@ -790,6 +819,7 @@ impl<'a> Groups<'a> {
     }
 
     fn rows(&mut self, most: usize) -> Result<Option<Rectangle>, TableError> {
+        let most = most.min(self.at_once);
         let (start, end) = (self.read, self.rows.min(self.read.saturating_add(most)));
         if start == end {
             return Ok(None);

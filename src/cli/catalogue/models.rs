@@ -1,10 +1,12 @@
 //! Samples of what is wrong with models, learning, devices and tasks.
 
 use super::{Sample, absent, denied, sample};
+use crate::bundle::BundleError;
+use crate::cli::predict::PredictUse;
 use crate::cli::worker::Taken;
 use crate::device::{DeviceError, ServeError};
 use crate::learn::{LearnError, Precision};
-use crate::model::{CheckpointError, Misfit, Misfits, ModelError};
+use crate::model::{CheckpointError, Misfit, Misfits, ModelError, Task};
 use crate::stage::StageError;
 use crate::task::TaskError;
 
@@ -16,6 +18,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(tasks());
     samples.extend(devices());
     samples.extend(stages());
+    samples.extend(bundles());
     samples
 }
 
@@ -114,6 +117,13 @@ fn models() -> Vec<Sample> {
             field: "num_attention_heads",
             found: "5".into(),
             wanted: "a divisor of hidden_size = 768".into(),
+        },
+        ModelError::NoHead {
+            path: config(),
+            class: "BertForMaskedLM".into(),
+        },
+        ModelError::NoInfo {
+            path: "dist/tagger/model.json".into(),
         },
         ModelError::NoFile {
             path: weights(),
@@ -371,4 +381,59 @@ fn stages() -> Vec<Sample> {
     .into_iter()
     .map(sample)
     .collect()
+}
+
+fn bundles() -> Vec<Sample> {
+    let folder = || "dist/ag-news".into();
+    let mut samples: Vec<Sample> = [
+        BundleError::NoFolder {
+            folder: folder(),
+            is_file: false,
+        },
+        BundleError::NoModel {
+            folder: folder(),
+            found: vec!["report.html".into(), "train.csv".into()],
+        },
+        BundleError::Adapter { folder: folder() },
+        BundleError::Question {
+            index: 3,
+            what: "has no context to find its answer in",
+        },
+        BundleError::Threshold {
+            threshold: 1.5,
+            task: Task::MultiLabel,
+            message: "is no probability",
+        },
+        BundleError::Interrupted,
+    ]
+    .into_iter()
+    .map(sample)
+    .collect();
+    let uses = [
+        PredictUse::NothingAsked,
+        PredictUse::NoContext,
+        PredictUse::Meaningless {
+            option: "--top-k",
+            task: Task::Regression,
+            help: "all that it answers is given; leave the option out",
+        },
+        PredictUse::UnknownFormat {
+            file: "texts.dat".into(),
+        },
+        PredictUse::UnknownOutput {
+            file: "answers.xlsx".into(),
+        },
+        PredictUse::NotRegular {
+            file: "/dev/stdin".into(),
+        },
+        PredictUse::NothingToKeep {
+            column: "ID".into(),
+            known: "`id`, `text`".into(),
+        },
+        PredictUse::CannotKeep {
+            column: "image".into(),
+        },
+    ];
+    samples.extend(uses.into_iter().map(sample));
+    samples
 }

@@ -9,7 +9,7 @@ mod usage;
 
 use serde_json::Value;
 
-use crate::stage::CardFacts;
+use crate::stage::{CardFacts, is_place};
 use crate::task::Task;
 
 const LABELS_SHOWN: usize = 50;
@@ -306,18 +306,6 @@ fn key(name: &str) -> String {
     } else {
         Value::from(name).to_string()
     }
-}
-
-/// Paths and addresses never enter a key; should one come here all the same, it stays out of a card that may be published.
-fn is_place(text: &str) -> bool {
-    let drive = text
-        .as_bytes()
-        .get(1..3)
-        .is_some_and(|rest| rest == b":\\" || rest == b":/");
-    let begins = ["/", "~/", "./", "../", "\\\\"]
-        .iter()
-        .any(|start| text.len() > start.len() && text.starts_with(start));
-    drive || begins || text.contains("://") || text.contains("${")
 }
 
 fn number(of: &Value, name: &str) -> Option<String> {
