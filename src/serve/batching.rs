@@ -1,6 +1,6 @@
 //! Batches: texts of all connections, answered together by one worker thread for each model.
 //!
-//! A request's texts wait in a queue that is bounded by texts and by tokens ([`Full`] beyond). Whenever the model is idle,
+//! A request's texts wait in a queue that is bounded by texts and by tokens ([`NoRoom`] beyond). Whenever the model is idle,
 //! its worker takes texts up to a number of tokens, one of each request in turn, so that a request of a thousand texts
 //! delays one of a single text by a batch and no more; what it leaves is first in the next batch. While the model computes,
 //! the next batch gathers.
@@ -82,10 +82,13 @@ struct Replies {
     to: Option<oneshot::Sender<Result<Vec<Reply>, ModelFault>>>,
 }
 
-/// More texts or tokens would wait than may. `seconds` is when there is likely to be room.
+/// Why texts may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
-    pub seconds: u64,
+pub enum NoRoom {
+    /// More texts or tokens would wait than may; in so many seconds there is likely to be room.
+    Full { seconds: u64 },
+    /// The queue takes nothing any more.
+    Closed,
 }
 
 /// Why a text that waited was not answered.
@@ -160,19 +163,22 @@ impl Queue {
     ///
     /// # Errors
     /// They could not.
-    pub fn check_room(&self, texts: usize) -> Result<(), Full> {
+    pub fn check_room(&self, texts: usize) -> Result<(), NoRoom> {
         let state = self.lock();
         self.room(&state, texts, 0)
     }
 
-    fn room(&self, state: &State, texts: usize, tokens: usize) -> Result<(), Full> {
+    fn room(&self, state: &State, texts: usize, tokens: usize) -> Result<(), NoRoom> {
+        if state.closed {
+            return Err(NoRoom::Closed);
+        }
         // One request alone may always wait, however long its texts are.
         let alone = state.waiting.is_empty();
         let fits = state.texts + texts <= self.most_texts
             && state.tokens.saturating_add(tokens) <= self.most_tokens;
         match alone || fits {
             true => Ok(()),
-            false => Err(Full {
+            false => Err(NoRoom::Full {
                 seconds: state.seconds(),
             }),
         }
@@ -186,7 +192,7 @@ impl Queue {
         self: &Arc<Self>,
         questions: Vec<Question>,
         tokens: &[usize],
-    ) -> Result<Answer, Full> {
+    ) -> Result<Answer, NoRoom> {
         let (to, from) = oneshot::channel();
         let (count, all) = (questions.len(), tokens.iter().sum());
         let call = Arc::new(Call {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Question, Reply};
 use super::refusal::Refusal;
-use super::shapes::{AboutContext, Item, Text, TextOrPair, name_of, parsed, ranked};
+use super::shapes::{AboutContext, Item, Object, Text, TextOrPair, name_of, parsed, ranked};
 use crate::task::Task;
 
 /// One text, or a list of them.
@@ -96,7 +96,7 @@ impl<I: Item> JsonSchema for Inputs<I> {
 struct Request<I, P> {
     inputs: Inputs<I>,
     #[serde(default)]
-    parameters: Option<P>,
+    parameters: Option<Object<P>>,
     /// They mean nothing here.
     #[serde(default)]
     #[expect(dead_code, reason = "read so that it may be there")]
@@ -178,7 +178,7 @@ type Classification = Request<TextOrPair, TextParameters<Softmax>>;
 type MultiLabel = Request<TextOrPair, TextParameters<Sigmoid>>;
 type Regression = Request<TextOrPair, TextParameters<Unchanged>>;
 type TokenClassification = Request<Text, TokenClassificationParameters>;
-type QuestionAnswering = Request<AboutContext, QuestionAnsweringParameters>;
+type QuestionAnswering = Request<Object<AboutContext>, QuestionAnsweringParameters>;
 
 /// What a request asks.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ fn wanted<I: Item>(inputs: Inputs<I>, shown: Shown) -> Result<Wanted, Refusal> {
 /// What is wrong with it.
 pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
     fn labels<F>(request: Request<TextOrPair, TextParameters<F>>) -> Result<Wanted, Refusal> {
-        let top_k = request.parameters.and_then(|parameters| parameters.top_k);
+        let top_k = request.parameters.and_then(|Object(given)| given.top_k);
         let shown = Shown {
             top_k,
             ..Shown::default()
@@ -230,7 +230,7 @@ pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
         Task::Regression => labels(parsed::<Regression>(body)?),
         Task::TokenClassification => {
             let request: TokenClassification = parsed(body)?;
-            let parameters = request.parameters.unwrap_or_default();
+            let parameters = request.parameters.map_or_else(Default::default, |given| given.0);
             let shown = Shown {
                 ignored: parameters.ignore_labels.unwrap_or_default(),
                 ..Shown::default()
@@ -239,7 +239,7 @@ pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
         }
         Task::QuestionAnswering => {
             let request: QuestionAnswering = parsed(body)?;
-            let parameters = request.parameters.unwrap_or_default();
+            let parameters = request.parameters.map_or_else(Default::default, |given| given.0);
             let shown = Shown {
                 top_k: parameters.top_k,
                 without_none: parameters.handle_impossible_answer == Some(false),

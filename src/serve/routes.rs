@@ -28,7 +28,7 @@ use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::batching::{Full, Queue, Unanswered};
+use super::batching::{NoRoom, Queue, Unanswered};
 use super::connections::Shared;
 use super::metrics::{self, Metrics};
 use super::model::{Model, ModelFault, Question, Reply};
@@ -346,7 +346,10 @@ impl App {
         questions: Vec<Question>,
     ) -> Result<Vec<Reply>, Refusal> {
         self.limits.check(&questions)?;
-        let full = |full: Full| Refusal::queue_full(full.seconds);
+        let full = |no_room| match no_room {
+            NoRoom::Full { seconds } => Refusal::queue_full(seconds),
+            NoRoom::Closed => Refusal::draining(),
+        };
         served.queue.check_room(questions.len()).map_err(full)?;
         let (questions, tokens) = counted(&served.model, questions).await?;
         let answer = served.queue.submit(questions, &tokens).map_err(full)?;

@@ -10,6 +10,7 @@
 //! Deliberately absent: the shapes of others (`inference`), and any decision but which of the answers are shown.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Deserializer};
@@ -40,6 +41,47 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
+}
+
+/// An object and nothing else, where serde would take a list for one, too.
+#[derive(Debug)]
+pub struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                T::deserialize(map).map(Object)
+            }
+        }
+        from.deserialize_any(Visitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
 }
 
 /// Two texts that belong together.
@@ -139,11 +181,11 @@ impl Item for TextOrPair {
     }
 }
 
-impl Item for AboutContext {
+impl Item for Object<AboutContext> {
     fn question(self) -> Question {
         Question {
-            text: self.question.0,
-            pair: Some(self.context.0),
+            text: self.0.question.0,
+            pair: Some(self.0.context.0),
         }
     }
 }
@@ -266,7 +308,7 @@ pub struct QuestionAnsweringRequest {
     /// Several questions, each with its context.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<AboutContext>")]
-    texts: Option<Vec<AboutContext>>,
+    texts: Option<Vec<Object<AboutContext>>>,
     /// How many answers are shown, the likeliest first. Default: as many as the model keeps.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "usize", range(min = 1, max = 1_000_000))]
@@ -364,7 +406,9 @@ impl Requested for TokenClassificationRequest {
 impl Requested for QuestionAnsweringRequest {
     fn wanted(self) -> Result<Wanted, Refusal> {
         let one = match (self.question, self.context) {
-            (Some(question), Some(context)) => Some(AboutContext { question, context }),
+            (Some(question), Some(context)) => {
+                Some(Object(AboutContext { question, context }))
+            }
             (None, None) => None,
             _ => {
                 return Err(Refusal::invalid(
@@ -389,7 +433,7 @@ impl Requested for QuestionAnsweringRequest {
 pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::not_utf8(error.valid_up_to()))?;
     let mut from = serde_json::Deserializer::from_str(text);
-    let parsed: T = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+    let Object(parsed): Object<T> = serde_path_to_error::deserialize(&mut from).map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());
         match error.classify() {
             serde_json::error::Category::Data if path == "." => Refusal::invalid(error.to_string()),

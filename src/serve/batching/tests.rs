@@ -115,7 +115,7 @@ impl Stand {
         self
     }
 
-    fn ask(&self, texts: &[&str]) -> Result<Answer, Full> {
+    fn ask(&self, texts: &[&str]) -> Result<Answer, NoRoom> {
         let asked = questions(texts);
         let tokens: Vec<usize> = asked.iter().map(words).collect();
         self.queue.submit(asked, &tokens)

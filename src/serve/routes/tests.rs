@@ -121,6 +121,14 @@ impl Stand {
         self.runtime.block_on(said(router(&self.app), request))
     }
 
+    /// Until the model has begun so many texts.
+    fn computes(&self, model: &str, texts: usize) {
+        let begun = format!("refit_texts_total{{model=\"{model}\"}} {texts}\n");
+        while !self.shared.metrics.text().contains(&begun) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn get(&self, path: &str) -> Said {
         self.send(request("GET", path, &[], ""))
     }
@@ -299,7 +307,8 @@ fn a_full_queue_says_when_to_ask_again() {
         )
     };
     let first = stand.runtime.spawn(ask("slow"));
-    let second = stand.runtime.spawn(ask_when_computing(ask("slow")));
+    stand.computes("a", 2);
+    let second = stand.runtime.spawn(ask("slow"));
     let waiting = || stand.app.models[0].queue.texts();
     while waiting() < 2 {
         std::thread::sleep(Duration::from_millis(1));
@@ -324,12 +333,6 @@ fn a_full_queue_says_when_to_ask_again() {
     }
 }
 
-/// Asks a moment later, when what came before is being computed.
-async fn ask_when_computing(ask: impl Future<Output = Said>) -> Said {
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    ask.await
-}
-
 #[test]
 fn whoever_goes_away_is_counted_and_frees_its_place() {
     let stand = stand(|_| ());
@@ -341,8 +344,9 @@ fn whoever_goes_away_is_counted_and_frees_its_place() {
         )
     };
     let computing = stand.runtime.spawn(ask("slow"));
+    stand.computes("a", 1);
     let queue = &stand.app.models[0].queue;
-    let gone = stand.runtime.spawn(ask_when_computing(ask("slow")));
+    let gone = stand.runtime.spawn(ask("slow"));
     while queue.texts() == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
