@@ -244,7 +244,11 @@ async fn connection(
         let parts = connection.into_parts();
         if !parts.read_buf.is_empty() {
             // So little fits into what the system keeps for a client that was sent nothing yet.
-            let _ = parts.io.into_inner().stream.try_write(slow_head().as_bytes());
+            let _ = parts
+                .io
+                .into_inner()
+                .stream
+                .try_write(slow_head().as_bytes());
         }
     }
     ended

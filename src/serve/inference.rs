@@ -230,7 +230,9 @@ pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
         Task::Regression => labels(parsed::<Regression>(body)?),
         Task::TokenClassification => {
             let request: TokenClassification = parsed(body)?;
-            let parameters = request.parameters.map_or_else(Default::default, |given| given.0);
+            let parameters = request
+                .parameters
+                .map_or_else(Default::default, |given| given.0);
             let shown = Shown {
                 ignored: parameters.ignore_labels.unwrap_or_default(),
                 ..Shown::default()
@@ -239,7 +241,9 @@ pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
         }
         Task::QuestionAnswering => {
             let request: QuestionAnswering = parsed(body)?;
-            let parameters = request.parameters.map_or_else(Default::default, |given| given.0);
+            let parameters = request
+                .parameters
+                .map_or_else(Default::default, |given| given.0);
             let shown = Shown {
                 top_k: parameters.top_k,
                 without_none: parameters.handle_impossible_answer == Some(false),

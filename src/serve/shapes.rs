@@ -57,7 +57,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Object<T>, A::Error> {
                 let map = serde::de::value::MapAccessDeserializer::new(map);
                 T::deserialize(map).map(Object)
             }
@@ -406,9 +409,7 @@ impl Requested for TokenClassificationRequest {
 impl Requested for QuestionAnsweringRequest {
     fn wanted(self) -> Result<Wanted, Refusal> {
         let one = match (self.question, self.context) {
-            (Some(question), Some(context)) => {
-                Some(Object(AboutContext { question, context }))
-            }
+            (Some(question), Some(context)) => Some(Object(AboutContext { question, context })),
             (None, None) => None,
             _ => {
                 return Err(Refusal::invalid(
@@ -433,14 +434,17 @@ impl Requested for QuestionAnsweringRequest {
 pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::not_utf8(error.valid_up_to()))?;
     let mut from = serde_json::Deserializer::from_str(text);
-    let Object(parsed): Object<T> = serde_path_to_error::deserialize(&mut from).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
-        match error.classify() {
-            serde_json::error::Category::Data if path == "." => Refusal::invalid(error.to_string()),
-            serde_json::error::Category::Data => Refusal::invalid(format!("{path}: {error}")),
-            _ => Refusal::not_json(error),
-        }
-    })?;
+    let Object(parsed): Object<T> =
+        serde_path_to_error::deserialize(&mut from).map_err(|error| {
+            let (path, error) = (error.path().to_string(), error.into_inner());
+            match error.classify() {
+                serde_json::error::Category::Data if path == "." => {
+                    Refusal::invalid(error.to_string())
+                }
+                serde_json::error::Category::Data => Refusal::invalid(format!("{path}: {error}")),
+                _ => Refusal::not_json(error),
+            }
+        })?;
     from.end().map_err(Refusal::not_json)?;
     Ok(parsed)
 }

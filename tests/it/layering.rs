@@ -148,7 +148,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub", "translate", "track"]),
     ("object_store", &["hub"]),
-    ("axum", &["serve"]),
+    // The tests of `translate` play a service.
+    ("axum", &["serve", "translate"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
     ("tower_http", &["serve"]),

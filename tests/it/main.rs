@@ -32,6 +32,8 @@ mod real;
 mod report;
 mod resume;
 mod schema;
+#[cfg(unix)]
+mod serve;
 mod stages;
 #[cfg(unix)]
 mod storm;

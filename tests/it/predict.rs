@@ -47,7 +47,7 @@ fn write_data(project: &Project) {
 const FEW: &str = "max_steps = 12";
 
 /// Task → the project, and the file to ask.
-fn of(task: &str) -> (Project, &'static str) {
+pub(crate) fn of(task: &str) -> (Project, &'static str) {
     let csv = |name: &str, columns: &str| {
         format!("train = \"data/{name}.csv\"\ntest = \"data/{name}.csv\"\ncolumns = {columns}")
     };
@@ -95,7 +95,7 @@ fn of(task: &str) -> (Project, &'static str) {
     }
 }
 
-const TASKS: [&str; 5] = [
+pub(crate) const TASKS: [&str; 5] = [
     "classification",
     "multi_label",
     "regression",
@@ -118,7 +118,7 @@ fn of_stage(project: &Project) -> Vec<(String, Cells)> {
     all
 }
 
-fn lines(said: &Said) -> Vec<Value> {
+pub(crate) fn lines(said: &Said) -> Vec<Value> {
     let lines = said.stdout.lines();
     lines
         .map(|line| serde_json::from_str(line).unwrap())
