@@ -27,6 +27,7 @@ mod progress;
 mod report;
 mod run;
 mod schema;
+mod serve;
 mod sweep;
 mod watch;
 mod worker;
@@ -103,6 +104,8 @@ enum Command {
     Fill(fill::Arguments),
     /// Print a script that completes commands and options in a shell.
     Completions(completions::Arguments),
+    /// Answer over HTTP with exported models: batches, Hugging Face's request shapes, metrics, a page to try them in.
+    Serve(serve::Arguments),
     /// Serve editors: problems, names, columns and past results while one writes a spec (a language server on stdin and stdout).
     Lsp(lsp::Arguments),
     /// Lend this machine's devices to trainings that run elsewhere, to whoever knows the token in REFIT_WORKER_TOKEN.
@@ -201,6 +204,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Schema(arguments) => schema::answer(&arguments),
         Command::Fill(arguments) => fill::answer(&arguments),
         Command::Completions(arguments) => completions::answer(&arguments),
+        Command::Serve(arguments) => serve::answer(&arguments),
         Command::Lsp(arguments) => lsp::answer(&arguments),
         Command::Worker(arguments) => worker::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),

@@ -26,7 +26,7 @@
 //!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
-//! 6. [`bundle`] is an exported model in use: opened once, asked many times.
+//! 6. [`bundle`] is an exported model in use: opened once, asked many times. [`serve`] lets it be asked over HTTP, several models by name.
 //! 7. [`lsp`] tells editors the same while a spec is being written: its problems, its names, and what became of its stages.
 //!
 //! The work is done by modules that have never heard of a pipeline: [`table`] (rows; polars), [`text`] (tokens; Hugging
@@ -48,7 +48,7 @@
 //!
 //! # Deliberately absent
 //!
-//! A server (a worker lends devices, and has never heard of a pipeline), a database, a configuration outside the spec, global
+//! A service that runs pipelines (`refit serve` answers with exported models and a worker lends devices, and neither has ever heard of a pipeline), a database, a configuration outside the spec, global
 //! state (but the device's, and that memory which a model once needed is kept for its next step), and Python.
 
 pub mod artifact;
@@ -69,6 +69,7 @@ pub mod outcome;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod spec;
 pub mod stage;
 pub mod store;

@@ -10,7 +10,8 @@
 //! and `charts.js` are common to all.
 //! What the page of an evaluation shows is [gathered](gather) from artifacts.
 //!
-//! Deliberately absent: a template language, libraries of others, and a server.
+//! Deliberately absent: a template language, libraries of others, and a server (`serve` has a page of its own, with this
+//! skeleton).
 
 pub mod evaluation;
 pub mod gather;
@@ -25,31 +26,45 @@ const STYLE: &str = include_str!("report/base.css");
 const CHARTS: &str = include_str!("report/charts.js");
 
 /// The parts of a page that are its own.
-struct Parts<'a> {
-    title: &'a str,
+pub(crate) struct Parts<'a> {
+    pub(crate) title: &'a str,
     /// What stands in the body.
-    body: &'a str,
+    pub(crate) body: &'a str,
     /// Laid over the common style.
-    style: &'a str,
+    pub(crate) style: &'a str,
     /// Run in this order after the common script, in one scope with it.
-    scripts: &'a [&'a str],
+    pub(crate) scripts: &'a [&'a str],
+    /// Whether it may ask the server that it came from.
+    pub(crate) asks: bool,
+}
+
+/// A page and what it may do.
+pub(crate) struct Page {
+    pub(crate) html: String,
+    /// Its content security policy, which stands in it.
+    pub(crate) policy: String,
 }
 
 /// A whole page. Its script reads the data with `embedded("data")`.
-fn document(parts: &Parts, data: &impl Serialize) -> String {
+pub(crate) fn document(parts: &Parts, data: &impl Serialize) -> Page {
     let style = format!("\n{STYLE}{}", parts.style);
     // The braces keep names of the script out of the window.
     let script = format!(
         "\n\"use strict\";\n{{\n{CHARTS}{}}}\n",
         parts.scripts.concat()
     );
-    // Only this script and this style may do anything here, and nothing may be fetched.
+    // Only this script and this style may do anything here, and nothing may be fetched from elsewhere.
     let policy = format!(
-        "default-src 'none'; img-src data:; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; img-src data:; {}script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
+        if parts.asks {
+            "connect-src 'self'; "
+        } else {
+            ""
+        },
         digest(&script),
         digest(&style)
     );
-    format!(
+    let html = format!(
         r#"<!doctype html>
 <html lang="en">
 <head>
@@ -70,7 +85,8 @@ fn document(parts: &Parts, data: &impl Serialize) -> String {
         title = text(parts.title),
         body = parts.body,
         data = embed(data),
-    )
+    );
+    Page { html, policy }
 }
 
 /// The source expression by which a policy allows an inline script or style.
@@ -156,8 +172,13 @@ mod tests {
             body: "<main></main>\n",
             style: "p { color: red }",
             scripts: &["let a = 1;\n", "let b = 2;\n"],
+            asks: false,
         };
-        let page = document(&parts, &"x");
+        let Page { html: page, policy } = document(&parts, &"x");
+        assert!(
+            page.contains(&policy) && !policy.contains("connect-src"),
+            "{policy}"
+        );
         assert!(page.contains("<title>a &lt;b&gt;</title>"), "{page}");
         for (open, close) in [("<script>", "</script>"), ("<style>", "</style>")] {
             let (_, rest) = page.split_once(open).unwrap();

@@ -346,8 +346,9 @@ pub fn report_page(page: &ReportPage) -> String {
         body: BODY,
         style: STYLE,
         scripts: &SCRIPTS,
+        asks: false,
     };
-    document(&parts, page)
+    document(&parts, page).html
 }
 
 impl PageRows {

@@ -103,8 +103,9 @@ pub fn sweep_page(page: &SweepPage) -> String {
         body: BODY,
         style: STYLE,
         scripts: &SCRIPTS,
+        asks: false,
     };
-    document(&parts, page)
+    document(&parts, page).html
 }
 
 #[cfg(test)]

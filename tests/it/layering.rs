@@ -55,6 +55,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact", "table", "text", "model", "learn", "metrics", "task", "device", "kernels",
         ],
     ),
+    // Its page has the skeleton of the reports.
+    (
+        "serve",
+        &[
+            "bundle", "report", "artifact", "table", "text", "model", "learn", "metrics", "task",
+            "device", "kernels",
+        ],
+    ),
     ("spec", &["artifact", "stage", "device"]),
     ("plan", &["spec", "stage", "hub", "fingerprint", "artifact"]),
     (
@@ -140,6 +148,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub", "translate", "track"]),
     ("object_store", &["hub"]),
+    // The tests of `translate` play a service.
+    ("axum", &["serve", "translate"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
+    ("tower_http", &["serve"]),
+    ("prometheus_client", &["serve"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("notify", &["watch"]),

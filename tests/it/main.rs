@@ -26,11 +26,14 @@ mod memory;
 mod newcomer;
 mod objects;
 mod page;
+mod predict;
 mod project;
 mod real;
 mod report;
 mod resume;
 mod schema;
+#[cfg(unix)]
+mod serve;
 mod stages;
 #[cfg(unix)]
 mod storm;

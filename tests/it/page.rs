@@ -7,7 +7,7 @@
 use refit::report::sweep::{Executions, PageParameter, PageTrial, Scale, SweepPage, sweep_page};
 use serde_json::{Map, Value, json};
 
-mod browser;
+pub(crate) mod browser;
 mod evaluation;
 
 use browser::Browser;

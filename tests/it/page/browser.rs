@@ -52,16 +52,16 @@ fn axe() -> Option<String> {
 }
 
 /// One page in one browser, which ends with it.
-pub(super) struct Browser {
+pub(crate) struct Browser {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     session: Option<String>,
     sent: u64,
     /// What the console said, exceptions included.
-    pub(super) console: Vec<Value>,
+    pub(crate) console: Vec<Value>,
     /// The addresses that were asked for.
-    pub(super) asked: Vec<String>,
+    pub(crate) asked: Vec<String>,
     loaded: bool,
     folder: TempDir,
 }
@@ -75,11 +75,22 @@ impl Drop for Browser {
 
 impl Browser {
     /// Opens the page as a file, as a reader would, in light or dark. `None` where there is no browser.
-    pub(super) fn open(html: &str, scheme: &str) -> Option<Self> {
-        let program = program()?;
+    pub(crate) fn open(html: &str, scheme: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let page = folder.path().join("page.html");
         std::fs::write(&page, html).expect("a page");
+        let address = format!("file://{}", page.display());
+        Browser::start(folder, &address, scheme)
+    }
+
+    /// Opens what a server gives, in light or dark. `None` where there is no browser.
+    pub(crate) fn at(address: &str, scheme: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Browser::start(folder, address, scheme)
+    }
+
+    fn start(folder: TempDir, address: &str, scheme: &str) -> Option<Self> {
+        let program = program()?;
         // The pipe is read from descriptor 3 and written to 4.
         let mut child = Command::new("sh")
             .args([
@@ -124,7 +135,6 @@ impl Browser {
             "Emulation.setEmulatedMedia",
             json!({ "features": features }),
         );
-        let address = format!("file://{}", page.display());
         browser.call("Page.navigate", json!({ "url": address }));
         while !browser.loaded {
             browser.receive();
@@ -135,7 +145,7 @@ impl Browser {
 
     /// Runs the body of an asynchronous function, which knows `reader.js`; its result comes back.
     #[track_caller]
-    pub(super) fn evaluate(&mut self, body: &str) -> Value {
+    pub(crate) fn evaluate(&mut self, body: &str) -> Value {
         let reader = include_str!("reader.js");
         let expression = format!("(async () => {{ {reader}\n{body} }})()");
         let done = self.call(
@@ -157,7 +167,7 @@ impl Browser {
     }
 
     /// Shows the page so wide and so high.
-    pub(super) fn resize(&mut self, width: u32, height: u32) {
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
@@ -165,7 +175,7 @@ impl Browser {
     }
 
     /// Shows the page as on paper or on a screen again, in light or dark.
-    pub(super) fn show_as(&mut self, media: &str, scheme: &str) {
+    pub(crate) fn show_as(&mut self, media: &str, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call(
             "Emulation.setEmulatedMedia",
@@ -174,7 +184,7 @@ impl Browser {
     }
 
     /// The mouse moves along these points, pressed from the first to the last.
-    pub(super) fn drag(&mut self, points: &[(f64, f64)]) {
+    pub(crate) fn drag(&mut self, points: &[(f64, f64)]) {
         let kinds = std::iter::once("mousePressed").chain(std::iter::repeat("mouseMoved"));
         for (kind, (x, y)) in kinds.zip(points) {
             self.mouse(kind, *x, *y, 1);
@@ -184,7 +194,7 @@ impl Browser {
         }
     }
 
-    pub(super) fn mouse(&mut self, kind: &str, x: f64, y: f64, buttons: u8) {
+    pub(crate) fn mouse(&mut self, kind: &str, x: f64, y: f64, buttons: u8) {
         let button = if kind == "mouseMoved" && buttons == 0 {
             "none"
         } else {
@@ -197,7 +207,7 @@ impl Browser {
     }
 
     /// A key goes down and up.
-    pub(super) fn press(&mut self, key: &str) {
+    pub(crate) fn press(&mut self, key: &str) {
         let text = if key == "Enter" { "\r" } else { "" };
         let code = match key {
             "Enter" => 13,
@@ -263,12 +273,12 @@ impl Browser {
     }
 
     /// The address of the page itself.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("file://{}", self.folder.path().join("page.html").display())
     }
 
     /// Lets what is under way be said.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         std::thread::sleep(Duration::from_millis(50));
         self.evaluate("await frame()");
     }
