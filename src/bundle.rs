@@ -288,13 +288,23 @@ impl<'t> Answered<'t> {
 
     /// What was answered and how surely, as the columns of `predictions.parquet`.
     pub fn columns(&self) -> Vec<(String, Cells)> {
-        self.answers.columns(&self.prepared.asked(&self.encoded))
+        let mut columns = self.answers.columns(&self.prepared.asked(&self.encoded));
+        if self.encoded.examples() == 0 {
+            // Of no rows at all, every one says what is right.
+            columns.retain(|(name, _)| !is_gold(name));
+        }
+        columns
     }
 
     /// How many texts were longer than the model reads, and lost their ends.
     pub fn truncated(&self) -> usize {
         self.encoded.truncated()
     }
+}
+
+/// Whether a column says what is right.
+fn is_gold(column: &str) -> bool {
+    ["label", "labels", "tags", "answers"].contains(&column) || column.starts_with("target_")
 }
 
 /// Questions that can be asked together: all of them with a second text, or none.

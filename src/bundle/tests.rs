@@ -69,12 +69,14 @@ fn written(info: &ModelInfo) -> tempfile::TempDir {
         Classifier::scratch(&settings, vocabulary, &info.head(), 7, &device).unwrap();
     // New weights are so small that all texts are answered alike.
     let weights = model::named_parameters(&classifier).into_iter();
-    let weights = weights.filter(|weight| weight.shape.len() == 2).map(|weight| {
-        let seed = weight.name.len() as f32;
-        let value = |place: usize| ((place as f32 + seed) * 1.7).sin() * 0.7;
-        let count = weight.shape.iter().product();
-        (weight.name, (0..count).map(value).collect())
-    });
+    let weights = weights
+        .filter(|weight| weight.shape.len() == 2)
+        .map(|weight| {
+            let seed = weight.name.len() as f32;
+            let value = |place: usize| ((place as f32 + seed) * 1.7).sin() * 0.7;
+            let count = weight.shape.iter().product();
+            (weight.name, (0..count).map(value).collect())
+        });
     let classifier = model::set_tensors(classifier, weights.collect()).unwrap();
     let info = ModelInfo {
         tokenizer_digest: tokenizer.digest(),
@@ -376,4 +378,23 @@ fn another_tokenizer_is_told() {
         "{:?}",
         bundle.notes()
     );
+}
+
+#[test]
+fn no_text_has_the_columns_that_one_has() {
+    for task in Task::ALL {
+        let bundle = opened(task);
+        let asked = |rows: usize| Texts {
+            id: (0..rows as u64).collect(),
+            text: vec!["oslo"; rows],
+            text_pair: (task == Task::QuestionAnswering).then(|| vec!["the cat"; rows]),
+            ..Texts::default()
+        };
+        let names = |rows| {
+            let answered = bundle.answer_texts(asked(rows), 64, &mut go_on).unwrap();
+            let columns = answered.columns().into_iter();
+            columns.map(|(name, _)| name).collect::<Vec<String>>()
+        };
+        assert_eq!(names(0), names(1), "{task}");
+    }
 }

@@ -26,6 +26,7 @@ mod memory;
 mod newcomer;
 mod objects;
 mod page;
+mod predict;
 mod project;
 mod real;
 mod report;
