@@ -5,7 +5,7 @@
 const share = (value) => `${fixed(100 * value, 1)} %`;
 
 /** Bars of probabilities; those that were given stand out, also without colour. */
-function bars(probabilities, given) {
+function probabilityBars(probabilities, given) {
   const line = ({ label, probability }) => {
     const is = given.includes(label);
     const bar = h("span", { class: "bar" });
@@ -34,12 +34,12 @@ const DRAWN = {
   classification: ({ label, probability, probabilities }) => [
     `${label}, ${share(probability)}`,
     h("p", { class: "given" }, label),
-    bars(probabilities, [label]),
+    probabilityBars(probabilities, [label]),
   ],
   multi_label: ({ labels, probabilities }) => [
     labels.length ? labels.join(", ") : "no label",
     h("p", { class: "given" }, labels.length ? labels.join(", ") : "no label", " ", h("span", { class: "soft" }, plural(labels.length, "label"))),
-    bars(probabilities, labels),
+    probabilityBars(probabilities, labels),
   ],
   regression: ({ values }) => [
     values.map(({ target, value }) => `${target} ${number(value)}`).join(", "),
