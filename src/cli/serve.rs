@@ -76,10 +76,10 @@ struct Bounds {
     /// The most bytes of a request (413).
     #[arg(long, value_name = "N", default_value_t = 2_097_152, value_parser = positive)]
     max_body_bytes: usize,
-    /// The most texts of a request (413).
+    /// The most texts of a request (422).
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
     max_texts: usize,
-    /// The most characters of a text (413).
+    /// The most characters of a text (422).
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = positive)]
     max_characters: usize,
     /// The most connections at once; more wait to be taken.

@@ -364,7 +364,7 @@ fn every_bad_request_has_its_code_and_the_server_goes_on() {
         (&b"{\"text\": "[..], 400, "invalid_json"),
         (b"{\"text\": \"\xc3\x28\"}", 400, "invalid_utf8"),
         (b"{\"text\": 1}", 422, "invalid_request"),
-        (texts.as_bytes(), 413, "too_many_texts"),
+        (texts.as_bytes(), 422, "too_many_texts"),
         (&huge, 413, "body_too_large"),
     ] {
         assert_eq!(post(body), (status, code.to_owned()));

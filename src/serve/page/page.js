@@ -67,7 +67,7 @@ function fitToModel() {
 
 function bodyOf(task) {
   const [text, pair] = [byId("text").value, byId("pair").value];
-  if (task === "question_answering") return { question: text, context: pair };
+  if (task === "question_answering") return { question: text, context: pair, top_k: 5 };
   return pair && task !== "token_classification" ? { text, pair } : { text };
 }
 
