@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{Answer, Exit, Failure, print, tell};
 use crate::bundle::Bundle;
 use crate::device;
-use crate::serve::{Asked, Limits, Model, ServeError, Server, Settings, Token, check_names};
+use crate::serve::{Asked, Limits, Model, ServingError, Server, Settings, Token, check_names};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -209,6 +209,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let load = move || {
         let opened = bundles.into_iter().map(|(name, folder)| {
             let bundle = Bundle::open(&folder, &device).map_err(Failure::unusable)?;
+            for note in bundle.notes() {
+                tell(&format!("warning: {name}: {note}\n"));
+            }
             Ok((name, Arc::new(bundle) as Arc<dyn Model>))
         });
         opened.collect::<Result<Vec<_>, Failure>>()
@@ -226,17 +229,17 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     }
 }
 
-fn unserved(error: ServeError) -> Failure {
+fn unserved(error: ServingError) -> Failure {
     match error {
-        ServeError::BadOrigin { .. }
-        | ServeError::BadName { .. }
-        | ServeError::NamedTwice { .. } => Failure::unusable(error),
+        ServingError::BadOrigin { .. }
+        | ServingError::BadName { .. }
+        | ServingError::NamedTwice { .. } => Failure::unusable(error),
         other => Failure::failed(other),
     }
 }
 
-impl From<ServeError> for Failure {
-    fn from(error: ServeError) -> Self {
+impl From<ServingError> for Failure {
+    fn from(error: ServingError) -> Self {
         unserved(error)
     }
 }

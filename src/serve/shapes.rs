@@ -793,7 +793,12 @@ mod tests {
             (
                 Task::Classification,
                 json!({ "text": "a", "top_k": 0 }),
-                "`top_k`",
+                "top_k: ",
+            ),
+            (
+                Task::Classification,
+                json!({ "text": "a", "top_k": 1.5 }),
+                "top_k: ",
             ),
             (
                 Task::Classification,
