@@ -53,7 +53,7 @@ pub struct Settings {
 
 /// Why there is no server, or how it ended badly.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ServeError {
+pub enum ServingError {
     #[error("cannot listen on {address}")]
     #[diagnostic(help(
         "choose another port with `--port`, or `--port 0` for one that is free; the host must be an address of this machine"
@@ -105,7 +105,7 @@ pub enum Asked {
 ///
 /// # Errors
 /// The name, where it cannot.
-pub fn check_name(name: &str) -> Result<(), ServeError> {
+pub fn check_name(name: &str) -> Result<(), ServingError> {
     let part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let first = name.bytes().next().unwrap_or(b'.');
     let fits = name.len() <= 64
@@ -113,7 +113,7 @@ pub fn check_name(name: &str) -> Result<(), ServeError> {
         && (first.is_ascii_alphanumeric() || first == b'_');
     match fits {
         true => Ok(()),
-        false => Err(ServeError::BadName {
+        false => Err(ServingError::BadName {
             name: name.to_owned(),
         }),
     }
@@ -123,12 +123,12 @@ pub fn check_name(name: &str) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// A name that cannot be one, or that two of them have.
-pub fn check_names<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<(), ServeError> {
+pub fn check_names<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<(), ServingError> {
     let mut seen = BTreeSet::new();
     for name in names {
         check_name(name)?;
         if !seen.insert(name) {
-            return Err(ServeError::NamedTwice {
+            return Err(ServingError::NamedTwice {
                 name: name.to_owned(),
             });
         }
@@ -151,11 +151,11 @@ impl Server {
     ///
     /// # Errors
     /// The address is taken or not of this machine; an origin that is none; no threads can be had.
-    pub fn bind(address: SocketAddr, settings: Settings) -> Result<Server, ServeError> {
+    pub fn bind(address: SocketAddr, settings: Settings) -> Result<Server, ServingError> {
         for origin in &settings.cors_origins {
             routes::check_origin(origin)?;
         }
-        let taken = |source| ServeError::Taken { address, source };
+        let taken = |source| ServingError::Taken { address, source };
         let listener = TcpListener::bind(address).map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         let bound = listener.local_addr().map_err(taken)?;
@@ -166,7 +166,7 @@ impl Server {
             .thread_name("refit-serve")
             .enable_all()
             .build()
-            .map_err(|source| ServeError::NoThreads { source })?;
+            .map_err(|source| ServingError::NoThreads { source })?;
         Ok(Server {
             settings,
             listener,
@@ -185,7 +185,7 @@ impl Server {
     ///
     /// # Errors
     /// What `load` meets; names that cannot be served; connections that did not end in time.
-    pub fn run<E: From<ServeError> + Send + 'static>(
+    pub fn run<E: From<ServingError> + Send + 'static>(
         self,
         load: impl FnOnce() -> Result<Vec<(String, Arc<dyn Model>)>, E> + Send + 'static,
         ready: impl FnOnce(SocketAddr),
@@ -203,7 +203,7 @@ impl Server {
                 let models = load()?;
                 for (name, model) in &models {
                     let answered = model::warm_up(&**model);
-                    answered.map_err(|fault| ServeError::Mute {
+                    answered.map_err(|fault| ServingError::Mute {
                         name: name.clone(),
                         reason: fault.to_string(),
                     })?;
@@ -228,7 +228,7 @@ impl Server {
             app.end(ended == End::Drained);
             match ended {
                 End::Drained => Ok(asked),
-                End::Open(open) => Err(ServeError::Undrained {
+                End::Open(open) => Err(ServingError::Undrained {
                     open,
                     seconds: limit.as_secs(),
                 }
@@ -271,6 +271,6 @@ mod tests {
     fn two_models_have_two_names() {
         assert!(check_names(["a", "b"]).is_ok());
         let twice = check_names(["a", "b", "a"]).unwrap_err();
-        assert!(matches!(twice, ServeError::NamedTwice { name } if name == "a"));
+        assert!(matches!(twice, ServingError::NamedTwice { name } if name == "a"));
     }
 }

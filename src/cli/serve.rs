@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{Answer, Exit, Failure, print, tell};
 use crate::bundle::Bundle;
 use crate::device;
-use crate::serve::{Asked, Limits, Model, ServeError, Server, Settings, Token, check_names};
+use crate::serve::{Asked, Limits, Model, ServingError, Server, Settings, Token, check_names};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -76,10 +76,10 @@ struct Bounds {
     /// The most bytes of a request (413).
     #[arg(long, value_name = "N", default_value_t = 2_097_152, value_parser = positive)]
     max_body_bytes: usize,
-    /// The most texts of a request (413).
+    /// The most texts of a request (422).
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
     max_texts: usize,
-    /// The most characters of a text (413).
+    /// The most characters of a text (422).
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = positive)]
     max_characters: usize,
     /// The most connections at once; more wait to be taken.
@@ -209,6 +209,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let load = move || {
         let opened = bundles.into_iter().map(|(name, folder)| {
             let bundle = Bundle::open(&folder, &device).map_err(Failure::unusable)?;
+            for note in bundle.notes() {
+                tell(&format!("warning: {name}: {note}\n"));
+            }
             Ok((name, Arc::new(bundle) as Arc<dyn Model>))
         });
         opened.collect::<Result<Vec<_>, Failure>>()
@@ -226,17 +229,17 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     }
 }
 
-fn unserved(error: ServeError) -> Failure {
+fn unserved(error: ServingError) -> Failure {
     match error {
-        ServeError::BadOrigin { .. }
-        | ServeError::BadName { .. }
-        | ServeError::NamedTwice { .. } => Failure::unusable(error),
+        ServingError::BadOrigin { .. }
+        | ServingError::BadName { .. }
+        | ServingError::NamedTwice { .. } => Failure::unusable(error),
         other => Failure::failed(other),
     }
 }
 
-impl From<ServeError> for Failure {
-    fn from(error: ServeError) -> Self {
+impl From<ServingError> for Failure {
+    fn from(error: ServingError) -> Self {
         unserved(error)
     }
 }

@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::metrics::Metrics;
-use super::{Asked, ServeError, Settings, routes};
+use super::{Asked, ServingError, Settings, routes};
 
 /// What connections and routes know together.
 #[derive(Debug, Clone, Default)]
@@ -91,8 +91,8 @@ impl Doors {
     ///
     /// # Errors
     /// The listener or the signals cannot be waited for.
-    pub fn open(listener: TcpListener, settings: Arc<Settings>) -> Result<Doors, ServeError> {
-        let no_threads = |source| ServeError::NoThreads { source };
+    pub fn open(listener: TcpListener, settings: Arc<Settings>) -> Result<Doors, ServingError> {
+        let no_threads = |source| ServingError::NoThreads { source };
         let listener = tokio::net::TcpListener::from_std(listener).map_err(no_threads)?;
         let asked = Signals::listen().map_err(no_threads)?;
         let shared = Shared::default();

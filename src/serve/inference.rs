@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Question, Reply};
 use super::refusal::Refusal;
-use super::shapes::{AboutContext, Item, Object, Text, TextOrPair, name_of, parsed, ranked};
+use super::shapes::{AboutContext, Item, Object, Text, TextOrPair, TopK, name_of, parsed, ranked};
 use crate::task::Task;
 
 /// One text, or a list of them.
@@ -131,8 +131,7 @@ enum Unchanged {
 struct TextParameters<F> {
     /// How many labels are answered. Default: all.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    top_k: Option<usize>,
+    top_k: Option<TopK>,
     /// The one that the model was trained with.
     #[serde(default)]
     #[expect(dead_code, reason = "its type says the one value that it may have")]
@@ -167,8 +166,7 @@ struct TokenClassificationParameters {
 struct QuestionAnsweringParameters {
     /// How many answers are given; above 1 they are a list. Default: 1.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    top_k: Option<usize>,
+    top_k: Option<TopK>,
     /// Whether "no answer" may be one. Default: as the model was trained.
     #[serde(default)]
     handle_impossible_answer: Option<bool>,
@@ -197,18 +195,15 @@ pub struct Shown {
     without_none: bool,
 }
 
-fn wanted<I: Item>(inputs: Inputs<I>, shown: Shown) -> Result<Wanted, Refusal> {
-    if shown.top_k == Some(0) {
-        return Err(Refusal::invalid("parameters.top_k is 0, wanted at least 1"));
-    }
+fn wanted<I: Item>(inputs: Inputs<I>, shown: Shown) -> Wanted {
     let (several, items) = match inputs {
         Inputs::One(one) => (false, vec![one]),
         Inputs::Several(items) => (true, items),
     };
-    Ok(Wanted {
+    Wanted {
         questions: items.into_iter().map(Item::question).collect(),
         shown: Shown { several, ..shown },
-    })
+    }
 }
 
 /// Reads a request to a model of this task.
@@ -216,15 +211,16 @@ fn wanted<I: Item>(inputs: Inputs<I>, shown: Shown) -> Result<Wanted, Refusal> {
 /// # Errors
 /// What is wrong with it.
 pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
-    fn labels<F>(request: Request<TextOrPair, TextParameters<F>>) -> Result<Wanted, Refusal> {
+    fn labels<F>(request: Request<TextOrPair, TextParameters<F>>) -> Wanted {
         let top_k = request.parameters.and_then(|Object(given)| given.top_k);
+        let top_k = top_k.map(|TopK(most)| most);
         let shown = Shown {
             top_k,
             ..Shown::default()
         };
         wanted(request.inputs, shown)
     }
-    match task {
+    Ok(match task {
         Task::Classification => labels(parsed::<Classification>(body)?),
         Task::MultiLabel => labels(parsed::<MultiLabel>(body)?),
         Task::Regression => labels(parsed::<Regression>(body)?),
@@ -245,13 +241,13 @@ pub fn read(task: Task, body: &[u8]) -> Result<Wanted, Refusal> {
                 .parameters
                 .map_or_else(Default::default, |given| given.0);
             let shown = Shown {
-                top_k: parameters.top_k,
+                top_k: parameters.top_k.map(|TopK(most)| most),
                 without_none: parameters.handle_impossible_answer == Some(false),
                 ..Shown::default()
             };
             wanted(request.inputs, shown)
         }
-    }
+    })
 }
 
 /// The schema of a request to a model of this task.

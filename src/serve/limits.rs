@@ -109,7 +109,7 @@ impl Limits {
     /// Whether so many texts of this length may be asked for at once.
     ///
     /// # Errors
-    /// 413 with what is too many or too long.
+    /// 422 with what is too many or too long.
     pub fn check(&self, questions: &[Question]) -> Result<(), Refusal> {
         if questions.len() > self.texts {
             return Err(Refusal::too_many_texts(questions.len(), self.texts));
@@ -221,7 +221,7 @@ mod tests {
         };
         for asked in [vec![text("a"), text("b"), text("c")], vec![text("a"), long]] {
             let refused = limits().check(&asked).unwrap_err();
-            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
     }
 }

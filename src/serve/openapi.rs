@@ -18,12 +18,12 @@ const MEANINGS: &[(&str, &str)] = &[
     ("400", "The body is no JSON in UTF-8, or broke off."),
     ("401", "The token is missing or wrong."),
     ("408", "The body did not arrive in time."),
-    (
-        "413",
-        "The body is too large, a text too long, or there are too many texts.",
-    ),
+    ("413", "The body is too large."),
     ("415", "The body is not said to be JSON."),
-    ("422", "The request is not one that this model takes."),
+    (
+        "422",
+        "The request is not one that this model takes, a text is too long, or there are too many.",
+    ),
     (
         "429",
         "As many texts as may are waiting. `Retry-After` says when to ask again.",

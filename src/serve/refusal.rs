@@ -146,7 +146,7 @@ impl Refusal {
 
     pub fn too_many_texts(found: usize, most: usize) -> Refusal {
         Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "too_many_texts",
             format!("{found} texts in one request, and at most {most} are answered"),
         )
@@ -155,7 +155,7 @@ impl Refusal {
 
     pub fn text_too_long(index: usize, found: usize, most: usize) -> Refusal {
         Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "text_too_long",
             format!("text {index} has {found} characters, and at most {most} are read"),
         )

@@ -33,7 +33,7 @@ use super::connections::Shared;
 use super::metrics::{self, Metrics};
 use super::model::{Model, ModelFault, Question, Reply};
 use super::refusal::Refusal;
-use super::{Limits, ServeError, Settings, inference, openapi, page, shapes};
+use super::{Limits, ServingError, Settings, inference, openapi, page, shapes};
 use crate::task::Task;
 
 /// What whoever asks must show. Only its hash is kept, and that never printed.
@@ -66,14 +66,14 @@ impl std::fmt::Debug for Token {
 ///
 /// # Errors
 /// The origin, where they cannot.
-pub fn check_origin(origin: &str) -> Result<HeaderValue, ServeError> {
+pub fn check_origin(origin: &str) -> Result<HeaderValue, ServingError> {
     let host = origin
         .strip_prefix("https://")
         .or_else(|| origin.strip_prefix("http://"));
     let part = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
     let fits = host.is_some_and(|host| !host.is_empty() && host.bytes().all(part));
     let value = HeaderValue::from_str(origin).ok().filter(|_| fits);
-    value.ok_or_else(|| ServeError::BadOrigin {
+    value.ok_or_else(|| ServingError::BadOrigin {
         origin: origin.to_owned(),
     })
 }
@@ -213,7 +213,7 @@ impl App {
         settings: &Settings,
         models: Vec<(String, Arc<dyn Model>)>,
         shared: Shared,
-    ) -> Result<Arc<App>, ServeError> {
+    ) -> Result<Arc<App>, ServingError> {
         let routes = routes(models.iter().map(|(name, _)| name.as_str()));
         let origins = settings.cors_origins.iter();
         let origins = origins.map(|origin| check_origin(origin)).collect();
@@ -224,7 +224,7 @@ impl App {
             let worker = std::thread::Builder::new()
                 .name(format!("model {name}"))
                 .spawn(move || own.work(&*asked))
-                .map_err(|source| ServeError::NoThreads { source })?;
+                .map_err(|source| ServingError::NoThreads { source })?;
             Ok(Served {
                 name,
                 model,
@@ -232,7 +232,7 @@ impl App {
                 worker,
             })
         });
-        let models = served.collect::<Result<Vec<Served>, ServeError>>()?;
+        let models = served.collect::<Result<Vec<Served>, ServingError>>()?;
         let mut app = App {
             models,
             known: HashMap::new(),
@@ -363,8 +363,8 @@ impl App {
 }
 
 fn origins_of(
-    origins: Vec<Result<HeaderValue, ServeError>>,
-) -> Result<Vec<HeaderValue>, ServeError> {
+    origins: Vec<Result<HeaderValue, ServingError>>,
+) -> Result<Vec<HeaderValue>, ServingError> {
     origins.into_iter().collect()
 }
 

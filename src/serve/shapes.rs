@@ -43,6 +43,56 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(from).map(Some)
 }
 
+/// How many are shown, at least one. As in JSON Schema, 3.0 is a whole number, too.
+#[derive(Debug, Clone, Copy)]
+pub struct TopK(pub(super) usize);
+
+impl<'de> Deserialize<'de> for TopK {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = TopK;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a whole number of at least 1")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<TopK, E> {
+                match number {
+                    0 => Err(E::invalid_value(serde::de::Unexpected::Unsigned(0), &self)),
+                    // There are never as many as that.
+                    _ => Ok(TopK(usize::try_from(number).unwrap_or(usize::MAX))),
+                }
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<TopK, E> {
+                match number >= 1.0 && number.fract() == 0.0 {
+                    true => Ok(TopK(number as usize)),
+                    false => Err(E::invalid_value(
+                        serde::de::Unexpected::Float(number),
+                        &self,
+                    )),
+                }
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for TopK {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TopK".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1 })
+    }
+}
+
 /// An object and nothing else, where serde would take a list for one, too.
 #[derive(Debug)]
 pub struct Object<T>(pub(super) T);
@@ -230,8 +280,8 @@ pub struct ClassificationRequest {
     texts: Option<Vec<TextOrPair>>,
     /// How many labels are shown with their probabilities, the likeliest first. Default: all.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "usize", range(min = 1, max = 1_000_000))]
-    top_k: Option<usize>,
+    #[schemars(with = "TopK")]
+    top_k: Option<TopK>,
 }
 
 /// Asks for the labels of a text or of several, any number for each.
@@ -252,8 +302,8 @@ pub struct MultiLabelRequest {
     texts: Option<Vec<TextOrPair>>,
     /// How many labels are shown with their probabilities, the likeliest first. Default: all.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "usize", range(min = 1, max = 1_000_000))]
-    top_k: Option<usize>,
+    #[schemars(with = "TopK")]
+    top_k: Option<TopK>,
     /// From which probability on a label is given. Default: the thresholds that the model was saved with.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "f32", range(min = 0.0, max = 1.0))]
@@ -314,8 +364,8 @@ pub struct QuestionAnsweringRequest {
     texts: Option<Vec<Object<AboutContext>>>,
     /// How many answers are shown, the likeliest first. Default: as many as the model keeps.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "usize", range(min = 1, max = 1_000_000))]
-    top_k: Option<usize>,
+    #[schemars(with = "TopK")]
+    top_k: Option<TopK>,
 }
 
 /// The one or the many that a request asks for.
@@ -345,13 +395,6 @@ fn text_and_pair(text: Option<Text>, pair: Option<Text>) -> Result<Option<TextOr
     }
 }
 
-fn positive(top_k: Option<usize>) -> Result<Option<usize>, Refusal> {
-    match top_k {
-        Some(0) => Err(Refusal::invalid("`top_k` is 0, wanted at least 1")),
-        other => Ok(other.map(|top_k| top_k.min(1_000_000))),
-    }
-}
-
 fn share(threshold: Option<f32>) -> Result<Option<f32>, Refusal> {
     match threshold {
         Some(threshold) if !(0.0..=1.0).contains(&threshold) => Err(Refusal::invalid(format!(
@@ -366,7 +409,7 @@ impl Requested for ClassificationRequest {
         Ok(Wanted {
             questions: either(text_and_pair(self.text, self.pair)?, self.texts, "`text`")?,
             shown: Shown {
-                top_k: positive(self.top_k)?,
+                top_k: self.top_k.map(|TopK(most)| most),
                 threshold: None,
             },
         })
@@ -378,7 +421,7 @@ impl Requested for MultiLabelRequest {
         Ok(Wanted {
             questions: either(text_and_pair(self.text, self.pair)?, self.texts, "`text`")?,
             shown: Shown {
-                top_k: positive(self.top_k)?,
+                top_k: self.top_k.map(|TopK(most)| most),
                 threshold: share(self.threshold)?,
             },
         })
@@ -420,7 +463,7 @@ impl Requested for QuestionAnsweringRequest {
         Ok(Wanted {
             questions: either(one, self.texts, "`question` and `context`")?,
             shown: Shown {
-                top_k: positive(self.top_k)?,
+                top_k: self.top_k.map(|TopK(most)| most),
                 threshold: None,
             },
         })
@@ -714,7 +757,7 @@ mod tests {
     #[test]
     fn one_text_a_pair_and_several_are_read() {
         let task = Task::Classification;
-        let wanted = asked(task, json!({ "text": "a", "pair": "b", "top_k": 2 })).unwrap();
+        let wanted = asked(task, json!({ "text": "a", "pair": "b", "top_k": 2.0 })).unwrap();
         assert_eq!(wanted.questions[0].pair.as_deref(), Some("b"));
         assert_eq!(wanted.shown.top_k, Some(2));
         let several = json!({ "texts": ["a", { "text": "b", "pair": "c" }, { "text": "d" }] });
@@ -750,7 +793,12 @@ mod tests {
             (
                 Task::Classification,
                 json!({ "text": "a", "top_k": 0 }),
-                "`top_k`",
+                "top_k: ",
+            ),
+            (
+                Task::Classification,
+                json!({ "text": "a", "top_k": 1.5 }),
+                "top_k: ",
             ),
             (
                 Task::Classification,

@@ -3,10 +3,12 @@
 use super::{Sample, absent, denied, sample};
 use crate::bundle::BundleError;
 use crate::cli::predict::PredictUse;
+use crate::cli::serve::ServeUse;
 use crate::cli::worker::Taken;
 use crate::device::{DeviceError, ServeError};
 use crate::learn::{LearnError, Precision};
 use crate::model::{CheckpointError, Misfit, Misfits, ModelError, Task};
+use crate::serve::ServingError;
 use crate::stage::StageError;
 use crate::task::TaskError;
 
@@ -19,6 +21,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(devices());
     samples.extend(stages());
     samples.extend(bundles());
+    samples.extend(servers());
     samples
 }
 
@@ -436,4 +439,41 @@ fn bundles() -> Vec<Sample> {
     ];
     samples.extend(uses.into_iter().map(sample));
     samples
+}
+
+fn servers() -> Vec<Sample> {
+    let servers = [
+        ServingError::Taken {
+            address: ([127, 0, 0, 1], 8000).into(),
+            source: std::io::Error::from_raw_os_error(98),
+        },
+        ServingError::BadName {
+            name: "ag news".into(),
+        },
+        ServingError::NamedTwice {
+            name: "news".into(),
+        },
+        ServingError::BadOrigin {
+            origin: "example.org".into(),
+        },
+        ServingError::NoThreads {
+            source: std::io::Error::from_raw_os_error(11),
+        },
+        ServingError::Mute {
+            name: "news".into(),
+            reason: "outputs are not finite".into(),
+        },
+        ServingError::Undrained {
+            open: 3,
+            seconds: 30,
+        },
+    ];
+    let uses = [
+        ServeUse::NoToken {
+            variable: "NEWS_TOKEN".into(),
+        },
+        ServeUse::NoName { given: "/".into() },
+    ];
+    let samples = servers.into_iter().map(sample);
+    samples.chain(uses.into_iter().map(sample)).collect()
 }

@@ -5,7 +5,7 @@
 const share = (value) => `${fixed(100 * value, 1)} %`;
 
 /** Bars of probabilities; those that were given stand out, also without colour. */
-function bars(probabilities, given) {
+function probabilityBars(probabilities, given) {
   const line = ({ label, probability }) => {
     const is = given.includes(label);
     const bar = h("span", { class: "bar" });
@@ -18,12 +18,13 @@ function bars(probabilities, given) {
   return h("ul", { class: "bars", "aria-label": "Probabilities" }, probabilities.map(line));
 }
 
+/** A table; the heads and cells that are amounts stand right. */
 function table(caption, heads, rows) {
   const cell = (value, place) => h(place === 0 ? "th" : "td", { class: typeof value === "object" ? "number" : null, scope: place === 0 && "row" }, typeof value === "object" ? value.number : value);
   return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": caption },
     h("table", {},
       h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", class: head.number && "number" }, head.number ?? head)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
 }
 
@@ -34,12 +35,12 @@ const DRAWN = {
   classification: ({ label, probability, probabilities }) => [
     `${label}, ${share(probability)}`,
     h("p", { class: "given" }, label),
-    bars(probabilities, [label]),
+    probabilityBars(probabilities, [label]),
   ],
   multi_label: ({ labels, probabilities }) => [
     labels.length ? labels.join(", ") : "no label",
     h("p", { class: "given" }, labels.length ? labels.join(", ") : "no label", " ", h("span", { class: "soft" }, plural(labels.length, "label"))),
-    bars(probabilities, labels),
+    probabilityBars(probabilities, labels),
   ],
   regression: ({ values }) => [
     values.map(({ target, value }) => `${target} ${number(value)}`).join(", "),
@@ -52,7 +53,7 @@ const DRAWN = {
     return [
       entities.length ? plural(entities.length, "entity", "entities") : "nothing was found",
       h("p", { class: "read" }, marked(text, spans)),
-      entities.length ? table("Entities", ["Text", "Label", "Characters", "Score"], entities.map(row)) : h("p", { class: "empty" }, "Nothing was found."),
+      entities.length ? table("Entities", ["Text", "Label", amount("Characters"), amount("Score")], entities.map(row)) : h("p", { class: "empty" }, "Nothing was found."),
     ];
   },
   question_answering: ({ answer, answers }, { context }) => {
@@ -63,7 +64,7 @@ const DRAWN = {
       answer === null ? "the context has no answer" : answer,
       h("p", { class: "given" }, answer ?? "The context has no answer"),
       h("p", { class: "read" }, marked(context, spans)),
-      table("Answers, the best first", ["Answer", "Characters", "Score"], answers.map(row)),
+      table("Answers, the best first", ["Answer", amount("Characters"), amount("Score")], answers.map(row)),
     ];
   },
 };

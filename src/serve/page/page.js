@@ -46,12 +46,12 @@ async function open() {
   byId("model").replaceChildren(...models.map(({ name }) => h("option", { value: name }, name)));
   shown("token-line", false);
   shown("asking", true);
-  fit_to_model();
+  fitToModel();
   byId("text").focus();
 }
 
 /** The form as the chosen model's task asks for it. */
-function fit_to_model() {
+function fitToModel() {
   const { task, labels, max_length } = chosen();
   const questions = task === "question_answering";
   shown("model-line", true);
@@ -65,9 +65,9 @@ function fit_to_model() {
   byId("pair").rows = questions ? 8 : 2;
 }
 
-function body_of(task) {
+function bodyOf(task) {
   const [text, pair] = [byId("text").value, byId("pair").value];
-  if (task === "question_answering") return { question: text, context: pair };
+  if (task === "question_answering") return { question: text, context: pair, top_k: 5 };
   return pair && task !== "token_classification" ? { text, pair } : { text };
 }
 
@@ -79,11 +79,11 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 async function ask() {
   const { name, task, labels } = chosen();
-  const [body, path] = [body_of(task), `models/${name}/predict`];
-  const number_of_this = ++asked;
+  const [body, path] = [bodyOf(task), `models/${name}/predict`];
+  const own = ++asked;
   byId("send").setAttribute("aria-disabled", "true");
   const answer = await answered(path, body);
-  if (number_of_this !== asked) return;
+  if (own !== asked) return;
   byId("send").removeAttribute("aria-disabled");
   shown("answer", Boolean(answer));
   if (!answer) return;
@@ -105,7 +105,7 @@ byId("ask").addEventListener("keydown", (event) => {
 });
 byId("unlock").addEventListener("click", open);
 byId("model").addEventListener("change", () => {
-  fit_to_model();
+  fitToModel();
   shown("answer", false);
 });
 open();

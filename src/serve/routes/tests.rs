@@ -211,10 +211,10 @@ fn a_bad_request_has_the_code_of_its_fault() {
         (b"{\"text\": 7}", 422, "invalid_request"),
         (
             b"{\"texts\": [\"a\",\"b\",\"c\",\"d\"]}",
-            413,
+            422,
             "too_many_texts",
         ),
-        (long.as_bytes(), 413, "text_too_long"),
+        (long.as_bytes(), 422, "text_too_long"),
         (huge.as_bytes(), 413, "body_too_large"),
         (b"{\"text\": \"panic\"}", 500, "fault"),
     ] {

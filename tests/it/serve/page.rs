@@ -33,7 +33,7 @@ fn a_reader_asks_each_task_and_sees_its_answer() {
     };
     let mut act = |script: &str| browser.evaluate(&format!("{READER}\n{script}"));
     let labels = act(
-        "await choose('classification'); write('text', 'so mad'); await press(); return { ...seen(), bars: all('#drawn .bars li').length, given: texts('#drawn .is-given .what') }",
+        "await choose('classification'); write('text', 'so mad'); await send(); return { ...seen(), bars: all('#drawn .bars li').length, given: texts('#drawn .is-given .what') }",
     );
     assert_eq!(labels["bars"], 2);
     assert!(
@@ -41,15 +41,15 @@ fn a_reader_asks_each_task_and_sees_its_answer() {
         "{labels}"
     );
     let many = act(
-        "await choose('multi_label'); write('text', 'glad wow'); await press(); return { ...seen(), bars: all('#drawn .bars li').length }",
+        "await choose('multi_label'); write('text', 'glad wow'); await send(); return { ...seen(), bars: all('#drawn .bars li').length }",
     );
     assert_eq!(many["bars"], 3, "{many}");
     let numbers = act(
-        "await choose('regression'); write('text', 'glad'); await press(); return texts('#drawn dt')",
+        "await choose('regression'); write('text', 'glad'); await send(); return texts('#drawn dt')",
     );
     assert_eq!(numbers, json!(["quality", "length"]));
     let script = format!(
-        "await choose('token_classification'); write('text', {}); await press(); return {{ ...seen(), marks: texts('#drawn mark'), text: one('.read').cloneNode(true), read: [...one('.read').childNodes].filter((node) => !(node.classList?.contains('tag'))).map((node) => node.textContent).join(''), rows: texts('#drawn tbody th'), broken: window.broken === 1, images: all('#drawn img').length }}",
+        "await choose('token_classification'); write('text', {}); await send(); return {{ ...seen(), marks: texts('#drawn mark'), text: one('.read').cloneNode(true), read: [...one('.read').childNodes].filter((node) => !(node.classList?.contains('tag'))).map((node) => node.textContent).join(''), rows: texts('#drawn tbody th'), broken: window.broken === 1, images: all('#drawn img').length }}",
         json!(HOSTILE)
     );
     let entities = act(&script);
@@ -62,7 +62,7 @@ fn a_reader_asks_each_task_and_sees_its_answer() {
     );
     assert_eq!(entities["marks"], entities["rows"]);
     let answer = act(
-        "await choose('question_answering'); write('text', 'where is it ?'); write('pair', 'it is in the box there'); await press(); return { ...seen(), marks: texts('#drawn mark'), rows: texts('#drawn tbody th') }",
+        "await choose('question_answering'); write('text', 'where is it ?'); write('pair', 'it is in the box there'); await send(); return { ...seen(), marks: texts('#drawn mark'), rows: texts('#drawn tbody th') }",
     );
     assert!(!answer["rows"].as_array().unwrap().is_empty(), "{answer}");
     let command = act("return one('#command').textContent");
@@ -112,7 +112,7 @@ fn a_reader_without_the_token_is_asked_for_it_and_told_what_is_wrong() {
         "{asked}"
     );
     let script = format!(
-        "{READER} write('token', {}); one('#unlock').click(); await until(() => !one('#asking').hidden); write('text', 'so mad'); await press(); return seen()",
+        "{READER} write('token', {}); one('#unlock').click(); await until(() => !one('#asking').hidden); write('text', 'so mad'); await send(); return seen()",
         json!(SECRET)
     );
     let answered = browser.evaluate(&script);
