@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{Answer, Exit, Failure, print, tell};
 use crate::bundle::Bundle;
 use crate::device;
-use crate::serve::{Asked, Limits, Model, ServingError, Server, Settings, Token, check_names};
+use crate::serve::{Asked, Limits, Model, Server, ServingError, Settings, Token, check_names};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
