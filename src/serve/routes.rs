@@ -9,17 +9,20 @@
 //!
 //! Deliberately absent: sockets (`connections`) and shapes (`shapes`, `inference`).
 
+mod observed;
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{MethodFilter, get, on};
 use schemars::JsonSchema;
@@ -30,11 +33,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::batching::{NoRoom, Queue, Unanswered};
 use super::connections::Shared;
-use super::metrics::{self, Metrics};
+use super::metrics;
 use super::model::{Model, ModelFault, Question, Reply};
 use super::refusal::Refusal;
 use super::{Limits, ServingError, Settings, inference, openapi, page, shapes};
 use crate::task::Task;
+
+use observed::observed;
 
 /// What whoever asks must show. Only its hash is kept, and that never printed.
 #[derive(Clone)]
@@ -494,71 +499,3 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a fault of refit itself");
     Refusal::fault("a fault of the server itself").response()
 }
-
-/// A request that is being answered.
-struct Underway<'a> {
-    metrics: &'a Metrics,
-    method: Method,
-    route: &'static str,
-    model: &'a str,
-    began: Instant,
-    status: Option<StatusCode>,
-}
-
-/// What nginx calls a request whose client went away.
-const GONE: u16 = 499;
-
-impl Drop for Underway<'_> {
-    fn drop(&mut self) {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let status = self.status.map_or(GONE, |status| status.as_u16());
-        self.metrics.in_flight.dec();
-        self.metrics
-            .answered(self.route, self.model, status, seconds);
-        let (method, route, model) = (&self.method, self.route, self.model);
-        let ms = (seconds * 1e4).round() / 10.0;
-        match status {
-            500 => tracing::warn!(%method, route, model, status, ms, "request"),
-            _ => tracing::info!(%method, route, model, status, ms, "request"),
-        }
-    }
-}
-
-/// Counts and logs a request, and adds what every response has.
-async fn observed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
-    let purpose = app.purpose(&request);
-    app.shared.metrics.in_flight.inc();
-    let mut underway = Underway {
-        metrics: &app.shared.metrics,
-        method: known_method(request.method()),
-        route: purpose.map_or("other", Purpose::name),
-        model: purpose
-            .and_then(Purpose::model)
-            .map_or("", |place| &app.models[place].name),
-        began: Instant::now(),
-        status: None,
-    };
-    let mut response = next.run(request).await;
-    underway.status = Some(response.status());
-    let headers = response.headers_mut();
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if app.shared.is_draining() {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// A client may make up methods of any length, and a log is no place for them.
-fn known_method(method: &Method) -> Method {
-    match method.as_str().len() <= 16 {
-        true => method.clone(),
-        false => Method::OPTIONS,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,7 @@ class Asked(BaseModel):
 
 @app.post("/")
 def answer(asked: Asked) -> list[list[dict[str, str | float]]]:
-    return [classify(asked.inputs, truncation=True, max_length=128)]
+    return classify([asked.inputs], truncation=True, max_length=128)
 
 
 @app.get("/ready")
