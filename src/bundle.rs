@@ -18,7 +18,7 @@ use crate::artifact::Unreadable;
 use crate::device::Chosen;
 use crate::learn::{self, LearnError};
 use crate::metrics::Scheme;
-use crate::model::{self, Classifier, EncoderConfig, ModelError, ModelInfo};
+use crate::model::{self, Classifier, EncoderConfig, EncoderFiles, ModelError, ModelInfo};
 use crate::table::{Cells, Texts};
 use crate::task::{self, Answers, Prepared, Rule, Task, TaskError};
 use crate::text::{Encoded, TextError, Tokenizer};
@@ -63,6 +63,12 @@ impl Bundle {
         if found.adapter {
             return Err(BundleError::Adapter {
                 folder: folder.to_owned(),
+            });
+        }
+        if !found.graphs.is_empty() {
+            return Err(BundleError::GraphsAlone {
+                folder: folder.to_owned(),
+                graphs: found.graphs,
             });
         }
         let (info, tokenizer) = found.info()?;
@@ -382,6 +388,8 @@ struct Found<'f> {
     own: bool,
     /// Whether there is an adapter in place of weights.
     adapter: bool,
+    /// The files of ONNX that are there in place of weights, by their names in the folder.
+    graphs: Vec<String>,
 }
 
 impl<'f> Found<'f> {
@@ -416,6 +424,10 @@ impl<'f> Found<'f> {
             },
             own: has("model.json"),
             adapter: has("adapter_config.json"),
+            graphs: match EncoderFiles::in_folder(folder).weights.is_file() {
+                true => Vec::new(),
+                false => graphs_in(folder),
+            },
         })
     }
 
@@ -446,6 +458,22 @@ impl<'f> Found<'f> {
     }
 }
 
+/// The files of ONNX in a folder, where `export` lays them and where others do.
+fn graphs_in(folder: &Path) -> Vec<String> {
+    let names = |part: &'static str| {
+        let entries = std::fs::read_dir(folder.join(part));
+        let names = entries.into_iter().flatten().flatten();
+        names.map(move |entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            format!("{part}{name}")
+        })
+    };
+    let mut graphs: Vec<String> = names("").chain(names("onnx/")).collect();
+    graphs.retain(|name| name.ends_with(".onnx"));
+    graphs.sort();
+    graphs
+}
+
 /// The name of a folder, also of `.` and of what ends with `..`.
 fn name_of(folder: &Path) -> String {
     let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
@@ -473,6 +501,15 @@ pub enum BundleError {
         "export the whole model: drop `adapter = true` from the export stage, or add another export stage without it"
     ))]
     Adapter { folder: PathBuf },
+
+    #[error("{} holds the model for programs that run ONNX alone ({})", folder.display(), listed(graphs))]
+    #[diagnostic(help(
+        "let the export stage write the weights, too: `formats = [\"safetensors\", \"onnx\"]`; or ask the graph with onnxruntime, as its README shows"
+    ))]
+    GraphsAlone {
+        folder: PathBuf,
+        graphs: Vec<String>,
+    },
 
     #[error("question {index}, counted from 0, {what}")]
     #[diagnostic(help(

@@ -1,7 +1,7 @@
 //! What is in a bundle and where it came from, without a device: files, sizes, labels, tokenizer, and what was laid beside
 //! them when they were placed.
 //!
-//! Promise: an adapter, of which nothing can be asked, can be looked at.
+//! Promise: an adapter, and a model in ONNX alone, of which nothing can be asked, can be looked at.
 //!
 //! Deliberately absent: whether the weights are any good.
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{BundleError, Found, name_of};
 use crate::artifact;
-use crate::model::{Checkpoint, EncoderConfig, EncoderFiles, ModelInfo};
+use crate::model::{Checkpoint, EncoderConfig, EncoderFiles, ModelError, ModelInfo};
 
 /// What is laid beside a bundle where it was placed, by the names of its files there.
 const ORIGIN: &str = "provenance.json";
@@ -26,7 +26,12 @@ pub struct Contents {
     /// What it was made for.
     pub model: ModelInfo,
     pub encoder: EncoderSizes,
-    pub weights: Weights,
+    /// None where the model is there in ONNX alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+    /// The files of ONNX that are there in place of weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graphs: Vec<String>,
     pub tokenizer: TokenizerFacts,
     /// Every file but hidden ones.
     pub files: Vec<FileSize>,
@@ -87,25 +92,15 @@ impl Contents {
     /// Of the bundle in `folder`.
     ///
     /// # Errors
-    /// As [`Bundle::open`](super::Bundle::open), but that an adapter is one too.
+    /// As [`Bundle::open`](super::Bundle::open), but that an adapter is one too, and a model in ONNX alone.
     pub fn read(folder: &Path) -> Result<Contents, BundleError> {
         let found = Found::in_folder(folder)?;
         let (info, tokenizer) = found.info()?;
         let config = EncoderConfig::read(&folder.join("config.json"))?;
-        let checkpoint = match found.adapter {
-            true => Checkpoint::safetensors(&folder.join("adapter_model.safetensors")),
-            false => Checkpoint::open(&EncoderFiles::in_folder(folder)),
+        let weights = match found.graphs.is_empty() {
+            true => Some(Weights::read(&found)?),
+            false => None,
         };
-        let checkpoint = checkpoint.map_err(crate::model::ModelError::from)?;
-        let dtypes = checkpoint
-            .tensors()
-            .iter()
-            .map(|tensor| tensor.dtype.to_string());
-        let dtypes: BTreeSet<String> = dtypes.collect();
-        let parameters = checkpoint.tensors().iter().map(|tensor| {
-            let sizes = tensor.shape.iter().map(|&size| size as u64);
-            sizes.fold(1, u64::saturating_mul)
-        });
         let mut files = Vec::new();
         for path in artifact::files_under(folder)? {
             let name = artifact::relative_name(folder, &path);
@@ -129,12 +124,8 @@ impl Contents {
                 vocabulary: config.vocab_size,
                 positions: config.longest(),
             },
-            weights: Weights {
-                adapter: found.adapter,
-                tensors: checkpoint.tensors().len(),
-                parameters: parameters.fold(0, u64::saturating_add),
-                dtypes: dtypes.into_iter().collect(),
-            },
+            weights,
+            graphs: found.graphs,
             tokenizer: TokenizerFacts {
                 kind: of_tokenizer
                     .and_then(|file| Some(file.pointer("/model/type")?.as_str()?.to_owned())),
@@ -155,6 +146,28 @@ impl Contents {
         let thresholds = self.model.thresholds.iter().flatten().copied();
         let names = self.model.names().iter().map(String::as_str);
         names.zip(thresholds).collect()
+    }
+}
+
+impl Weights {
+    fn read(found: &Found<'_>) -> Result<Weights, BundleError> {
+        let checkpoint = match found.adapter {
+            true => Checkpoint::safetensors(&found.folder.join("adapter_model.safetensors")),
+            false => Checkpoint::open(&EncoderFiles::in_folder(found.folder)),
+        };
+        let checkpoint = checkpoint.map_err(ModelError::from)?;
+        let tensors = checkpoint.tensors();
+        let dtypes: BTreeSet<String> = tensors.iter().map(|one| one.dtype.to_string()).collect();
+        let parameters = tensors.iter().map(|tensor| {
+            let sizes = tensor.shape.iter().map(|&size| size as u64);
+            sizes.fold(1, u64::saturating_mul)
+        });
+        Ok(Weights {
+            adapter: found.adapter,
+            tensors: tensors.len(),
+            parameters: parameters.fold(0, u64::saturating_add),
+            dtypes: dtypes.into_iter().collect(),
+        })
     }
 }
 

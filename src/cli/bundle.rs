@@ -44,7 +44,7 @@ const LABELS: usize = 30;
 
 fn shown(contents: &Contents) -> String {
     let (model, encoder) = (&contents.model, &contents.encoder);
-    let (weights, tokenizer) = (&contents.weights, &contents.tokenizer);
+    let tokenizer = &contents.tokenizer;
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, text: String| lines.push((name.to_owned(), text));
     let mut task = model.task.to_string();
@@ -91,8 +91,7 @@ fn shown(contents: &Contents) -> String {
             encoder.positions
         ),
     );
-    add(
-        "weights",
+    let weights = contents.weights.as_ref().map(|weights| {
         format!(
             "{}{} parameters in {} tensors, {}",
             if weights.adapter {
@@ -103,8 +102,10 @@ fn shown(contents: &Contents) -> String {
             indicatif::HumanCount(weights.parameters),
             weights.tensors,
             weights.dtypes.join(", ")
-        ),
-    );
+        )
+    });
+    let graphs = || format!("in ONNX alone: {}", contents.graphs.join(", "));
+    add("weights", weights.unwrap_or_else(graphs));
     let kind = tokenizer.kind.as_deref().unwrap_or("of another form");
     let other = match tokenizer.as_trained {
         Some(false) => ", NOT the one that the model learned from",

@@ -553,6 +553,26 @@ fn what_is_no_bundle_is_refused() {
 }
 
 #[test]
+fn a_model_in_onnx_alone_can_be_looked_at_and_is_left_to_those_who_run_it() {
+    let (project, _) = of("multi_label");
+    let graph = "[export.graph]\nmodel = \"model\"\nformats = [\"onnx\"]\nto = \"graph\"\n";
+    let spec = std::fs::read_to_string(project.path("spec.toml")).unwrap();
+    std::fs::write(project.path("spec.toml"), spec + graph).unwrap();
+    project.refit(&["run", "spec.toml"]).success();
+    let told = project
+        .refit(&["bundle", "inspect", "graph", "--json"])
+        .success()
+        .json();
+    assert_eq!(told["graphs"], json!(["onnx/model.onnx"]));
+    assert_eq!(told["model"]["task"], "multi_label");
+    for command in ["predict", "serve"] {
+        let refused = project.refit(&[command, "graph"]).exits(2).stderr;
+        assert!(refused.contains("ONNX alone"), "{refused}");
+        assert!(refused.contains("\"safetensors\", \"onnx\""), "{refused}");
+    }
+}
+
+#[test]
 fn a_bundle_says_what_is_in_it_and_where_it_came_from() {
     let (project, _) = of("multi_label");
     let told = project

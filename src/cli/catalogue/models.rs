@@ -398,6 +398,10 @@ fn bundles() -> Vec<Sample> {
             found: vec!["report.html".into(), "train.csv".into()],
         },
         BundleError::Adapter { folder: folder() },
+        BundleError::GraphsAlone {
+            folder: folder(),
+            graphs: vec!["onnx/model.onnx".into()],
+        },
         BundleError::Question {
             index: 3,
             what: "has no context to find its answer in",
