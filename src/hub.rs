@@ -36,6 +36,7 @@ pub use self::dataset::DatasetError;
 pub use self::environment::Environment;
 pub use self::fetch::{fetch, find};
 pub use self::lock::LOCK;
+pub use self::objects::{OpenBucket, locate_folder, open_bucket};
 pub use self::push::push;
 
 /// A kind of repository.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::cache::share::bring;
 use super::progress::Terminal;
+use super::remote::{RemoteArguments, finish};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, git_commit, print,
     print_json, resolve, seconds, store_of_spec, tell,
@@ -16,10 +18,10 @@ use crate::device::{self, DeviceError};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
-use crate::run::{Checkpointing, Options, Provenance, run};
+use crate::run::{Checkpointing, Observer, Options, Provenance, run};
 use crate::spec::Pipeline;
 use crate::stage::{KINDS, StageError};
-use crate::store::{ObjectState, RunRecord, Store};
+use crate::store::{Brought, ObjectState, RunRecord, Store};
 use crate::track::Tracker;
 
 #[derive(Debug, Args)]
@@ -52,6 +54,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     update: bool,
     #[command(flatten)]
+    remote: RemoteArguments,
+    #[command(flatten)]
     store: StoreArguments,
     /// Print what happened as one JSON object.
     #[arg(long)]
@@ -75,6 +79,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &resolved.pipeline)?;
+    let (store, remote) = arguments.remote.attach(store, Some(&resolved.pipeline))?;
     listen_for_interrupts();
     let Resolved { pipeline, plan, .. } = fetch::everything(
         resolved,
@@ -103,6 +108,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     };
     let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
     let exit = ended(&record);
+    finish(&store, remote.as_ref(), &|text| terminal.warned(text));
     terminal.line(&summary(&record, exit == Exit::Interrupted));
     if arguments.json {
         print_json(&as_json(&record));
@@ -226,6 +232,7 @@ pub(super) fn bring_up_to_date(
     let targets = [stage.to_owned()];
     let (selected, _) = (resolved.plan.selection(&targets, &[])).map_err(Failure::unusable)?;
     let store = store_of_spec(at, &resolved.pipeline)?;
+    let (store, remote) = RemoteArguments::default().attach(store, Some(&resolved.pipeline))?;
     static LISTENING: std::sync::Once = std::sync::Once::new();
     LISTENING.call_once(listen_for_interrupts);
     let Resolved { pipeline, plan, .. } =
@@ -258,12 +265,19 @@ pub(super) fn bring_up_to_date(
                     artifact,
                 });
             }
+            let record = known.and_then(|one| store.record(&one.key?));
+            if let Some(record) = record.filter(|_| store.can_bring(&digest))
+                && bring(&store, &record)? == Brought::Here
+            {
+                continue;
+            }
             // The result is known, but was collected.
             options.forced.insert(step);
         }
         let terminal = Terminal::new(&plan, &INTERRUPTED);
         let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
         let exit = ended(&record);
+        finish(&store, remote.as_ref(), &|text| terminal.warned(text));
         if exit != Exit::Done {
             terminal.line(&summary(&record, exit == Exit::Interrupted));
             return Err(Failure {
