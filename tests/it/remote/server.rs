@@ -174,7 +174,10 @@ impl Server {
     pub(super) fn until_held(&self) {
         let state = self.relay.state.lock().unwrap();
         let limit = Duration::from_secs(120);
-        let held = self.relay.changed.wait_timeout_while(state, limit, |state| !state.held);
+        let held = self
+            .relay
+            .changed
+            .wait_timeout_while(state, limit, |state| !state.held);
         assert!(held.unwrap().0.held, "no part was held");
     }
 
@@ -210,7 +213,9 @@ impl Relay {
         if from.read_exact(&mut body).is_err() {
             return;
         }
-        let Some(fault) = self.fault(text) else { return };
+        let Some(fault) = self.fault(text) else {
+            return;
+        };
         if let Some(Fault::Error) = fault {
             let _ = from.write_all(
                 b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -223,8 +228,14 @@ impl Relay {
         let mut answer = Vec::new();
         {
             let _turn = self.one_by_one.lock();
-            let Ok(mut server) = TcpStream::connect(&self.to) else { return };
-            if server.write_all(&head).and_then(|()| server.write_all(&body)).is_err() {
+            let Ok(mut server) = TcpStream::connect(&self.to) else {
+                return;
+            };
+            if server
+                .write_all(&head)
+                .and_then(|()| server.write_all(&body))
+                .is_err()
+            {
                 return;
             }
             let _ = server.read_to_end(&mut answer);
