@@ -302,7 +302,7 @@ pub fn assess(
                     fingerprint: Some(*fingerprint),
                 },
                 Judgement::Fresh { record, present } => {
-                    if !present && !store.can_bring(&record.digest) {
+                    if !present {
                         absent.insert(index);
                     }
                     let unplaced = match &step.placement {
@@ -330,7 +330,7 @@ pub fn assess(
         };
         assessed.insert(index, assessment);
     }
-    demand(plan, &mut assessed, &absent);
+    demand(plan, &mut assessed, &absent, store);
     Ok(assessed.into_values().collect())
 }
 
@@ -352,23 +352,31 @@ fn ready<'p>(
     })
 }
 
-/// A collected object comes back when a step that must run needs it, and so do the objects behind it.
-fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTreeSet<usize>) {
+/// A collected object comes back when a step that must run needs it, and so do the objects behind it. One that can be had
+/// from elsewhere does not.
+fn demand(
+    plan: &Plan,
+    assessed: &mut BTreeMap<usize, Assessment>,
+    absent: &BTreeSet<usize>,
+    store: &Store,
+) {
+    let lacking = |index: usize, digest: Option<Digest>| {
+        absent.contains(&index) && !digest.is_some_and(|digest| store.can_bring(&digest))
+    };
     let order: Vec<usize> = assessed.keys().rev().copied().collect();
     for index in order {
         // What is placed already is uploaded from there.
         let uploads = matches!(assessed[&index].reason, Reason::NotPublished { .. });
         let runs = assessed[&index].state == Foreseen::Run
             && !uploads
-            && (assessed[&index].digest.is_none() || absent.contains(&index));
+            && (assessed[&index].digest.is_none() || lacking(index, assessed[&index].digest));
         if !runs {
             continue;
         }
-        for input in plan.steps[index]
-            .inputs
-            .values()
-            .filter(|input| absent.contains(input))
-        {
+        for input in plan.steps[index].inputs.values() {
+            if !lacking(*input, assessed.get(input).and_then(|one| one.digest)) {
+                continue;
+            }
             let name = plan.steps[index].name.clone();
             if let Some(needed) = assessed.get_mut(input) {
                 needed.state = Foreseen::Run;

@@ -22,6 +22,10 @@ pub struct RemoteSettings {
     pub write: bool,
 }
 
+/// A scheme by which results can be shared, or none.
+const PLACE: &str =
+    "^((s3a?|gs|gcs|az|azure|abfss?|file)://.+|[^:]+(:/?[^/:][^:]*)*)$";
+
 /// The form with more than an address.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +76,7 @@ impl JsonSchema for RemoteSettings {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let url = json!({
             "description": "`s3://BUCKET/FOLDER`, `gs://BUCKET/FOLDER`, `az://CONTAINER/FOLDER`, `file:///FOLDER` or the path of a folder, relative to this file.",
-            "type": "string", "minLength": 1,
+            "type": "string", "pattern": PLACE,
         });
         let table = json!({
             "type": "object",
@@ -88,7 +92,7 @@ impl JsonSchema for RemoteSettings {
         });
         let schema = json!({
             "description": "Where results are shared with other machines: an address, or a table with more.",
-            "anyOf": [{ "type": "string", "minLength": 1 }, table],
+            "anyOf": [{ "type": "string", "pattern": PLACE }, table],
         });
         schema.try_into().unwrap_or_default()
     }
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_names_none_is_a_problem_and_a_password_is_not_shown() {
-        for remote in ["\"\"", "3", "[]", "{ write = true }", "{ url = \"/x\", wirte = true }"] {
+        for remote in ["\"\"", "3", "[]", "{ write = true }", "{ url = \"/x\", wirte = true }", "\"https://x/y\""] {
             assert!(!read(remote).1.is_empty(), "{remote}");
         }
         for remote in ["\"s3://me:sesame@b/x\"", "{ url = \"s3://me:sesame@b\" }"] {
