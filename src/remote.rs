@@ -136,6 +136,8 @@ struct Shared {
     pace: claims::Pace,
     contact: OnceCell<()>,
     sending: Semaphore,
+    /// Held while a claim is renewed or ended.
+    claiming: tokio::sync::Mutex<()>,
     bytes: Bytes,
     state: Mutex<State>,
 }
@@ -248,6 +250,7 @@ impl Remote {
             pace,
             contact: OnceCell::new(),
             sending: Semaphore::new(SENT_TOGETHER),
+            claiming: tokio::sync::Mutex::default(),
             bytes: Bytes::default(),
             state: Mutex::default(),
         };
@@ -276,6 +279,11 @@ impl Remote {
     fn wait<T: Default>(&self, question: impl Future<Output = T>) -> T {
         let runtime = self.runtime.as_ref();
         runtime.map_or_else(T::default, |runtime| runtime.block_on(question))
+    }
+
+    /// Ends what this process claims, where it does not wait for what is sent.
+    pub fn let_go(&self) {
+        self.wait(self.shared.release_all());
     }
 
     /// The keys of every record there; none where it cannot be asked.

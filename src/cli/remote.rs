@@ -103,6 +103,9 @@ pub(super) fn wait(store: &Store, remote: &Remote) -> Vec<Sent> {
             }
             std::thread::sleep(TICK);
         }
+        if remote.sending().0 > 0 {
+            remote.let_go();
+        }
     }
     remote.ended()
 }

@@ -74,6 +74,7 @@ pub(super) fn claim(
     };
     let began = Instant::now();
     let mut seen: Option<(Claim, Instant)> = None;
+    let mut pause = HEARTBEAT.min(shared.pace.look);
     loop {
         let (theirs, tag) = match runtime.block_on(shared.try_claim(key, &ours, seen.is_some())) {
             Attempt::Ours => {
@@ -102,7 +103,8 @@ pub(super) fn claim(
             }
         }
         seen = Some((theirs, since));
-        let next = Instant::now() + shared.pace.look;
+        let next = Instant::now() + pause;
+        pause = (pause * 2).min(shared.pace.look);
         while Instant::now() < next {
             if on_other(&holder, began.elapsed()).is_break() {
                 return Claimed::GaveUp;
@@ -213,6 +215,7 @@ impl Shared {
     }
 
     async fn renew_one(&self, key: &Key) {
+        let _turn = self.claiming.lock().await;
         let Some(Held { mut claim, tag }) = self.state().held.get(key).cloned() else {
             return;
         };
@@ -227,15 +230,10 @@ impl Shared {
             put => put,
         };
         let mut state = self.state();
-        let released = !state.held.contains_key(key);
         match put {
-            Ok(put) if !released => {
+            Ok(put) => {
                 let tag = put.e_tag;
                 state.held.insert(*key, Held { claim, tag });
-            }
-            Ok(_) => {
-                drop(state);
-                let _ = self.delete(&at).await;
             }
             // Another took it over: it is that one's now.
             Err(Failed::Changed | Failed::Absent) => {
@@ -245,10 +243,20 @@ impl Shared {
         }
     }
 
+    /// Ends a claim. One that is just being renewed is waited for, so that it does not come back.
     pub(super) async fn release(&self, key: &Key) {
+        let _turn = self.claiming.lock().await;
         let held = self.state().held.remove(key);
         if held.is_some() {
             let _ = self.delete(&self.at("claims", &key.to_string())).await;
+        }
+    }
+
+    /// Ends all claims of this process.
+    pub(super) async fn release_all(&self) {
+        let keys: Vec<Key> = self.state().held.keys().copied().collect();
+        for key in keys {
+            self.release(&key).await;
         }
     }
 }
