@@ -54,7 +54,8 @@ impl Shared {
                 self.lose(&reason);
                 return None;
             }
-            Err(_) => return None,
+            Err(Failed::Gone) => return None,
+            Err(_) => format!("{MANIFEST} cannot be read"),
         };
         self.refuse(digest, &refused);
         None
@@ -161,7 +162,8 @@ impl Shared {
                         self.lose(&reason);
                         Err(Missed::Gone)
                     }
-                    Ok(_) => Err(Missed::Gone),
+                    Ok(Failed::Gone) => Err(Missed::Gone),
+                    Ok(_) => Err(Missed::Wrong(format!("{name} cannot be read"))),
                     Err(reason) => Ok(Some(reason)),
                 };
             }

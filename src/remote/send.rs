@@ -167,16 +167,32 @@ impl Shared {
         if manifest.digest() != record.digest {
             return Err(std::io::Error::other("its manifest is of another object").into());
         }
+        // Whoever claimed the key knows that it has no record.
+        let claimed = self.state().held.contains_key(&record.key);
+        if !claimed
+            && let Some(other) = self.other(record).await?
+        {
+            self.tell_of_other(record, &other);
+            return Ok(Outcome::Other);
+        }
         let wrong = self.is_refused(&record.digest);
-        let complete = !wrong && self.is_complete(&record.digest).await?;
+        let there = match wrong {
+            true => None,
+            false => self.manifest_now(&record.digest).await?,
+        };
+        let sizes = match wrong {
+            true => BTreeMap::new(),
+            false => self.sizes(&record.digest).await?,
+        };
+        let is_whole = |manifest: &Manifest| {
+            let mut files = manifest.files.iter();
+            files.all(|(name, entry)| sizes.get(name) == Some(&entry.bytes))
+        };
+        let complete = there.is_some_and(|manifest| is_whole(&manifest));
         if complete {
             self.bytes.done.fetch_add(record.bytes, Ordering::Relaxed);
         } else {
             self.put_format().await?;
-            let sizes = match wrong {
-                true => BTreeMap::new(),
-                false => self.sizes(&record.digest).await?,
-            };
             let lacking: Vec<(&String, u64)> = manifest
                 .files
                 .iter()
@@ -212,13 +228,38 @@ impl Shared {
         })
     }
 
-    /// Whether an object has its manifest there.
-    async fn is_complete(&self, digest: &Digest) -> Result<bool, Failed> {
+    /// The manifest of an object, if it is there and one.
+    async fn manifest_now(&self, digest: &Digest) -> Result<Option<Manifest>, Failed> {
         match self.read(&self.file_at(digest, MANIFEST), LARGEST_MANIFEST).await {
-            Ok(Some((bytes, _))) => Ok(heard::manifest(&bytes, digest).is_ok()),
-            Ok(None) | Err(Failed::Absent) => Ok(false),
+            Ok(Some((bytes, _))) => Ok(heard::manifest(&bytes, digest).ok()),
+            Ok(None) | Err(Failed::Absent) => Ok(None),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// Another result that has the same key there, and that nothing is wrong with.
+    async fn other(&self, record: &Record) -> Result<Option<Record>, Failed> {
+        let there = match self.read(&self.record_at(&record.key), LARGEST_RECORD).await {
+            Ok(Some((bytes, _))) => heard::record(&bytes, &record.key).ok(),
+            Ok(None) | Err(Failed::Absent) => None,
+            Err(failed) => return Err(failed),
+        };
+        let other = |there: &Record| {
+            there.digest != record.digest && !self.is_refused(&there.digest)
+        };
+        Ok(there.filter(other))
+    }
+
+    fn tell_of_other(&self, record: &Record, other: &Record) {
+        self.tell(format!(
+            "{} has another result of the {} stage with the key {} ({} instead of {}), from another program or kind of device; \
+             it stays there, and yours stays here",
+            self.name,
+            record.kind,
+            record.key.short(),
+            other.digest.short(),
+            record.digest.short()
+        ));
     }
 
     async fn put_format(&self) -> Result<(), Failed> {
@@ -276,30 +317,19 @@ impl Shared {
             Err(Failed::Taken) => {}
             Err(failed) => return Err(failed),
         }
-        let there = match self.read(&at, LARGEST_RECORD).await? {
+        if let Some(other) = self.other(record).await? {
+            self.tell_of_other(record, &other);
+            return Ok(Outcome::Other);
+        }
+        let same = match self.read(&at, LARGEST_RECORD).await? {
             Some((bytes, _)) => heard::record(&bytes, &record.key).ok(),
             None => None,
         };
-        let stays = there.filter(|there| !self.is_refused(&there.digest) || there.digest == record.digest);
-        match stays {
-            Some(there) if there.digest == record.digest => Ok(Outcome::Already),
-            Some(there) => {
-                self.tell(format!(
-                    "{} has another result of the {} stage with the key {} ({} instead of {}), from another program or kind of \
-                     device; it stays there, and yours stays here",
-                    self.name,
-                    record.kind,
-                    record.key.short(),
-                    there.digest.short(),
-                    record.digest.short()
-                ));
-                Ok(Outcome::Other)
-            }
-            None => {
-                self.put(&at, &text, PutMode::Overwrite).await?;
-                Ok(Outcome::Sent)
-            }
+        if same.is_some_and(|there| there.digest == record.digest) {
+            return Ok(Outcome::Already);
         }
+        self.put(&at, &text, PutMode::Overwrite).await?;
+        Ok(Outcome::Sent)
     }
 
     async fn send_file(
