@@ -24,6 +24,7 @@ mod plan;
 mod predict;
 mod preview;
 mod progress;
+mod remote;
 mod report;
 mod run;
 mod schema;
@@ -110,7 +111,7 @@ enum Command {
     Lsp(lsp::Arguments),
     /// Lend this machine's devices to trainings that run elsewhere, to whoever knows the token in REFIT_WORKER_TOKEN.
     Worker(worker::Arguments),
-    /// Look after the store: list, verify, gc.
+    /// Look after the store: list, verify, gc; share results by push and pull.
     Cache(cache::Arguments),
 }
 

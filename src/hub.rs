@@ -24,6 +24,7 @@ mod lock;
 mod objects;
 mod pattern;
 mod push;
+mod results;
 mod transfer;
 pub mod uri;
 
@@ -36,7 +37,9 @@ pub use self::dataset::DatasetError;
 pub use self::environment::Environment;
 pub use self::fetch::{fetch, find};
 pub use self::lock::LOCK;
+pub use self::objects::{OpenBucket, locate_folder, open_bucket};
 pub use self::push::push;
+pub use self::results::{OtherResult, StageResult, write_results};
 
 /// A kind of repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

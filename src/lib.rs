@@ -20,6 +20,7 @@
 //!    (settings, digests of files and inputs) has a [`fingerprint::Key`], and [`store`] has a record of that key or not. A
 //!    stale step gets a draft to write into, the [`stage::Stage`] does its work there, and the draft becomes an object of
 //!    the store. [`run::place`] lays exports outside the store and never over somebody's work.
+//!    [`remote`] is another store behind that one, in a bucket or a folder, which machines share.
 //!    [`compare`] sets two results beside each other, whatever led to them.
 //! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best; [`watch`] tells when
 //!    a file that a pipeline reads changes.
@@ -67,6 +68,7 @@ pub mod metrics;
 pub mod model;
 pub mod outcome;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod serve;

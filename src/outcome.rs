@@ -44,6 +44,10 @@ pub enum Reason {
     UpToDate,
     /// Fresh: recorded under its key; the artifact was collected, and nothing that runs needs it.
     Collected,
+    /// Fresh: recorded in another place; the artifact is there, and nothing that runs here needs it.
+    KnownElsewhere { place: String },
+    /// Fresh: recorded in another place, and the artifact was fetched from there.
+    Fetched { place: String },
     /// Fresh: another process, or another step with the same key, built it meanwhile.
     BuiltElsewhere,
     /// What it reads must be fetched first; its key is known after that.
@@ -86,6 +90,10 @@ impl fmt::Display for Reason {
         match self {
             Reason::UpToDate => f.write_str("up to date"),
             Reason::Collected => f.write_str("up to date (artifact collected, not needed)"),
+            Reason::KnownElsewhere { place } => {
+                write!(f, "up to date by {place} (artifact not needed here)")
+            }
+            Reason::Fetched { place } => write!(f, "fetched from {place}"),
             Reason::BuiltElsewhere => f.write_str("built meanwhile under the same key"),
             Reason::NotFetched { what } => write!(f, "not fetched yet: {}", what.join(", ")),
             Reason::NeverBuilt => f.write_str("never built"),

@@ -85,6 +85,10 @@ pub trait Observer: Sync {
     fn started<'a>(&'a self, step: &Step, key: Key, reason: &Reason) -> Box<dyn Progress + 'a>;
     /// Another process is building the same key.
     fn waiting(&self, step: &Step);
+    /// Another machine is building the same key: this process of it.
+    fn waiting_for(&self, step: &Step, who: &str);
+    /// A result is fetched from this place; how it comes goes to the returned voice.
+    fn fetching<'a>(&'a self, step: &Step, place: &str) -> Box<dyn hub::Progress + Send + 'a>;
     fn finished(&self, step: &Step, record: &StepRecord);
     fn failed(&self, step: &Step, error: &RunError);
     fn placed(&self, step: &Step, to: &Path);
@@ -163,6 +167,7 @@ pub fn run(
         let (mut running, mut uploading) = (0, 0);
         loop {
             walk.settle();
+            store.news().iter().for_each(|text| observer.warned(text));
             // The receiver outlives every job, so there is always somebody to tell.
             while running < options.jobs
                 && let Some(job) = walk.next_job()
@@ -221,6 +226,7 @@ pub fn run(
         ));
     }
     store.save_memo();
+    store.news().iter().for_each(|text| observer.warned(text));
     Ok(record)
 }
 
@@ -301,12 +307,17 @@ pub fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, V
 pub fn scores_of(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {
     match store.object(digest) {
         ObjectState::Present(path) => read_scores(&path),
-        _ => earlier_scores(store, pipeline, stage, digest),
+        // What lies elsewhere is asked for once: the run that does so writes it down.
+        _ => earlier_scores(store, pipeline, stage, digest)
+            .or_else(|| serde_json::from_slice(&store.peek(digest, SCORES)?).ok()),
     }
 }
 
+/// The file of an artifact with its scores.
+const SCORES: &str = "scores.json";
+
 fn read_scores(object: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(object.join("scores.json")).ok()?).ok()
+    serde_json::from_slice(&std::fs::read(object.join(SCORES)).ok()?).ok()
 }
 
 fn earlier_scores(store: &Store, pipeline: &str, stage: &str, digest: &Digest) -> Option<Value> {

@@ -12,6 +12,7 @@ mod extends;
 pub mod fill;
 pub mod problem;
 pub mod reference;
+pub mod remote;
 pub mod rewrite;
 pub mod schema;
 pub mod sweep;

@@ -18,12 +18,15 @@ mod layout;
 mod lock;
 mod memo;
 pub mod runs;
+pub mod upstream;
 pub mod verify;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,9 +44,11 @@ pub use gc::{Collected, Removed, Scope, Used};
 pub use journal::{Claim, Deciding, Journal};
 pub use lock::OnWait;
 pub use runs::{RunRecord, StepRecord};
+pub use upstream::{Arrived, Brought, Claimed, OnBytes, OnOther, Upstream};
 pub use verify::{Damage, Verified};
 
-use layout::{Layout, MANIFEST, names_in};
+pub use layout::{FORMAT, MANIFEST};
+use layout::Layout;
 use lock::{Lock, Mode, acquire, keeps_others_out};
 use memo::{Memo, Stamp, settled_by_now};
 
@@ -57,6 +62,9 @@ pub const FOLDER: &str = ".refit";
 pub struct Store {
     layout: Layout,
     memo: Memo,
+    upstream: Option<Arc<dyn Upstream>>,
+    /// What was asked of it already.
+    asked: Mutex<BTreeMap<Key, Option<Record>>>,
 }
 
 /// A result: which content has this key.
@@ -75,6 +83,9 @@ pub struct Record {
     pub seconds: f64,
     /// What the key was formed from, for `explain`.
     pub fingerprint: Fingerprint,
+    /// The other place that this store has it from; none for what was built here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// Whether an object can be read.
@@ -136,6 +147,8 @@ impl Store {
         Ok(Store {
             memo: Memo::new(layout.memo()),
             layout,
+            upstream: None,
+            asked: Mutex::default(),
         })
     }
 
@@ -164,8 +177,12 @@ impl Store {
         }
     }
 
-    /// What is recorded under a key. A record that does not lead back to its key is none.
+    /// What is recorded under a key, here or in the other place. A record that does not lead back to its key is none.
     pub fn record(&self, key: &Key) -> Option<Record> {
+        self.record_here(key).or_else(|| self.record_there(key))
+    }
+
+    fn record_here(&self, key: &Key) -> Option<Record> {
         let path = self.layout.record(key);
         let text = read_if_there(&path)?;
         match serde_json::from_slice::<Record>(&text) {
@@ -186,12 +203,8 @@ impl Store {
 
     /// Every record that can be read, in the order of keys.
     fn records(&self) -> Result<Vec<Record>, StoreError> {
-        let mut keys: Vec<Key> = names_in(&self.layout.keys())?
-            .iter()
-            .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
-            .collect();
-        keys.sort();
-        Ok(keys.iter().filter_map(|key| self.record(key)).collect())
+        let keys = self.keys()?;
+        Ok(keys.iter().filter_map(|key| self.record_here(key)).collect())
     }
 
     /// Where the object of this content lies, if it does.
@@ -395,7 +408,7 @@ fn object_name(digest: &Digest, file: &str) -> String {
 }
 
 /// A manifest from elsewhere must not lead out of its folder.
-fn stays_inside(name: &str) -> bool {
+pub fn stays_inside(name: &str) -> bool {
     !name.is_empty()
         && Path::new(name)
             .components()

@@ -333,6 +333,14 @@ where
         self.inner.waiting(step);
     }
 
+    fn waiting_for(&self, step: &Step, who: &str) {
+        self.inner.waiting_for(step, who);
+    }
+
+    fn fetching<'a>(&'a self, step: &Step, place: &str) -> Box<dyn hub::Progress + Send + 'a> {
+        self.inner.fetching(step, place)
+    }
+
     fn finished(&self, step: &Step, record: &StepRecord) {
         if !self.tracker.workers.is_empty() {
             self.ended(step, record);

@@ -1,4 +1,6 @@
-//! `refit cache`: list, verify and collect what the store holds.
+//! `refit cache`: list, verify, collect and share what the store holds.
+
+pub(super) mod share;
 
 use std::path::PathBuf;
 
@@ -56,6 +58,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Send results to a shared store that lacks them.
+    Push(share::Push),
+    /// Fetch results from a shared store: those that the steps to run need, or those of the named stages.
+    Pull(share::Pull),
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -83,6 +89,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             let older_than = older_than.as_deref().map(moment).transpose()?;
             gc(&store, &Scope { keep, older_than }, *dry_run, *json)
         }
+        Command::Push(arguments) => share::push(arguments),
+        Command::Pull(arguments) => share::pull(arguments),
     }
 }
 
@@ -253,6 +261,13 @@ fn gc(store: &Store, scope: &Scope, dry_run: bool, as_json: bool) -> Answer {
                  cannot be planned; `refit plan` says which)\n",
             );
         }
+    }
+    let uploads = std::fs::read_dir(store.uploads()).map_or(0, Iterator::count);
+    if uploads > 0 {
+        tell(&format!(
+            "the uploads of {uploads} files to a shared store are half done; `refit cache push` goes on with them, or ends those \
+             whose object is gone\n"
+        ));
     }
     if let Some(answers) = store.answers() {
         tell(&format!(

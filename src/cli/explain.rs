@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::remote::{RemoteArguments, tell_news};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     store_of_spec,
@@ -22,6 +23,8 @@ pub(super) struct Arguments {
     /// The stage to explain.
     stage: String,
     #[command(flatten)]
+    remote: RemoteArguments,
+    #[command(flatten)]
     store: StoreArguments,
     /// Print the explanation as one JSON object.
     #[arg(long)]
@@ -35,6 +38,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];
     let store = store_of_spec(&arguments.store, &pipeline)?;
+    let (store, _) = arguments.remote.attach(store, Some(&pipeline))?;
     let assessments =
         assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
     let Some(assessment) = assessments.iter().find(|one| one.step == index) else {
@@ -48,6 +52,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         _ => Vec::new(),
     };
     store.save_memo();
+    tell_news(&store);
     if arguments.json {
         print_json(&as_json(step, assessment, &changes));
         return Ok(Exit::Done);

@@ -130,6 +130,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// A bar of bytes on a terminal, lines elsewhere.
 pub(super) struct Transfers<'a> {
+    verb: &'static str,
     interrupted: &'a AtomicBool,
     drawn: bool,
     transfer: Mutex<Option<Transfer>>,
@@ -148,9 +149,18 @@ impl<'a> Transfers<'a> {
     pub(super) fn new(interrupted: &'a AtomicBool) -> Self {
         use std::io::IsTerminal;
         Transfers {
+            verb: "fetch",
             interrupted,
             drawn: std::io::stderr().is_terminal(),
             transfer: Mutex::default(),
+        }
+    }
+
+    /// Of what goes out.
+    pub(super) fn sending(interrupted: &'a AtomicBool) -> Self {
+        Transfers {
+            verb: "send",
+            ..Transfers::new(interrupted)
         }
     }
 
@@ -166,8 +176,11 @@ impl hub::Progress for Transfers<'_> {
         self.with(|transfer| {
             finish(transfer.take());
             let bar = self.drawn.then(|| {
-                let template = "   fetch  {prefix}  {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
-                let style = ProgressStyle::with_template(template)
+                let template = format!(
+                    "{:>8}  {{prefix}}  {{wide_bar}} {{bytes}}/{{total_bytes}}, {{bytes_per_sec}}, {{eta}} left",
+                    self.verb
+                );
+                let style = ProgressStyle::with_template(&template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::new(bytes).with_style(style);
                 bar.set_prefix(what.to_owned());
@@ -175,7 +188,7 @@ impl hub::Progress for Transfers<'_> {
                 bar
             });
             if bar.is_none() {
-                tell(&format!("   fetch  {what}  {}\n", HumanBytes(bytes)));
+                tell(&format!("{:>8}  {what}  {}\n", self.verb, HumanBytes(bytes)));
             }
             let now = Instant::now();
             *transfer = Some(Transfer {

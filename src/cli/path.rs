@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use super::remote::{RemoteArguments, tell_news};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, resolve, store_of_spec,
 };
@@ -16,6 +17,8 @@ pub(super) struct Arguments {
     spec: SpecArguments,
     /// The stage.
     stage: String,
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -35,9 +38,11 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let selected = plan.select(&targets).map_err(Failure::unusable)?;
     let index = plan.named(&targets).map_err(Failure::unusable)?[0];
     let store = store_of_spec(&arguments.store, &pipeline)?;
+    let (store, _) = arguments.remote.attach(store, Some(&pipeline))?;
     let assessments =
         assess(&plan, &selected, &BTreeSet::new(), &store).map_err(Failure::failed)?;
     store.save_memo();
+    tell_news(&store);
     let found = assessments.iter().find(|one| one.step == index);
     if let Some(digest) = found.and_then(|one| one.digest)
         && let ObjectState::Present(path) = store.object(&digest)
@@ -45,13 +50,20 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         print(&format!("{}\n", path.display()));
         return Ok(Exit::Done);
     }
+    let there = found.and_then(|one| one.digest);
+    let there = there.is_some_and(|digest| store.can_bring(&digest));
+    let verb = match there {
+        true => "cache pull",
+        false => "run",
+    };
     let missing = NoArtifact {
         stage: arguments.stage.clone(),
         reason: found.map(|one| one.reason.to_string()).unwrap_or_default(),
         help: format!(
-            "`refit run {} {}` makes it",
+            "`refit {verb} {} {}` {} it",
             arguments.spec.spec.display(),
-            arguments.stage
+            arguments.stage,
+            if there { "brings" } else { "makes" }
         ),
     };
     Err(Failure::new(Exit::Pending, &missing))

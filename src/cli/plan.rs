@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::remote::{RemoteArguments, tell_news};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, print, print_json, resolve,
     store_of_spec, table,
@@ -21,6 +22,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "STAGE")]
     force: Vec<String>,
     #[command(flatten)]
+    remote: RemoteArguments,
+    #[command(flatten)]
     store: StoreArguments,
     /// Print the plan as one JSON object.
     #[arg(long)]
@@ -34,8 +37,10 @@ pub(super) fn answer(arguments: &Arguments, verbose: bool) -> Answer {
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &pipeline)?;
+    let (store, _) = arguments.remote.attach(store, Some(&pipeline))?;
     let assessments = assess(&plan, &selected, &forced, &store).map_err(Failure::failed)?;
     store.save_memo();
+    tell_news(&store);
 
     let word = |state: Foreseen| match state {
         Foreseen::Fresh => "fresh",

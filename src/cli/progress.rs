@@ -128,6 +128,18 @@ impl Observer for Terminal<'_> {
         );
     }
 
+    fn waiting_for(&self, step: &Step, who: &str) {
+        let text = format!("{who} is building the same key");
+        self.stage_line("waiting", &step.name, &text);
+    }
+
+    fn fetching<'a>(&'a self, step: &Step, place: &str) -> Box<dyn hub::Progress + Send + 'a> {
+        if self.of.is_none() {
+            self.stage_line("fetch", &step.name, place);
+        }
+        Box::new(Transfers::new(self.interrupted))
+    }
+
     fn finished(&self, step: &Step, record: &StepRecord) {
         if self.of.is_some() {
             return;

@@ -7,19 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::cache::share::bring;
 use super::progress::Terminal;
+use super::remote::{RemoteArguments, finish};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, git_commit, print,
     print_json, resolve, seconds, store_of_spec, tell,
 };
+use crate::artifact::Kind;
 use crate::device::{self, DeviceError};
+use crate::hub::{self, OtherResult, StageResult};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
-use crate::run::{Checkpointing, Options, Provenance, run};
+use crate::run::{Checkpointing, Observer, Options, Provenance, run};
 use crate::spec::Pipeline;
 use crate::stage::{KINDS, StageError};
-use crate::store::{ObjectState, RunRecord, Store};
+use crate::store::{Brought, ObjectState, RunRecord, StepRecord, Store};
 use crate::track::Tracker;
 
 #[derive(Debug, Args)]
@@ -51,6 +55,12 @@ pub(super) struct Arguments {
     /// Ask anew what the revisions and addresses in the spec mean, and write that to refit.lock.
     #[arg(long)]
     update: bool,
+    /// Write down in refit.lock what the data and the results came to; later runs then keep that up to date, and say where a
+    /// result is another one. `--update` takes these.
+    #[arg(long)]
+    lock: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     store: StoreArguments,
     /// Print what happened as one JSON object.
@@ -75,6 +85,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         .selection(&arguments.stages, &arguments.force)
         .map_err(Failure::unusable)?;
     let store = store_of_spec(&arguments.store, &resolved.pipeline)?;
+    let (store, remote) = arguments.remote.attach(store, Some(&resolved.pipeline))?;
     listen_for_interrupts();
     let Resolved { pipeline, plan, .. } = fetch::everything(
         resolved,
@@ -103,6 +114,12 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     };
     let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
     let exit = ended(&record);
+    finish(&store, remote.as_ref(), &|text| terminal.warned(text));
+    if exit == Exit::Done {
+        lock_results(arguments, &pipeline, &plan, &options, &record, &|text| {
+            terminal.line(text);
+        })?;
+    }
     terminal.line(&summary(&record, exit == Exit::Interrupted));
     if arguments.json {
         print_json(&as_json(&record));
@@ -116,6 +133,58 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         }
     }
     Ok(exit)
+}
+
+/// Writes down what a run came to, where that is asked for, and says what is another result than before.
+fn lock_results(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    plan: &Plan,
+    options: &Options<'_>,
+    record: &RunRecord,
+    say: &dyn Fn(&str),
+) -> Result<(), Failure> {
+    let lock = pipeline.folder().join(hub::LOCK);
+    let kind = || device::choose(&options.device).map_or_else(|_| String::new(), |one| one.kind);
+    let kind = std::cell::LazyCell::new(kind);
+    let result = |step: &StepRecord| {
+        let of = plan.index(&step.stage).map(|index| &plan.steps[index].stage);
+        // Where no tensor was computed, no device can make a difference.
+        let device = match of?.produces() {
+            Kind::Table | Kind::Tokens => "any".to_owned(),
+            _ => kind.clone(),
+        };
+        let fingerprint = step.fingerprint.as_ref()?;
+        let files = fingerprint.files.iter();
+        Some(StageResult {
+            pipeline: plan.pipeline.clone(),
+            stage: step.stage.clone(),
+            key: step.key?.to_string(),
+            files: files.map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
+            digests: BTreeMap::from([(device, step.digest?.to_string())]),
+        })
+    };
+    let asked = arguments.lock;
+    if !asked && !lock.exists() {
+        return Ok(());
+    }
+    let results: Vec<StageResult> = record.steps.iter().filter_map(result).collect();
+    let whole = arguments.stages.is_empty();
+    let others = hub::write_results(&lock, asked, arguments.update, whole, &results);
+    for other in others.map_err(Failure::failed)? {
+        let OtherResult {
+            stage,
+            device,
+            locked,
+            found,
+        } = other;
+        say(&format!(
+            "   other  {stage} came to {}, and in refit.lock is {} ({device}); `--update` takes it",
+            found.chars().take(10).collect::<String>(),
+            locked.chars().take(10).collect::<String>()
+        ));
+    }
+    Ok(())
 }
 
 /// Runs, with all who follow the runs of the pipeline.
@@ -226,6 +295,7 @@ pub(super) fn bring_up_to_date(
     let targets = [stage.to_owned()];
     let (selected, _) = (resolved.plan.selection(&targets, &[])).map_err(Failure::unusable)?;
     let store = store_of_spec(at, &resolved.pipeline)?;
+    let (store, remote) = RemoteArguments::default().attach(store, Some(&resolved.pipeline))?;
     static LISTENING: std::sync::Once = std::sync::Once::new();
     LISTENING.call_once(listen_for_interrupts);
     let Resolved { pipeline, plan, .. } =
@@ -258,12 +328,19 @@ pub(super) fn bring_up_to_date(
                     artifact,
                 });
             }
+            let record = known.and_then(|one| store.record(&one.key?));
+            if let Some(record) = record.filter(|_| store.can_bring(&digest))
+                && bring(&store, &record)? == Brought::Here
+            {
+                continue;
+            }
             // The result is known, but was collected.
             options.forced.insert(step);
         }
         let terminal = Terminal::new(&plan, &INTERRUPTED);
         let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
         let exit = ended(&record);
+        finish(&store, remote.as_ref(), &|text| terminal.warned(text));
         if exit != Exit::Done {
             terminal.line(&summary(&record, exit == Exit::Interrupted));
             return Err(Failure {

@@ -13,6 +13,7 @@ use clap::Args;
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
 use super::progress::Terminal;
+use super::remote::{RemoteArguments, finish as finish_sending};
 use super::run::{INTERRUPTED, checkpoints, listen_for_interrupts, provenance};
 use super::{
     Answer, Exit, Failure, ProblemFormat, SpecArguments, StoreArguments, places, planned, print,
@@ -64,6 +65,8 @@ pub(super) struct Arguments {
     /// Also write a page that shows the sweep, for a browser.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     store: StoreArguments,
     /// Print the trials as one JSON object.
@@ -125,6 +128,10 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         show::ending(path)?;
     }
     let store = store_of_spec(&arguments.store, &pipeline)?;
+    let (store, remote) = match arguments.status {
+        true => (store, None),
+        false => arguments.remote.attach(store, Some(&pipeline))?,
+    };
     let journal = store.journal(&id(&pipeline));
     let mut sweep = Sweep {
         pipeline: &pipeline,
@@ -191,6 +198,9 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         exit = bring_up_to_date(&sweep, row, &options, &terminal, &tracker)?;
     }
     terminal.warn_of(tracker);
+    finish_sending(&store, remote.as_ref(), &|text| {
+        run::Observer::warned(&terminal, text);
+    });
     let failed = rows.iter().any(|row| row.state == State::Failed);
     let all = rows.len();
     finish(

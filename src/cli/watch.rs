@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::progress::Terminal;
+use super::remote::{RemoteArguments, finish};
 use super::run::{INTERRUPTED, checkpoints, device, listen_for_interrupts, provenance, summary};
 use super::{
     Answer, Exit, Failure, Resolved, SpecArguments, StoreArguments, fetch, resolve, store_of_spec,
@@ -54,6 +55,8 @@ pub(super) struct Arguments {
     /// later on, too.
     #[arg(long)]
     allow_commands: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -153,6 +156,7 @@ impl Watch<'_> {
             }
         };
         let store = store_of_spec(&arguments.store, &pipeline)?;
+        let (store, remote) = arguments.remote.attach(store, Some(&pipeline))?;
         if !announce(&plan, &selected, &store)? {
             return Ok(false);
         }
@@ -214,6 +218,7 @@ impl Watch<'_> {
         };
         drop(tracked);
         following.inner.warn_of(tracker);
+        finish(&store, remote.as_ref(), &|text| following.inner.warned(text));
         let by_user = INTERRUPTED.load(Ordering::Relaxed);
         following.inner.line(&summary(&record, by_user));
         Ok(again)
@@ -297,6 +302,14 @@ impl Observer for Following<'_> {
 
     fn waiting(&self, step: &Step) {
         self.inner.waiting(step);
+    }
+
+    fn waiting_for(&self, step: &Step, who: &str) {
+        self.inner.waiting_for(step, who);
+    }
+
+    fn fetching<'a>(&'a self, step: &Step, place: &str) -> Box<dyn hub::Progress + Send + 'a> {
+        self.inner.fetching(step, place)
     }
 
     fn finished(&self, step: &Step, record: &StepRecord) {

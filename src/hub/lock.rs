@@ -2,7 +2,7 @@
 //!
 //! One file beside the specs of a folder, in TOML, for version control. A revision is resolved once; from then on its commit,
 //! its files, their sizes and digests stand here, and a file that does not match is refused. Entries of other specs in the
-//! folder stay as they are. It is written whole, under a new name first, and only when something changed.
+//! folder stay as they are; so do [results](super::results), which decide nothing. It is written whole, under a new name first, and only when something changed.
 //!
 //! Deliberately absent: where files lie on this machine, and anything that differs from one machine to the next.
 
@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::address::without_query;
+use super::results::StageResult;
 use super::{HubError, Remote, RepositoryKind};
 
 /// The file's name, beside the spec.
@@ -42,6 +43,9 @@ pub(super) struct Lock {
     /// Objects of stores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) object: Vec<PinnedObjects>,
+    /// What stages came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) result: Vec<StageResult>,
 }
 
 /// Under which name a repository stands in the lock. What a data set's splits are made of may come from another branch than
@@ -229,6 +233,7 @@ impl Default for Lock {
             file: Vec::new(),
             url: Vec::new(),
             object: Vec::new(),
+            result: Vec::new(),
         }
     }
 }
@@ -322,6 +327,8 @@ impl Lock {
         sorted.file.sort_by_key(place);
         sorted.url.sort_by(|a, b| a.address.cmp(&b.address));
         sorted.object.sort_by(|a, b| a.address.cmp(&b.address));
+        let stage = |one: &StageResult| (one.pipeline.clone(), one.stage.clone());
+        sorted.result.sort_by_key(stage);
         let failed = |source| HubError::write(path, source);
         let text = toml::to_string(&sorted)
             .map_err(|error| failed(std::io::Error::other(error.to_string())))?;

@@ -4,7 +4,8 @@
 //! where they hold no credentials, nothing is signed, which is enough for what is public. What a server says is heard on
 //! the way ([`Ear`]), because an error says no more than that there is one. Nothing of the variables is in any message.
 //!
-//! Deliberately absent: profiles and configuration files of Amazon's tools, and writing.
+//! Deliberately absent: profiles and configuration files of Amazon's tools, and what is written to a bucket ([`open_bucket`]
+//! hands one to `remote`, which does).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,6 +26,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig};
 
@@ -80,24 +82,8 @@ pub(super) fn is_scheme(scheme: &str) -> bool {
 /// # Errors
 /// Why it names nothing, as a phrase.
 pub(super) fn locate(scheme: &str, rest: &str) -> Result<Objects, &'static str> {
-    let azure = Service::of(scheme) == Some(Service::Azure);
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_name = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let sound = match bucket.split_once('@') {
-        None => is_name(bucket.strip_prefix('$').filter(|_| azure).unwrap_or(bucket)),
-        Some((container, host)) if azure && !container.contains(':') => {
-            is_name(container) && is_name(host)
-        }
-        Some(_) => return Err("credentials come from the environment, not from the spec"),
-    };
-    if !sound {
-        return Err("its bucket has no name that a bucket can have");
-    }
+    check_bucket(scheme, bucket)?;
     if key.is_empty() || key.ends_with('/') {
         return Err("it is a folder; `/*` behind it stands for its files");
     }
@@ -114,6 +100,84 @@ pub(super) fn locate(scheme: &str, rest: &str) -> Result<Objects, &'static str> 
     })
 }
 
+/// What `SCHEME://BUCKET/FOLDER` names, with or without a folder; none for a scheme that leads to no objects.
+///
+/// # Errors
+/// Why it names nothing, as a phrase.
+pub fn locate_folder(scheme: &str, rest: &str) -> Option<Result<Objects, &'static str>> {
+    is_scheme(scheme).then(|| {
+        let (bucket, folder) = rest.split_once('/').unwrap_or((rest, ""));
+        check_bucket(scheme, bucket)?;
+        let folder = folder.trim_end_matches('/');
+        let is_sound = |part: &str| {
+            !matches!(part, "" | "." | "..") && !part.contains(['?', '#', '*', '[', '\\'])
+        };
+        if !folder.is_empty() && !folder.split('/').all(is_sound) {
+            return Err("a part of its folder is empty, leads elsewhere, or has a `?`, `#`, `*`, `[` or `\\`");
+        }
+        Ok(Objects {
+            scheme: scheme.to_owned(),
+            bucket: bucket.to_owned(),
+            key: folder.to_owned(),
+        })
+    })
+}
+
+fn check_bucket(scheme: &str, bucket: &str) -> Result<(), &'static str> {
+    let azure = Service::of(scheme) == Some(Service::Azure);
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    let sound = match bucket.split_once('@') {
+        None => is_name(bucket.strip_prefix('$').filter(|_| azure).unwrap_or(bucket)),
+        Some((container, host)) if azure && !container.contains(':') => {
+            is_name(container) && is_name(host)
+        }
+        Some(_) => return Err("credentials come from the environment, not from the spec"),
+    };
+    match sound {
+        true => Ok(()),
+        false => Err("its bucket has no name that a bucket can have"),
+    }
+}
+
+/// A service's client: whole objects, and large ones in parts.
+trait Both: ObjectStore + MultipartStore {}
+impl<S: ObjectStore + MultipartStore> Both for S {}
+
+/// A bucket for whoever keeps things in it. Attempts are counted by who asks.
+pub struct OpenBucket {
+    pub whole: Arc<dyn ObjectStore>,
+    pub parts: Arc<dyn MultipartStore>,
+    /// The variables that give credentials, for messages.
+    pub credentials: &'static str,
+    secrets: Vec<String>,
+}
+
+impl OpenBucket {
+    /// A text without anything that is nobody's business.
+    pub fn without_secrets(&self, text: String) -> String {
+        without(&self.secrets, text)
+    }
+}
+
+/// The bucket of these objects; nothing is asked of it yet.
+///
+/// # Errors
+/// The environment does not say how to reach it, or says what cannot be.
+pub fn open_bucket(environment: &Environment, objects: &Objects) -> Result<OpenBucket, HubError> {
+    let opened = Bucket::open(environment, objects)?;
+    Ok(OpenBucket {
+        whole: Arc::clone(&opened.store) as Arc<dyn ObjectStore>,
+        parts: opened.store as Arc<dyn MultipartStore>,
+        credentials: opened.service.credentials(),
+        secrets: opened.secrets,
+    })
+}
+
 /// Objects of one bucket. A listing of more is one of the wrong folder.
 const MOST_OBJECTS: usize = 1_000_000;
 /// So many names are looked through for one that is like a missing one.
@@ -124,7 +188,7 @@ pub(super) struct Bucket {
     service: Service,
     /// `s3://bucket`
     name: String,
-    store: Box<dyn ObjectStore>,
+    store: Arc<dyn Both>,
     /// Whether requests are signed.
     signed: bool,
     ear: Ear,
@@ -720,7 +784,7 @@ fn variable<'e>(environment: &'e Environment, names: &[&str]) -> Option<&'e str>
     values.next().map(String::as_str)
 }
 
-type Opened = object_store::Result<(Box<dyn ObjectStore>, bool)>;
+type Opened = object_store::Result<(Arc<dyn Both>, bool)>;
 
 fn amazon(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
     let endpoint = variable(
@@ -746,7 +810,7 @@ fn amazon(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
         .with_retry(once())
         .with_http_connector(ear.clone())
         .build()?;
-    Ok((Box::new(store), signed))
+    Ok((Arc::new(store), signed))
 }
 
 fn google(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
@@ -774,7 +838,7 @@ fn google(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
         .with_retry(once())
         .with_http_connector(ear.clone())
         .build()?;
-    Ok((Box::new(store), signed))
+    Ok((Arc::new(store), signed))
 }
 
 fn azure(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
@@ -810,7 +874,7 @@ fn azure(environment: &Environment, objects: &Objects, ear: &Ear) -> Opened {
         .with_retry(once())
         .with_http_connector(ear.clone())
         .build()?;
-    Ok((Box::new(store), signed))
+    Ok((Arc::new(store), signed))
 }
 
 fn is_true(text: &str) -> bool {

@@ -7,15 +7,16 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU64;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::{Observer, Options, RunError, wait_politely};
+use super::{Observer, Options, RunError, go_on, wait_politely};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::outcome::Reason;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::stage::{Checkpoints, Context, Files, Input, StageError};
-use crate::store::{Begun, Need, Record, Store};
+use crate::store::{Begun, Brought, Need, Record, Store, Upstream};
 
 /// A step to build.
 pub(super) struct Job {
@@ -23,6 +24,8 @@ pub(super) struct Job {
     pub(super) fingerprint: Box<Fingerprint>,
     pub(super) reason: Reason,
     pub(super) need: Need,
+    /// The result whose object is only to be fetched.
+    pub(super) fetch: Option<Box<Record>>,
     pub(super) inputs: BTreeMap<&'static str, Input>,
 }
 
@@ -35,8 +38,25 @@ pub(super) struct Finished {
     pub(super) key: Key,
     pub(super) fingerprint: Box<Fingerprint>,
     pub(super) reason: Reason,
-    /// The record, and whether it was built here.
-    pub(super) result: Result<(Record, bool), RunError>,
+    pub(super) made: Result<Made, RunError>,
+}
+
+/// What came of a job.
+pub(super) enum Made {
+    Result(Record, How),
+    /// It was to be fetched, and cannot be had.
+    Absent,
+}
+
+/// Where a result comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// It was built now.
+    Built,
+    /// It was here once it was this job's turn.
+    Found,
+    /// It was built elsewhere, and fetched from there.
+    Fetched,
 }
 
 /// Builds the step, or takes what another process built meanwhile. Always comes back, whatever panics.
@@ -55,7 +75,7 @@ pub(super) fn build(
         resumed_from: AtomicU64::new(0),
     };
     let attempt = || attempt(&job, plan, store, options, &checkpoints, observer);
-    let result = catch_unwind(AssertUnwindSafe(attempt))
+    let made = catch_unwind(AssertUnwindSafe(attempt))
         .unwrap_or_else(|panic| Err(RunError::Internal(told(panic.as_ref()))));
     Finished {
         index: job.index,
@@ -64,11 +84,10 @@ pub(super) fn build(
         key: job.fingerprint.key(),
         fingerprint: job.fingerprint,
         reason: job.reason,
-        result,
+        made,
     }
 }
 
-/// The record, and whether it was built here.
 fn attempt(
     job: &Job,
     plan: &Plan,
@@ -76,17 +95,39 @@ fn attempt(
     options: &Options<'_>,
     checkpoints: &Checkpoints,
     observer: &dyn Observer,
-) -> Result<(Record, bool), RunError> {
+) -> Result<Made, RunError> {
     let step = &plan.steps[job.index];
+    if let Some(record) = &job.fetch {
+        let brought = fetch(record, step, store, options, observer)?;
+        return Ok(match brought {
+            true => Made::Result(record.as_ref().clone(), How::Fetched),
+            false => Made::Absent,
+        });
+    }
     if let Some(deed) = (step.stage.needs_leave()).filter(|_| !options.allow_commands) {
         return Err(RunError::NotAllowed { deed });
     }
     let mut on_wait = || observer.waiting(step);
     let mut on_wait = wait_politely(options.interrupted, &mut on_wait);
-    let draft = match store.begin(&job.fingerprint, job.need, &mut on_wait)? {
-        Begun::Won(draft) => draft,
-        Begun::Already(record) => return Ok((record, false)),
-        Begun::GaveUp => return Err(StageError::Interrupted.into()),
+    let mut said = false;
+    let mut on_other = |who: &str, _waited| {
+        if !std::mem::replace(&mut said, true) {
+            observer.waiting_for(step, who);
+        }
+        go_on(options.interrupted)
+    };
+    let draft = loop {
+        match store.begin(&job.fingerprint, job.need, &mut on_wait, &mut on_other)? {
+            Begun::Won(draft) => break draft,
+            Begun::Already(record) => return Ok(Made::Result(record, How::Found)),
+            Begun::Elsewhere(record) => {
+                // What cannot be had there, or is not what it should be, counts as absent from now on.
+                if fetch(&record, step, store, options, observer)? {
+                    return Ok(Made::Result(record, How::Fetched));
+                }
+            }
+            Begun::GaveUp => return Err(StageError::Interrupted.into()),
+        }
     };
     tracing::info!(stage = step.name, key = %job.fingerprint.key(), reason = %job.reason, "building");
     let clock = Instant::now();
@@ -111,8 +152,40 @@ fn attempt(
     let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
     store.forget_checkpoints(&record.key);
     tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
-    Ok((record, true))
+    Ok(Made::Result(record, How::Built))
 }
+
+/// Brings the object of a result from elsewhere; whether it is here now.
+fn fetch(
+    record: &Record,
+    step: &Step,
+    store: &Store,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<bool, RunError> {
+    let place = store.upstream().map_or("", Upstream::name);
+    let voice = Mutex::new(observer.fetching(step, place));
+    let told = AtomicBool::new(false);
+    let on_bytes = |bytes: u64| {
+        if bytes > 0
+            && let Ok(voice) = voice.lock()
+        {
+            if !told.swap(true, Ordering::Relaxed) {
+                voice.start(&step.name, record.bytes);
+            }
+            voice.advance(bytes);
+        }
+        go_on(options.interrupted)
+    };
+    let mut on_wait = || observer.waiting(step);
+    let mut on_wait = wait_politely(options.interrupted, &mut on_wait);
+    match store.bring(record, &on_bytes, &mut on_wait)? {
+        Brought::Here => Ok(true),
+        Brought::Absent => Ok(false),
+        Brought::GaveUp => Err(StageError::Interrupted.into()),
+    }
+}
+
 
 /// A file that was edited while it was read must not be recorded under the key of its old content.
 fn still_as_judged(

@@ -92,7 +92,9 @@ pub fn judge(
             reason: Reason::Forced,
         });
     }
-    if let Some(record) = store.record(&fingerprint.key()) {
+    // A record may come from elsewhere, and name what this stage does not make.
+    let made = |record: &Record| record.artifact == step.stage.produces();
+    if let Some(record) = store.record(&fingerprint.key()).filter(made) {
         let record = Box::new(record);
         return Ok(match store.object(&record.digest) {
             ObjectState::Present(_) => Judgement::Fresh {
@@ -134,6 +136,36 @@ fn fingerprint_of(
         files.insert(role.clone(), store.digest_file(path)?);
     }
     Ok(step.fingerprint(files, inputs))
+}
+
+/// Why a step is fresh whose object is not here.
+pub(super) fn not_here(record: &Record) -> Reason {
+    match &record.from {
+        Some(place) => Reason::KnownElsewhere {
+            place: place.clone(),
+        },
+        None => Reason::Collected,
+    }
+}
+
+/// Asks for the records of steps whose inputs are known all at once, where records may lie elsewhere.
+pub(super) fn ask_ahead(
+    plan: &Plan,
+    steps: impl Iterator<Item = (usize, BTreeMap<String, Digest>)>,
+    store: &Store,
+) {
+    if store.upstream().is_none() {
+        return;
+    }
+    // What cannot be read is told when its step is judged.
+    let key = |(index, inputs): (usize, BTreeMap<String, Digest>)| {
+        let step: &Step = &plan.steps[index];
+        let known = step.unfetched.is_empty();
+        let fingerprint = known.then(|| fingerprint_of(step, inputs, store).ok())?;
+        Some(fingerprint?.key())
+    };
+    let keys: Vec<Key> = steps.filter_map(key).collect();
+    store.look_up(&keys);
 }
 
 fn not_fetched(step: &Step) -> Reason {
@@ -213,7 +245,13 @@ pub fn assess(
     let history = History::new(store, &plan.pipeline);
     let mut assessed: BTreeMap<usize, Assessment> = BTreeMap::new();
     let mut absent = BTreeSet::new();
+    let mut asked = BTreeSet::new();
     for &index in selected {
+        if asked.insert(index) {
+            let known = ready(plan, selected, &assessed);
+            let known = known.filter(|(one, _)| *one == index || asked.insert(*one));
+            ask_ahead(plan, known.collect::<Vec<_>>().into_iter(), store);
+        }
         let step = &plan.steps[index];
         let behind = step
             .inputs
@@ -277,7 +315,7 @@ pub fn assess(
                     let (state, reason) = match unplaced {
                         Some(reason) => (Foreseen::Run, reason),
                         None if present => (Foreseen::Fresh, Reason::UpToDate),
-                        None => (Foreseen::Fresh, Reason::Collected),
+                        None => (Foreseen::Fresh, not_here(&record)),
                     };
                     Assessment {
                         step: index,
@@ -292,27 +330,53 @@ pub fn assess(
         };
         assessed.insert(index, assessment);
     }
-    demand(plan, &mut assessed, &absent);
+    demand(plan, &mut assessed, &absent, store);
     Ok(assessed.into_values().collect())
 }
 
-/// A collected object comes back when a step that must run needs it, and so do the objects behind it.
-fn demand(plan: &Plan, assessed: &mut BTreeMap<usize, Assessment>, absent: &BTreeSet<usize>) {
+/// The steps that are not judged yet and whose inputs are fresh, with the digests of these.
+fn ready<'p>(
+    plan: &'p Plan,
+    selected: &'p BTreeSet<usize>,
+    assessed: &'p BTreeMap<usize, Assessment>,
+) -> impl Iterator<Item = (usize, BTreeMap<String, Digest>)> + 'p {
+    let fresh = |input: &usize| {
+        let known = assessed.get(input)?;
+        known.digest.filter(|_| known.state == Foreseen::Fresh)
+    };
+    let new = selected.iter().filter(|index| !assessed.contains_key(*index));
+    new.filter_map(move |&index| {
+        let inputs = plan.steps[index].inputs.iter();
+        let inputs = inputs.map(|(field, input)| Some(((*field).to_owned(), fresh(input)?)));
+        Some((index, inputs.collect::<Option<_>>()?))
+    })
+}
+
+/// A collected object comes back when a step that must run needs it, and so do the objects behind it. One that can be had
+/// from elsewhere does not.
+fn demand(
+    plan: &Plan,
+    assessed: &mut BTreeMap<usize, Assessment>,
+    absent: &BTreeSet<usize>,
+    store: &Store,
+) {
+    let lacking = |index: usize, digest: Option<Digest>| {
+        absent.contains(&index) && !digest.is_some_and(|digest| store.can_bring(&digest))
+    };
     let order: Vec<usize> = assessed.keys().rev().copied().collect();
     for index in order {
         // What is placed already is uploaded from there.
         let uploads = matches!(assessed[&index].reason, Reason::NotPublished { .. });
         let runs = assessed[&index].state == Foreseen::Run
             && !uploads
-            && (assessed[&index].digest.is_none() || absent.contains(&index));
+            && (assessed[&index].digest.is_none() || lacking(index, assessed[&index].digest));
         if !runs {
             continue;
         }
-        for input in plan.steps[index]
-            .inputs
-            .values()
-            .filter(|input| absent.contains(input))
-        {
+        for input in plan.steps[index].inputs.values() {
+            if !lacking(*input, assessed.get(input).and_then(|one| one.digest)) {
+                continue;
+            }
             let name = plan.steps[index].name.clone();
             if let Some(needed) = assessed.get_mut(input) {
                 needed.state = Foreseen::Run;

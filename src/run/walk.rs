@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::build::{Finished, Job};
-use super::judge::{History, Judgement, judge};
+use super::build::{Finished, How, Job, Made};
+use super::judge::{History, Judgement, ask_ahead, judge, not_here};
 use super::publish::{Upload, Uploaded};
 use super::{Observer, Options, RunError, scores_of};
 use super::{origin, place};
@@ -35,6 +35,8 @@ enum State {
         reason: Reason,
         need: Need,
         before: Option<Digest>,
+        /// Its result is recorded, and its object may be had from elsewhere.
+        fetch: Option<Box<Record>>,
     },
     Running {
         before: Option<Digest>,
@@ -89,9 +91,11 @@ impl<'a> Walk<'a> {
         let mut changed = true;
         while changed && !self.stopping() {
             changed = false;
+            self.ask_ahead();
             for &index in &self.options.selected {
                 changed |= match &self.states[index] {
                     State::Waiting => self.settle_waiting(index),
+                    State::Wanted { fetch: Some(_), .. } => false,
                     State::Wanted { .. } => {
                         self.skip_behind_failure(index) || self.demand_inputs(index)
                     }
@@ -99,6 +103,27 @@ impl<'a> Walk<'a> {
                 };
             }
         }
+    }
+
+    fn ask_ahead(&self) {
+        let known = |input: &usize| match &self.states[*input] {
+            State::Known { record, .. } => Some(record.digest),
+            _ => None,
+        };
+        let waiting = self.options.selected.iter().copied();
+        let waiting = waiting.filter(|&index| matches!(self.states[index], State::Waiting));
+        let ready = waiting.filter_map(|index| {
+            let inputs = self.plan.steps[index].inputs.iter();
+            let inputs = inputs.map(|(field, input)| Some(((*field).to_owned(), known(input)?)));
+            Some((index, inputs.collect::<Option<_>>()?))
+        });
+        ask_ahead(self.plan, ready, self.store);
+    }
+
+    /// The record of an object that is not here and may be had from elsewhere.
+    fn to_fetch(&self, record: &Record) -> Option<Box<Record>> {
+        let there = self.store.can_bring(&record.digest);
+        there.then(|| Box::new(record.clone()))
     }
 
     fn skip_behind_failure(&mut self, index: usize) -> bool {
@@ -137,13 +162,14 @@ impl<'a> Walk<'a> {
                     reason,
                     need,
                     before: None,
+                    fetch: None,
                 };
             }
             Ok(Judgement::Fresh { record, present }) => {
                 let reason = if present {
                     Reason::UpToDate
                 } else {
-                    Reason::Collected
+                    not_here(&record)
                 };
                 let entry = known(step, &record, Outcome::Fresh, reason);
                 self.know(index, record, present, entry);
@@ -178,6 +204,7 @@ impl<'a> Walk<'a> {
                     },
                     need: Need::Result,
                     before: Some(record.digest),
+                    fetch: self.to_fetch(record),
                 };
                 changed = true;
             }
@@ -193,8 +220,9 @@ impl<'a> Walk<'a> {
         let ready = |index: &usize| {
             let at_hand =
                 |input: &usize| matches!(self.states[*input], State::Known { present: true, .. });
-            matches!(self.states[*index], State::Wanted { .. })
-                && self.plan.steps[*index].inputs.values().all(at_hand)
+            matches!(self.states[*index], State::Wanted { fetch: Some(_), .. })
+                || matches!(self.states[*index], State::Wanted { .. })
+                    && self.plan.steps[*index].inputs.values().all(at_hand)
         };
         let index = self
             .options
@@ -220,6 +248,7 @@ impl<'a> Walk<'a> {
             reason,
             need,
             before,
+            fetch,
         } = std::mem::replace(&mut self.states[index], State::Waiting)
         else {
             return None;
@@ -230,6 +259,7 @@ impl<'a> Walk<'a> {
             fingerprint,
             reason,
             need,
+            fetch,
             inputs,
         })
     }
@@ -242,13 +272,27 @@ impl<'a> Walk<'a> {
             key,
             fingerprint,
             reason,
-            result,
+            made,
         } = finished;
         let State::Running { before } = self.states[index] else {
             return;
         };
-        match result {
-            Ok((record, built)) => {
+        let made = match made {
+            Ok(Made::Absent) => {
+                self.states[index] = State::Wanted {
+                    fingerprint,
+                    reason,
+                    need: Need::Result,
+                    before,
+                    fetch: None,
+                };
+                return;
+            }
+            Ok(Made::Result(record, how)) => Ok((record, how)),
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok((record, how)) => {
                 self.forced.remove(&index);
                 if before.is_some_and(|before| before != record.digest) {
                     self.observer.warned(&format!(
@@ -257,10 +301,13 @@ impl<'a> Walk<'a> {
                     ));
                     self.forget_after(index);
                 }
-                let (outcome, reason) = if built {
-                    (Outcome::Built, reason)
-                } else {
-                    (Outcome::Fresh, Reason::BuiltElsewhere)
+                let (outcome, reason) = match (how, self.store.upstream()) {
+                    (How::Built, _) => (Outcome::Built, reason),
+                    (How::Fetched, Some(upstream)) => {
+                        let place = upstream.name().to_owned();
+                        (Outcome::Fresh, Reason::Fetched { place })
+                    }
+                    _ => (Outcome::Fresh, Reason::BuiltElsewhere),
                 };
                 let entry = StepRecord {
                     seconds,
@@ -328,6 +375,7 @@ impl<'a> Walk<'a> {
                     reason,
                     need: Need::Result,
                     before: Some(record.digest),
+                    fetch: self.to_fetch(&record),
                 };
                 return;
             }

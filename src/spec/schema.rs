@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::remote::RemoteSettings;
 use super::sweep::SweepSettings;
 use super::track::TrackSettings;
 use crate::stage::KINDS;
@@ -76,6 +77,11 @@ pub struct RunSettings {
     /// How often a training writes down all that it is, so that it goes on from there when the process is killed.
     #[serde(default)]
     pub checkpoint: CheckpointSettings,
+    /// Where results are shared with other machines: `s3://BUCKET/FOLDER`, `gs://…`, `az://…`, or a folder. What is known there
+    /// is not computed here, and what is computed here is sent there. `{ url = "…", write = false }` only fetches. Default:
+    /// REFIT_REMOTE, which wins over what stands here; on the command line `--remote` and `--no-remote`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteSettings>,
     /// Who follows the numbers of a run while it goes on; nobody by default. On the command line
     /// `--set run.track.tensorboard=FOLDER`.
     #[serde(default)]
@@ -118,6 +124,7 @@ impl Default for RunSettings {
             device: auto(),
             jobs: one(),
             checkpoint: CheckpointSettings::default(),
+            remote: None,
             track: TrackSettings::default(),
         }
     }

@@ -30,7 +30,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use super::layout::{MANIFEST, key_in, names_in, remove, sync_folder, sync_tree, write_whole};
 use super::lock::{Lock, Mode, OnWait, acquire, attempt, in_place};
 use super::memo::Stamp;
-use super::{ObjectState, Record, Store, StoreError, object_name};
+use super::{Claimed, ObjectState, OnOther, Record, Store, StoreError, object_name};
 
 /// Which results will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Begun<'s> {
     Won(Draft<'s>),
     /// It is there, with its object intact; most likely another process has just built it.
     Already(Record),
+    /// Another machine has built it, and its object is not here.
+    Elsewhere(Record),
     /// The caller did not want to wait any longer.
     GaveUp,
 }
@@ -63,12 +65,15 @@ pub struct Draft<'s> {
     /// the system opens no folders.
     folder: Option<File>,
     lock: Option<Lock>,
+    /// Whether other machines wait for it.
+    claimed: bool,
     /// Keeps `gc` away.
     _hold: Lock,
 }
 
 impl Store {
-    /// Wins the right to build what has this fingerprint, and an empty folder for it; or finds that it is built.
+    /// Wins the right to build what has this fingerprint, and an empty folder for it; or finds that it is built. First it is
+    /// waited for other processes of this store, then for other machines.
     ///
     /// # Errors
     /// The store cannot be written, or its file system knows no locks.
@@ -77,6 +82,7 @@ impl Store {
         fingerprint: &Fingerprint,
         need: Need,
         on_wait: OnWait,
+        on_other: OnOther,
     ) -> Result<Begun<'_>, StoreError> {
         self.layout.prepare()?;
         let key = fingerprint.key();
@@ -87,11 +93,27 @@ impl Store {
             return Ok(Begun::GaveUp);
         };
         if need == Need::Result
-            && let Some(record) = self.record(&key)
+            && let Some(record) = self.record_here(&key)
             && let ObjectState::Present(_) = self.object(&record.digest)
         {
             lock.remove();
             return Ok(Begun::Already(record));
+        }
+        let mut claimed = false;
+        if need == Need::Result
+            && let Some(upstream) = self.upstream()
+        {
+            match upstream.claim(&key, on_other) {
+                Claimed::Ours => claimed = true,
+                Claimed::Built(record) => {
+                    lock.remove();
+                    return Ok(Begun::Elsewhere(self.keep(*record)));
+                }
+                Claimed::GaveUp => {
+                    lock.remove();
+                    return Ok(Begun::GaveUp);
+                }
+            }
         }
         for left in self.layout.drafts_of(&key)? {
             self.layout.discard(&left)?;
@@ -99,6 +121,7 @@ impl Store {
         let path = self.layout.draft(&key);
         fs::create_dir(&path).map_err(|e| StoreError::write(&path, e))?;
         Ok(Begun::Won(Draft {
+            claimed,
             store: self,
             fingerprint: fingerprint.clone(),
             key,
@@ -191,9 +214,7 @@ impl Draft<'_> {
             });
         }
 
-        let object = layout.object(&digest);
-        self.settle(&manifest, &object)?;
-        sync_folder(&layout.objects())?;
+        let object = put_in_place(self.store, &self.path, &manifest)?;
         for (name, before) in stamps {
             let after = fs::metadata(object.join(&name))
                 .ok()
@@ -216,11 +237,14 @@ impl Draft<'_> {
             created: Timestamp::now(),
             seconds,
             fingerprint: self.fingerprint.clone(),
+            from: None,
         };
         let path = layout.record(&self.key);
         let text =
             serde_json::to_vec_pretty(&record).map_err(|e| StoreError::write(&path, e.into()))?;
-        write_whole(&path, &text)?;
+        layout.write_record(&self.key, &text)?;
+        self.claimed = false;
+        self.store.offer(&record);
         Ok(record)
     }
 
@@ -234,37 +258,46 @@ impl Draft<'_> {
             })
             .collect())
     }
+}
 
-    /// Renames the draft to its object, unless the same content lies there intact.
-    fn settle(&self, manifest: &Manifest, object: &Path) -> Result<(), StoreError> {
-        // Others may put the same content there at any moment, but each of them either succeeds or leaves it to us.
-        const MOST_TRIES: usize = 16;
-        let mut last = None;
-        for _ in 0..MOST_TRIES {
-            if fs::symlink_metadata(object).is_ok() {
-                if let ObjectState::Present(_) = self.store.object(&manifest.digest()) {
-                    return Ok(());
-                }
-                self.store.layout.discard(object)?;
+/// Renames a finished draft to its object, unless the same content lies there intact; where it lies then.
+pub(super) fn put_in_place(
+    store: &Store,
+    draft: &Path,
+    manifest: &Manifest,
+) -> Result<PathBuf, StoreError> {
+    // Others may put the same content there at any moment, but each of them either succeeds or leaves it to us.
+    const MOST_TRIES: usize = 16;
+    let digest = manifest.digest();
+    let object = store.layout.object(&digest);
+    let mut last = None;
+    for _ in 0..MOST_TRIES {
+        if fs::symlink_metadata(&object).is_ok() {
+            if let ObjectState::Present(_) = store.object(&digest) {
+                return Ok(object);
             }
-            match fs::rename(&self.path, object) {
-                Ok(()) => return Ok(()),
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
-                    ) =>
-                {
-                    last = Some(e)
-                }
-                Err(e) => return Err(StoreError::write(object, e)),
-            }
+            store.layout.discard(&object)?;
         }
-        Err(StoreError::write(
-            object,
-            last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()),
-        ))
+        match fs::rename(draft, &object) {
+            Ok(()) => {
+                sync_folder(&store.layout.objects())?;
+                return Ok(object);
+            }
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) =>
+            {
+                last = Some(e)
+            }
+            Err(e) => return Err(StoreError::write(&object, e)),
+        }
     }
+    Err(StoreError::write(
+        &object,
+        last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()),
+    ))
 }
 
 #[cfg(unix)]
@@ -282,6 +315,9 @@ fn opened(_: &Path) -> Result<Option<File>, StoreError> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
+        if let (true, Some(upstream)) = (self.claimed, self.store.upstream()) {
+            upstream.release(&self.key);
+        }
         self.folder = None;
         if let Err(error) = remove(&self.path) {
             tracing::warn!("a draft stays until the next run: {error}");

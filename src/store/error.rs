@@ -82,7 +82,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
         StoreError::Write {
             path: path.to_owned(),
             help: remedy(&source).to_owned(),

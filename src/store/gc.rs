@@ -149,6 +149,7 @@ impl Store {
         if alone.is_some() {
             self.sweep_drafts()?;
             self.layout.sweep_rubbish()?;
+            self.layout.sweep_rubbish_of_keys()?;
         }
         Ok(collected)
     }

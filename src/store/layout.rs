@@ -12,6 +12,8 @@
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
 //! ├── checkpoints/KEY/     how far the training for a key has come
 //! ├── kept/…               what stages asked of programs and services, by stage; what the store is called there
+//! ├── uploads/…            how far the uploads of large files to another place have come
+//! ├── claims/KEY           in another store's place: who builds what has this key
 //! ├── drafts/KEY-…/        an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
@@ -33,13 +35,13 @@ use crate::fingerprint::Key;
 use super::StoreError;
 
 /// The version of this layout.
-pub(super) const FORMAT: &str = "1";
+pub const FORMAT: &str = "1";
 /// The list of an object's files. A folder without it is no object.
-pub(super) const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const LOCK: &str = ".lock";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 12] = [
+const OURS: [&str; 14] = [
     "format",
     ".gitignore",
     "lock",
@@ -51,6 +53,9 @@ const OURS: [&str; 12] = [
     "checkpoints",
     "kept",
     "drafts",
+    "uploads",
+    // Another store may keep its results here, and who builds what (`remote`).
+    "claims",
     // Fetching comes before anything is built: where it fails, this is all that there is.
     "downloads",
 ];
@@ -108,6 +113,10 @@ impl Layout {
 
     pub(super) fn sweeps(&self) -> PathBuf {
         self.root.join("sweeps")
+    }
+
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
     }
 
     pub(super) fn lock(&self) -> PathBuf {
@@ -200,6 +209,12 @@ impl Layout {
         remove(&away)
     }
 
+    /// Puts a record into its place. What a killed process leaves of it lies among the drafts, so that nobody need look through
+    /// all keys for it.
+    pub(super) fn write_record(&self, key: &Key, content: &[u8]) -> Result<(), StoreError> {
+        write_whole_from(&self.drafts(), &self.record(key), content)
+    }
+
     /// Deletes what [`Layout::discard`] and [`write_whole`] left when they were killed. Only while nobody else works here.
     pub(super) fn sweep_rubbish(&self) -> Result<(), StoreError> {
         for name in names_in(&self.drafts())?
@@ -208,16 +223,20 @@ impl Layout {
         {
             remove(&self.drafts().join(name))?;
         }
-        for folder in [&self.root, &self.keys(), &self.runs()] {
-            for name in names_in(folder)?
-                .iter()
-                .filter(|name| name.starts_with(WRITING))
-            {
-                remove(&folder.join(name))?;
-            }
-        }
-        Ok(())
+        let places = [&self.root, &self.drafts(), &self.runs()];
+        places.into_iter().try_for_each(|folder| sweep_writing(folder))
     }
+
+    /// The same among the keys, where only an earlier release leaves any, and there are very many names to look through.
+    pub(super) fn sweep_rubbish_of_keys(&self) -> Result<(), StoreError> {
+        sweep_writing(&self.keys())
+    }
+}
+
+fn sweep_writing(folder: &Path) -> Result<(), StoreError> {
+    let names = names_in(folder)?;
+    let mut left = names.iter().filter(|name| name.starts_with(WRITING));
+    left.try_for_each(|name| remove(&folder.join(name)))
 }
 
 /// The key that a name in `drafts` begins with.
@@ -255,17 +274,22 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 /// Puts a file into its place with all of `content`, on the disk, or leaves what was there.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut written = write_and_rename(folder, path, content);
+    write_whole_from(folder, path, content)
+}
+
+/// The same, by way of another folder.
+fn write_whole_from(drafts: &Path, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let mut written = write_and_rename(drafts, path, content);
     for _ in 0..TAKEN_FOR_RUBBISH {
         match written {
             Err(ref e) if e.kind() == ErrorKind::NotFound => {
-                written = write_and_rename(folder, path, content);
+                written = write_and_rename(drafts, path, content);
             }
             _ => break,
         }
     }
     written.map_err(|e| StoreError::write(path, e))?;
-    sync_folder(folder)
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// How often a draft may be gone before it is in its place: whoever tidies takes it for what a killed command left.

@@ -36,8 +36,12 @@ fn never(_: Duration) -> ControlFlow<()> {
     panic!("nobody else holds the lock")
 }
 
+fn nobody(_: &str, _: Duration) -> ControlFlow<()> {
+    panic!("no other machine builds")
+}
+
 fn begin<'s>(store: &'s Store, fingerprint: &Fingerprint, need: Need) -> Draft<'s> {
-    match store.begin(fingerprint, need, &mut never).unwrap() {
+    match store.begin(fingerprint, need, &mut never, &mut nobody).unwrap() {
         Begun::Won(draft) => draft,
         other => panic!("{other:?}"),
     }
@@ -198,7 +202,7 @@ fn a_finished_key_is_not_built_again_unless_forced() {
     let (_folder, store) = open();
     let record = build(&store, 1, "content");
     let again = store
-        .begin(&fingerprint(1), Need::Result, &mut never)
+        .begin(&fingerprint(1), Need::Result, &mut never, &mut nobody)
         .unwrap();
     assert!(matches!(again, Begun::Already(found) if found == record));
     let draft = begin(&store, &fingerprint(1), Need::Rebuild);

@@ -77,6 +77,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact",
         ],
     ),
+    // Behind the store, which knows it by a trait.
+    ("remote", &["store", "hub", "fingerprint", "artifact"]),
     (
         "track",
         &[
@@ -147,7 +149,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hf_hub", &["hub"]),
     ("saphyr_parser", &["hub"]),
     ("reqwest", &["hub", "translate", "track"]),
-    ("object_store", &["hub"]),
+    ("object_store", &["hub", "remote"]),
     // The tests of `translate` play a service.
     ("axum", &["serve", "translate"]),
     ("hyper", &["serve"]),

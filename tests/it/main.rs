@@ -29,6 +29,7 @@ mod page;
 mod predict;
 mod project;
 mod real;
+mod remote;
 mod report;
 mod resume;
 mod schema;

@@ -69,6 +69,7 @@ impl Project {
             .stdin(Stdio::null());
         command
             .env_remove("REFIT_STORE")
+            .env_remove("REFIT_REMOTE")
             .env_remove("REFIT_LOG")
             .env_remove("HF_HUB_CACHE")
             .env_remove("HF_TOKEN")

@@ -17,6 +17,7 @@ use crate::hub::uri::UriError;
 use crate::hub::{DatasetError, Fetched, HubError, RepositoryKind};
 use crate::init::InitError;
 use crate::plan::Plan;
+use crate::remote::RemoteError;
 use crate::report::gather::ReportError;
 use crate::run::RunError;
 use crate::run::place::PlaceError;
@@ -27,6 +28,7 @@ use crate::sweep::SweepError;
 pub(super) fn samples() -> Vec<Sample> {
     let mut samples = specs();
     samples.extend(stores());
+    samples.extend(shared_stores());
     samples.extend(runs());
     samples.extend(sweeps());
     samples.extend(reports());
@@ -126,6 +128,33 @@ fn stores() -> Vec<Sample> {
         miette::MietteDiagnostic::new(inner.to_string())
     }));
     samples
+}
+
+fn shared_stores() -> Vec<Sample> {
+    let name = || "s3://results/team".to_owned();
+    let errors = [
+        RemoteError::NoPlace,
+        RemoteError::Scheme {
+            scheme: "https".to_owned(),
+        },
+        RemoteError::Address {
+            scheme: "s3".to_owned(),
+            reason: "its bucket has no name that a bucket can have",
+        },
+        RemoteError::Folder {
+            path: "/srv/results".into(),
+            source: denied(),
+        },
+        RemoteError::NoThreads {
+            reason: "too many open files".to_owned(),
+        },
+        RemoteError::Lost {
+            name: name(),
+            reason: "there is no such bucket".to_owned(),
+        },
+        RemoteError::ReadOnly { name: name() },
+    ];
+    errors.into_iter().map(sample).collect()
 }
 
 fn runs() -> Vec<Sample> {

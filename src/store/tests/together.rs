@@ -14,9 +14,7 @@ const PART: &str = "REFIT_STORE_TEST_PART";
 fn play_builder(store: &Store, pause: Duration) -> &'static str {
     let _hold = store.hold(&mut |_| ControlFlow::Continue(())).unwrap();
     match store
-        .begin(&fingerprint(1), Need::Result, &mut |_| {
-            ControlFlow::Continue(())
-        })
+        .begin(&fingerprint(1), Need::Result, &mut |_| ControlFlow::Continue(()), &mut nobody)
         .unwrap()
     {
         Begun::Won(draft) => {
@@ -151,7 +149,7 @@ fn whoever_waits_is_told_at_once_and_may_give_up() {
         } else {
             ControlFlow::Break(())
         }
-    });
+    }, &mut nobody);
     assert!(matches!(begun.unwrap(), Begun::GaveUp));
     assert_eq!(waits[0], Duration::ZERO);
     assert!(waits.is_sorted() && waits[3] > Duration::ZERO);
@@ -200,7 +198,7 @@ fn a_process_killed_at_any_moment_leaves_only_whole_results() {
     assert!(records > 0);
     for number in 0..records + 2 {
         match store
-            .begin(&fingerprint(number), Need::Result, &mut never)
+            .begin(&fingerprint(number), Need::Result, &mut never, &mut nobody)
             .unwrap()
         {
             Begun::Won(draft) => {

@@ -83,7 +83,7 @@ fn tidying_deletes_what_the_killed_left_and_nothing_else() {
         format!("drafts/{}", record.key),
         format!("drafts/{}-09c1", record.key),
         "drafts/discarded-0".to_owned(),
-        "keys/.writing-a".to_owned(),
+        "drafts/.writing-a".to_owned(),
         "runs/.writing-b".to_owned(),
         ".writing-c".to_owned(),
     ];
@@ -97,7 +97,7 @@ fn tidying_deletes_what_the_killed_left_and_nothing_else() {
     store.tidy();
     assert!(draft.path().exists(), "somebody is at work on it");
     assert!(
-        store.root().join("keys/.writing-a").exists(),
+        store.root().join("drafts/.writing-a").exists(),
         "somebody may be writing it"
     );
     drop(draft);

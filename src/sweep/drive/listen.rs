@@ -115,6 +115,14 @@ impl Observer for Listener<'_> {
         self.inner.waiting(step);
     }
 
+    fn waiting_for(&self, step: &Step, who: &str) {
+        self.inner.waiting_for(step, who);
+    }
+
+    fn fetching<'a>(&'a self, step: &Step, place: &str) -> Box<dyn hub::Progress + Send + 'a> {
+        self.inner.fetching(step, place)
+    }
+
     fn finished(&self, step: &Step, record: &StepRecord) {
         self.inner.finished(step, record);
     }
