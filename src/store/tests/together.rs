@@ -33,6 +33,7 @@ fn play_builder(store: &Store, pause: Duration) -> &'static str {
             assert!(is_present(store, &record));
             "found"
         }
+        Begun::Elsewhere(_) => panic!("no other machine builds"),
         Begun::GaveUp => panic!("it never gives up"),
     }
 }
