@@ -386,7 +386,7 @@ impl Shared {
 
     /// Tells something once.
     fn tell(&self, text: String) {
-        tracing::warn!("{text}");
+        tracing::debug!("{text}");
         let mut state = self.state();
         if state.told.insert(text.clone()) {
             state.news.push(text);
