@@ -203,7 +203,13 @@ impl Remote {
         store: &Store,
         environment: &Environment,
     ) -> Result<Remote, RemoteError> {
-        Self::with_pace(place, may_write, store, environment, claims::Pace::default())
+        Self::with_pace(
+            place,
+            may_write,
+            store,
+            environment,
+            claims::Pace::default(),
+        )
     }
 
     fn with_pace(
@@ -380,7 +386,7 @@ impl Shared {
 
     /// Tells something once.
     fn tell(&self, text: String) {
-        tracing::warn!("{text}");
+        tracing::debug!("{text}");
         let mut state = self.state();
         if state.told.insert(text.clone()) {
             state.news.push(text);
@@ -488,7 +494,8 @@ impl Shared {
 
     /// An error and what is behind it, without what is nobody's business.
     fn worded(&self, error: &Error) -> String {
-        let deepest = std::iter::successors(std::error::Error::source(error), |e| e.source()).last();
+        let deepest =
+            std::iter::successors(std::error::Error::source(error), |e| e.source()).last();
         let text = deepest.map_or_else(|| error.to_string(), ToString::to_string);
         let text = match &self.bucket {
             Some(bucket) => bucket.without_secrets(text),
@@ -579,7 +586,10 @@ impl Shared {
     /// What is recorded under a key, and can be relied on.
     async fn sound_record(&self, key: Key) -> Option<Record> {
         self.contact().await;
-        let read = match self.read(&self.record_at(&key), heard::LARGEST_RECORD).await {
+        let read = match self
+            .read(&self.record_at(&key), heard::LARGEST_RECORD)
+            .await
+        {
             Ok(read) => read,
             Err(Failed::Denied(reason)) => {
                 self.lose(&reason);
@@ -638,7 +648,10 @@ impl Shared {
                     Err(Error::NotFound { .. }) => continue,
                     other => other?,
                 };
-                let name = one.location.filename().and_then(|name| name.strip_suffix(".json"));
+                let name = one
+                    .location
+                    .filename()
+                    .and_then(|name| name.strip_suffix(".json"));
                 keys.extend(name.and_then(|name| name.parse::<Key>().ok()));
             }
             Ok(keys)

@@ -47,8 +47,8 @@ pub use runs::{RunRecord, StepRecord};
 pub use upstream::{Arrived, Brought, Claimed, OnBytes, OnOther, Upstream};
 pub use verify::{Damage, Verified};
 
-pub use layout::{FORMAT, MANIFEST};
 use layout::Layout;
+pub use layout::{FORMAT, MANIFEST};
 use lock::{Lock, Mode, acquire, keeps_others_out};
 use memo::{Memo, Stamp, settled_by_now};
 
@@ -204,7 +204,10 @@ impl Store {
     /// Every record that can be read, in the order of keys.
     fn records(&self) -> Result<Vec<Record>, StoreError> {
         let keys = self.keys()?;
-        Ok(keys.iter().filter_map(|key| self.record_here(key)).collect())
+        Ok(keys
+            .iter()
+            .filter_map(|key| self.record_here(key))
+            .collect())
     }
 
     /// Where the object of this content lies, if it does.

@@ -158,10 +158,9 @@ impl<'a> Transfers<'a> {
 
     /// Of what goes out.
     pub(super) fn sending(interrupted: &'a AtomicBool) -> Self {
-        Transfers {
-            verb: "send",
-            ..Transfers::new(interrupted)
-        }
+        let mut transfers = Transfers::new(interrupted);
+        transfers.verb = "send";
+        transfers
     }
 
     fn with(&self, change: impl FnOnce(&mut Option<Transfer>)) {

@@ -40,7 +40,10 @@ impl RemoteArguments {
             return Ok(None);
         }
         let named = std::env::var(VARIABLE).ok();
-        let named = self.remote.clone().or(named.filter(|text| !text.trim().is_empty()));
+        let named = self
+            .remote
+            .clone()
+            .or(named.filter(|text| !text.trim().is_empty()));
         let place = match (named, pipeline) {
             (Some(text), _) => Place::parse(&text, Path::new(".")).map(|place| (place, true)),
             (None, Some(pipeline)) => match &pipeline.run.remote {
@@ -119,7 +122,11 @@ pub(super) fn finish(store: &Store, remote: Option<&Arc<Remote>>, say: &dyn Fn(&
     let failed = ended.iter().filter(|one| one.outcome == Outcome::Failed);
     let unsent = failed.count() + pending;
     if unsent > 0 {
-        let results = if unsent == 1 { "result was" } else { "results were" };
+        let results = if unsent == 1 {
+            "result was"
+        } else {
+            "results were"
+        };
         say(&format!(
             "{unsent} {results} not sent to {}; `refit cache push` sends what is lacking there",
             remote.name()

@@ -148,7 +148,9 @@ fn lock_results(
     let kind = || device::choose(&options.device).map_or_else(|_| String::new(), |one| one.kind);
     let kind = std::cell::LazyCell::new(kind);
     let result = |step: &StepRecord| {
-        let of = plan.index(&step.stage).map(|index| &plan.steps[index].stage);
+        let of = plan
+            .index(&step.stage)
+            .map(|index| &plan.steps[index].stage);
         // Where no tensor was computed, no device can make a difference.
         let device = match of?.produces() {
             Kind::Table | Kind::Tokens => "any".to_owned(),
@@ -160,7 +162,9 @@ fn lock_results(
             pipeline: plan.pipeline.clone(),
             stage: step.stage.clone(),
             key: step.key?.to_string(),
-            files: files.map(|(role, digest)| (role.clone(), digest.to_string())).collect(),
+            files: files
+                .map(|(role, digest)| (role.clone(), digest.to_string()))
+                .collect(),
             digests: BTreeMap::from([(device, step.digest?.to_string())]),
         })
     };

@@ -218,7 +218,9 @@ impl Watch<'_> {
         };
         drop(tracked);
         following.inner.warn_of(tracker);
-        finish(&store, remote.as_ref(), &|text| following.inner.warned(text));
+        finish(&store, remote.as_ref(), &|text| {
+            following.inner.warned(text)
+        });
         let by_user = INTERRUPTED.load(Ordering::Relaxed);
         following.inner.line(&summary(&record, by_user));
         Ok(again)

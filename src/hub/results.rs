@@ -123,25 +123,58 @@ mod tests {
         };
         write(false, false, &[result("a", "k1", "flex", "1")]);
         assert!(!lock.exists(), "nobody asked for it");
-        write(true, false, &[result("a", "k1", "flex", "1"), result("b", "k2", "any", "2")]);
+        write(
+            true,
+            false,
+            &[
+                result("a", "k1", "flex", "1"),
+                result("b", "k2", "any", "2"),
+            ],
+        );
         let first = std::fs::read_to_string(&lock).unwrap();
-        let same = write(false, false, &[result("a", "k1", "cuda", "1"), result("b", "k2", "any", "2")]);
+        let same = write(
+            false,
+            false,
+            &[
+                result("a", "k1", "cuda", "1"),
+                result("b", "k2", "any", "2"),
+            ],
+        );
         assert_eq!(same, []);
         assert_eq!(std::fs::read_to_string(&lock).unwrap(), first);
 
-        let other = [result("a", "k1", "flex", "3"), result("b", "k2", "any", "2")];
+        let other = [
+            result("a", "k1", "flex", "3"),
+            result("b", "k2", "any", "2"),
+        ];
         let told = write(false, false, &other);
-        assert_eq!((told[0].locked.as_str(), told[0].found.as_str()), ("1", "3"));
+        assert_eq!(
+            (told[0].locked.as_str(), told[0].found.as_str()),
+            ("1", "3")
+        );
         assert_eq!(std::fs::read_to_string(&lock).unwrap(), first);
         assert_eq!(write(false, true, &other), []);
         assert_eq!(write(false, false, &other), []);
         // Another kind of device may come to something else.
-        write(false, false, &[result("a", "k1", "cuda", "4"), result("b", "k2", "any", "2")]);
+        write(
+            false,
+            false,
+            &[
+                result("a", "k1", "cuda", "4"),
+                result("b", "k2", "any", "2"),
+            ],
+        );
         let text = std::fs::read_to_string(&lock).unwrap();
-        assert!(text.contains("cuda = \"4\"") && text.contains("flex = \"3\""), "{text}");
+        assert!(
+            text.contains("cuda = \"4\"") && text.contains("flex = \"3\""),
+            "{text}"
+        );
         // Another key is another result; a stage that is gone has none.
         write(false, false, &[result("a", "k9", "flex", "5")]);
         let text = std::fs::read_to_string(&lock).unwrap();
-        assert!(text.contains("k9") && !text.contains("k1") && !text.contains("k2"), "{text}");
+        assert!(
+            text.contains("k9") && !text.contains("k1") && !text.contains("k2"),
+            "{text}"
+        );
     }
 }

@@ -43,7 +43,10 @@ impl Shared {
             return None;
         }
         self.contact().await;
-        let refused = match self.read(&self.file_at(digest, MANIFEST), LARGEST_MANIFEST).await {
+        let refused = match self
+            .read(&self.file_at(digest, MANIFEST), LARGEST_MANIFEST)
+            .await
+        {
             Ok(Some((bytes, _))) => match heard::manifest(&bytes, digest) {
                 Ok(manifest) => return Some(manifest),
                 Err(reason) => format!("{MANIFEST}: {reason}"),
@@ -71,10 +74,14 @@ impl Shared {
             return Ok(Arrived::Absent);
         };
         if manifest.kind != record.artifact {
-            self.refuse(&record.digest, "its manifest is of another kind than its record");
+            self.refuse(
+                &record.digest,
+                "its manifest is of another kind than its record",
+            );
             return Ok(Arrived::Absent);
         }
-        let files = futures_util::stream::iter(&manifest.files)
+        let named = manifest.files.clone();
+        let files = futures_util::stream::iter(&named)
             .map(|(name, entry)| self.file(&record.digest, name, entry, into, on_bytes))
             .buffer_unordered(TOGETHER);
         let mut files = std::pin::pin!(files);
@@ -111,7 +118,14 @@ impl Shared {
         let (mut attempt, mut wait, mut failing) = (1, FIRST_WAIT, None);
         loop {
             let before = have;
-            let come = self.some_of(digest, (name, entry), &mut file, &mut have, &mut tag, on_bytes);
+            let come = self.some_of(
+                digest,
+                (name, entry),
+                &mut file,
+                &mut have,
+                &mut tag,
+                on_bytes,
+            );
             let reason = match unless_stopped(come, on_bytes).await {
                 None => return Err(Missed::GaveUp),
                 Some(Ok(Some(reason))) => reason,
@@ -150,14 +164,18 @@ impl Shared {
             if_match: tag.clone().filter(|_| *have > 0),
             ..GetOptions::default()
         };
-        let answer = match self.whole.get_opts(&self.file_at(digest, name), options).await {
+        let answer = match self
+            .whole
+            .get_opts(&self.file_at(digest, name), options)
+            .await
+        {
             Ok(answer) => answer,
             Err(error) => {
                 return match self.meaning(error) {
                     Ok(Failed::Absent) => Err(Missed::Wrong(format!("{name} is missing"))),
-                    Ok(Failed::Changed) => {
-                        Err(Missed::Wrong(format!("{name} changed while it was fetched")))
-                    }
+                    Ok(Failed::Changed) => Err(Missed::Wrong(format!(
+                        "{name} changed while it was fetched"
+                    ))),
                     Ok(Failed::Denied(reason)) => {
                         self.lose(&reason);
                         Err(Missed::Gone)
@@ -174,7 +192,11 @@ impl Shared {
                 answer.meta.size, entry.bytes
             )));
         }
-        *tag = answer.meta.e_tag.clone().filter(|tag| !tag.starts_with("W/"));
+        *tag = answer
+            .meta
+            .e_tag
+            .clone()
+            .filter(|tag| !tag.starts_with("W/"));
         let mut stream = answer.into_stream();
         while let Some(chunk) = stream.next().await {
             let chunk = match chunk {
@@ -183,7 +205,9 @@ impl Shared {
             };
             *have += chunk.len() as u64;
             if *have > entry.bytes {
-                return Err(Missed::Wrong(format!("{name} has more bytes than it should")));
+                return Err(Missed::Wrong(format!(
+                    "{name} has more bytes than it should"
+                )));
             }
             file.write_all(&chunk)
                 .map_err(|error| Missed::Local(StoreError::write(Path::new(name), error)))?;

@@ -53,9 +53,12 @@ pub(super) fn manifest(bytes: &[u8], digest: &Digest) -> Result<Manifest, String
     for name in manifest.files.keys() {
         // A name of one system must not lead out of the folder on another.
         let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= LONGEST_PART;
-        let sound = stays_inside(name) && name.len() <= LONGEST_NAME && name.split('/').all(is_part);
+        let sound =
+            stays_inside(name) && name.len() <= LONGEST_NAME && name.split('/').all(is_part);
         if !sound || name.contains(['\\', ':', '\0']) || name == MANIFEST {
-            return Err(format!("it names {name:?}, which has no place in an object"));
+            return Err(format!(
+                "it names {name:?}, which has no place in an object"
+            ));
         }
         let parts: Vec<&str> = name.split('/').collect();
         for end in 1..parts.len() {
@@ -69,7 +72,10 @@ pub(super) fn manifest(bytes: &[u8], digest: &Digest) -> Result<Manifest, String
         return Err("it belongs to another object".to_owned());
     }
     let sizes = manifest.files.values().map(|file| file.bytes);
-    if sizes.fold(Some(0_u64), |sum, size| sum?.checked_add(size)).is_none() {
+    if sizes
+        .fold(Some(0_u64), |sum, size| sum?.checked_add(size))
+        .is_none()
+    {
         return Err("its sizes are none".to_owned());
     }
     Ok(manifest)
@@ -99,7 +105,11 @@ impl Claim {
             .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
             .take(64)
             .collect();
-        let host = if host.is_empty() { "another machine" } else { &host };
+        let host = if host.is_empty() {
+            "another machine"
+        } else {
+            &host
+        };
         format!("process {} on {host}", self.pid)
     }
 }
@@ -184,7 +194,10 @@ mod tests {
         ] {
             let manifest_there = files(names);
             let bytes = serde_json::to_vec(&manifest_there).unwrap();
-            assert!(manifest(&bytes, &manifest_there.digest()).is_err(), "{names:?}");
+            assert!(
+                manifest(&bytes, &manifest_there.digest()).is_err(),
+                "{names:?}"
+            );
         }
         let good = files(&["a", "b/c.json", "b/d/e"]);
         let bytes = serde_json::to_vec(&good).unwrap();

@@ -169,9 +169,7 @@ impl Shared {
         }
         // Whoever claimed the key knows that it has no record.
         let claimed = self.state().held.contains_key(&record.key);
-        if !claimed
-            && let Some(other) = self.other(record).await?
-        {
+        if !claimed && let Some(other) = self.other(record).await? {
             self.tell_of_other(record, &other);
             return Ok(Outcome::Other);
         }
@@ -206,7 +204,8 @@ impl Shared {
                 })
                 .collect();
             let files = lacking.into_iter();
-            let files = files.map(|(name, bytes)| self.send_file(&record.digest, name, bytes, object));
+            let files =
+                files.map(|(name, bytes)| self.send_file(&record.digest, name, bytes, object));
             let files: Vec<_> = files.collect();
             let mut files = futures_util::stream::iter(files).buffer_unordered(TOGETHER);
             while let Some(sent) = files.next().await {
@@ -230,7 +229,10 @@ impl Shared {
 
     /// The manifest of an object, if it is there and one.
     async fn manifest_now(&self, digest: &Digest) -> Result<Option<Manifest>, Failed> {
-        match self.read(&self.file_at(digest, MANIFEST), LARGEST_MANIFEST).await {
+        match self
+            .read(&self.file_at(digest, MANIFEST), LARGEST_MANIFEST)
+            .await
+        {
             Ok(Some((bytes, _))) => Ok(heard::manifest(&bytes, digest).ok()),
             Ok(None) | Err(Failed::Absent) => Ok(None),
             Err(failed) => Err(failed),
@@ -239,14 +241,16 @@ impl Shared {
 
     /// Another result that has the same key there, and that nothing is wrong with.
     async fn other(&self, record: &Record) -> Result<Option<Record>, Failed> {
-        let there = match self.read(&self.record_at(&record.key), LARGEST_RECORD).await {
+        let there = match self
+            .read(&self.record_at(&record.key), LARGEST_RECORD)
+            .await
+        {
             Ok(Some((bytes, _))) => heard::record(&bytes, &record.key).ok(),
             Ok(None) | Err(Failed::Absent) => None,
             Err(failed) => return Err(failed),
         };
-        let other = |there: &Record| {
-            there.digest != record.digest && !self.is_refused(&there.digest)
-        };
+        let other =
+            |there: &Record| there.digest != record.digest && !self.is_refused(&there.digest);
         Ok(there.filter(other))
     }
 
@@ -287,7 +291,11 @@ impl Shared {
                     Err(Error::NotFound { .. }) => continue,
                     other => other?,
                 };
-                let name = one.location.as_ref().strip_prefix(&start).map(str::to_owned);
+                let name = one
+                    .location
+                    .as_ref()
+                    .strip_prefix(&start)
+                    .map(str::to_owned);
                 sizes.extend(name.map(|name| (name, one.size)));
             }
             Ok(sizes)
@@ -351,7 +359,9 @@ impl Shared {
         match &self.parts {
             None => self.copy(&at, &path, bytes).await,
             Some(_) => {
-                let state = self.uploads.join(format!("{}.json", Digest::of(at.as_ref().as_bytes())));
+                let state = self
+                    .uploads
+                    .join(format!("{}.json", Digest::of(at.as_ref().as_bytes())));
                 if self.go_on(&at, &path, bytes, &state).await? {
                     return Ok(());
                 }
@@ -435,7 +445,12 @@ impl Shared {
         };
         upload.write(state)?;
         let count = bytes.div_ceil(upload.part);
-        let there: BTreeSet<u64> = upload.sent.keys().copied().filter(|part| *part < count).collect();
+        let there: BTreeSet<u64> = upload
+            .sent
+            .keys()
+            .copied()
+            .filter(|part| *part < count)
+            .collect();
         let part_size = upload.part;
         let length = |part: u64| part_size.min(bytes - part * part_size);
         let already: u64 = there.iter().map(|part| length(*part)).sum();
@@ -522,7 +537,9 @@ impl Shared {
             };
             let text = error.to_string();
             let refused = ["InvalidPart", "NoSuchUpload", "EntityTooSmall"];
-            if refused.iter().any(|code| text.contains(code)) || matches!(error, Error::NotFound { .. }) {
+            if refused.iter().any(|code| text.contains(code))
+                || matches!(error, Error::NotFound { .. })
+            {
                 let there = tried > 1 && self.head(at).await.is_ok();
                 return match (there, resumed) {
                     (true, _) => Ok(true),
@@ -549,10 +566,15 @@ impl Shared {
             return;
         };
         for file in files.flatten() {
-            let Some(upload) = Upload::read(&file.path()).filter(|one| one.place == self.name) else {
+            let Some(upload) = Upload::read(&file.path()).filter(|one| one.place == self.name)
+            else {
                 continue;
             };
-            let digest = upload.at.split('/').rev().find_map(|part| part.parse().ok());
+            let digest = upload
+                .at
+                .split('/')
+                .rev()
+                .find_map(|part| part.parse().ok());
             if digest.is_none_or(|digest: Digest| !is_kept(&digest)) {
                 self.forget(&upload).await;
                 let _ = std::fs::remove_file(file.path());
@@ -611,7 +633,9 @@ async fn read_part(path: &Path, from: u64, most: u64) -> std::io::Result<Vec<u8>
 fn modified(path: &Path) -> std::io::Result<u64> {
     let modified = std::fs::metadata(path)?.modified()?;
     let since = modified.duration_since(SystemTime::UNIX_EPOCH);
-    Ok(since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
+    Ok(since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }))
 }
 
 fn modified_now(path: &Path) -> Option<u64> {

@@ -54,11 +54,15 @@ impl Bench {
     }
 
     fn object(&self, record: &Record) -> PathBuf {
-        self.shared().join("objects").join(record.digest.to_string())
+        self.shared()
+            .join("objects")
+            .join(record.digest.to_string())
     }
 
     fn record(&self, record: &Record) -> PathBuf {
-        self.shared().join("keys").join(format!("{}.json", record.key))
+        self.shared()
+            .join("keys")
+            .join(format!("{}.json", record.key))
     }
 
     fn claims(&self) -> usize {
@@ -139,7 +143,10 @@ fn what_one_machine_builds_another_knows_and_brings_when_it_must() {
     assert_eq!(known.digest, built.digest);
     assert_eq!(known.from.as_deref(), Some(other.remote.name()));
     assert!(!other.is_here(&known), "a record alone brings nothing");
-    assert_eq!(other.store.peek(&built.digest, "table.json").unwrap(), b"content");
+    assert_eq!(
+        other.store.peek(&built.digest, "table.json").unwrap(),
+        b"content"
+    );
     assert!(other.store.can_bring(&built.digest));
     assert_eq!(other.bring(&known), Brought::Here);
     assert!(other.is_here(&known));
@@ -168,29 +175,53 @@ fn whatever_is_wrong_there_is_refused_named_built_again_and_put_right() {
         ("cut", "bytes instead of", |bench, record, _| {
             fs::write(bench.object(record).join("table.json"), "cont").unwrap();
         }),
-        ("swapped", "table.json has other content", |bench, record, _| {
-            fs::write(bench.object(record).join("table.json"), "CONTENT").unwrap();
-        }),
-        ("missing", "inner/rows.txt is missing", |bench, record, _| {
-            fs::remove_file(bench.object(record).join("inner/rows.txt")).unwrap();
-        }),
-        ("no manifest", "manifest.json is missing", |bench, record, _| {
-            fs::remove_file(bench.object(record).join(MANIFEST)).unwrap();
-        }),
-        ("another's manifest", "belongs to another object", |bench, record, other| {
-            let theirs = bench.object(other).join(MANIFEST);
-            fs::copy(theirs, bench.object(record).join(MANIFEST)).unwrap();
-        }),
-        ("no object", "manifest.json is missing", |bench, record, _| {
-            fs::remove_dir_all(bench.object(record)).unwrap();
-        }),
+        (
+            "swapped",
+            "table.json has other content",
+            |bench, record, _| {
+                fs::write(bench.object(record).join("table.json"), "CONTENT").unwrap();
+            },
+        ),
+        (
+            "missing",
+            "inner/rows.txt is missing",
+            |bench, record, _| {
+                fs::remove_file(bench.object(record).join("inner/rows.txt")).unwrap();
+            },
+        ),
+        (
+            "no manifest",
+            "manifest.json is missing",
+            |bench, record, _| {
+                fs::remove_file(bench.object(record).join(MANIFEST)).unwrap();
+            },
+        ),
+        (
+            "another's manifest",
+            "belongs to another object",
+            |bench, record, other| {
+                let theirs = bench.object(other).join(MANIFEST);
+                fs::copy(theirs, bench.object(record).join(MANIFEST)).unwrap();
+            },
+        ),
+        (
+            "no object",
+            "manifest.json is missing",
+            |bench, record, _| {
+                fs::remove_dir_all(bench.object(record)).unwrap();
+            },
+        ),
         ("half a record", "the record", |bench, record, _| {
             let text = fs::read(bench.record(record)).unwrap();
             fs::write(bench.record(record), &text[..text.len() / 2]).unwrap();
         }),
-        ("another's record", "belongs to another key", |bench, record, other| {
-            fs::copy(bench.record(other), bench.record(record)).unwrap();
-        }),
+        (
+            "another's record",
+            "belongs to another key",
+            |bench, record, other| {
+                fs::copy(bench.record(other), bench.record(record)).unwrap();
+            },
+        ),
     ];
     for (name, said, deed) in deeds {
         let bench = Bench::new();
@@ -211,7 +242,11 @@ fn whatever_is_wrong_there_is_refused_named_built_again_and_put_right() {
         assert_eq!(third.bring(&known), Brought::Here, "{name}");
         assert_eq!(third.store.news(), [""; 0], "{name}");
         let files = fs::read_dir(bench.folder.path().join("b/drafts")).unwrap();
-        assert_eq!(files.count(), 0, "{name}: nothing is left of what was refused");
+        assert_eq!(
+            files.count(),
+            0,
+            "{name}: nothing is left of what was refused"
+        );
     }
 }
 
@@ -222,7 +257,9 @@ fn of_two_results_with_one_key_the_first_stays_and_that_is_said() {
     let built = first.build(1, "from one device");
     let mut go_on = |_| ControlFlow::Continue(());
     let mut nobody = |who: &str, _| panic!("{who} builds");
-    let forced = second.store.begin(&fingerprint(1), Need::Rebuild, &mut go_on, &mut nobody);
+    let forced = second
+        .store
+        .begin(&fingerprint(1), Need::Rebuild, &mut go_on, &mut nobody);
     let Begun::Won(draft) = forced.unwrap() else {
         panic!("a forced build waits for nobody");
     };
@@ -230,7 +267,10 @@ fn of_two_results_with_one_key_the_first_stays_and_that_is_said() {
     let ended = second.settle();
     assert_eq!(ended[0].outcome, Outcome::Other);
     let news = second.store.news().join("\n");
-    assert!(news.contains(&built.digest.short()) && news.contains(&own.digest.short()), "{news}");
+    assert!(
+        news.contains(&built.digest.short()) && news.contains(&own.digest.short()),
+        "{news}"
+    );
     let third = bench.machine("c");
     assert_eq!(third.store.record(&built.key).unwrap().digest, built.digest);
     assert_eq!(second.store.record(&built.key).unwrap().digest, own.digest);
@@ -250,16 +290,20 @@ fn who_comes_second_waits_for_who_builds_and_takes_that() {
                 let _ = sender.send(who.to_owned());
                 ControlFlow::Continue(())
             };
-            let begun = second
-                .store
-                .begin(&fingerprint(1), Need::Result, &mut go_on, &mut on_other);
+            let begun =
+                second
+                    .store
+                    .begin(&fingerprint(1), Need::Result, &mut go_on, &mut on_other);
             match begun.unwrap() {
                 Begun::Elsewhere(record) => (record.digest, second.bring(&record)),
                 other => panic!("{other:?}"),
             }
         });
         let who = waits.recv().unwrap();
-        assert!(who.contains(&format!("process {}", std::process::id())), "{who}");
+        assert!(
+            who.contains(&format!("process {}", std::process::id())),
+            "{who}"
+        );
         // Longer than a claim may stay as it is: it is renewed meanwhile.
         std::thread::sleep(QUICK.stale * 3);
         assert!(!waiter.is_finished());
@@ -276,9 +320,11 @@ fn one_who_waits_may_stop_and_a_build_that_fails_lets_the_next_one_build() {
     let (first, second) = (bench.machine("a"), bench.machine("b"));
     let draft = first.wins(1);
     let mut go_on = |_| ControlFlow::Continue(());
-    let begun = second.store.begin(&fingerprint(1), Need::Result, &mut go_on, &mut |_, _| {
-        ControlFlow::Break(())
-    });
+    let begun = second
+        .store
+        .begin(&fingerprint(1), Need::Result, &mut go_on, &mut |_, _| {
+            ControlFlow::Break(())
+        });
     assert!(matches!(begun.unwrap(), Begun::GaveUp));
     drop(draft);
     assert_eq!(bench.claims(), 0);
@@ -290,7 +336,10 @@ fn a_dead_builders_claim_is_taken_over() {
     let bench = Bench::new();
     let machine = bench.machine("a");
     fs::create_dir_all(bench.shared().join("claims")).unwrap();
-    let at = bench.shared().join("claims").join(fingerprint(1).key().to_string());
+    let at = bench
+        .shared()
+        .join("claims")
+        .join(fingerprint(1).key().to_string());
     for text in [
         r#"{"token":"x","host":"far-away","pid":7,"beat":3}"#,
         "garbled",

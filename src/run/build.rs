@@ -186,7 +186,6 @@ fn fetch(
     }
 }
 
-
 /// A file that was edited while it was read must not be recorded under the key of its old content.
 fn still_as_judged(
     files: &Files,

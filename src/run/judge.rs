@@ -344,7 +344,9 @@ fn ready<'p>(
         let known = assessed.get(input)?;
         known.digest.filter(|_| known.state == Foreseen::Fresh)
     };
-    let new = selected.iter().filter(|index| !assessed.contains_key(*index));
+    let new = selected
+        .iter()
+        .filter(|index| !assessed.contains_key(*index));
     new.filter_map(move |&index| {
         let inputs = plan.steps[index].inputs.iter();
         let inputs = inputs.map(|(field, input)| Some(((*field).to_owned(), fresh(input)?)));

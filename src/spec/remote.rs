@@ -23,8 +23,7 @@ pub struct RemoteSettings {
 }
 
 /// A scheme by which results can be shared, or none.
-const PLACE: &str =
-    "^((s3a?|gs|gcs|az|azure|abfss?|file)://.+|[^:]+(:/?[^/:][^:]*)*)$";
+const PLACE: &str = "^((s3a?|gs|gcs|az|azure|abfss?|file)://.+|[^:]+(:/?[^/:][^:]*)*)$";
 
 /// The form with more than an address.
 #[derive(Deserialize)]
@@ -106,7 +105,8 @@ mod tests {
     use crate::spec::Pipeline;
 
     fn read(remote: &str) -> (Option<RemoteSettings>, Vec<String>) {
-        let text = format!("version = 1\n[run]\nremote = {remote}\n[load.data]\ntrain = \"a.csv\"\n");
+        let text =
+            format!("version = 1\n[run]\nremote = {remote}\n[load.data]\ntrain = \"a.csv\"\n");
         let (pipeline, problems) = Pipeline::parse(Path::new("a.toml"), &text, &[], &|_| None);
         let told = problems.iter().map(|one| one.message.clone());
         (pipeline.run.remote, told.collect())
@@ -120,12 +120,22 @@ mod tests {
         };
         assert_eq!(read("\"s3://b/x\""), settings("s3://b/x", true));
         assert_eq!(read("{ url = \"/srv\" }"), settings("/srv", true));
-        assert_eq!(read("{ url = \"gs://b\", write = false }"), settings("gs://b", false));
+        assert_eq!(
+            read("{ url = \"gs://b\", write = false }"),
+            settings("gs://b", false)
+        );
     }
 
     #[test]
     fn what_names_none_is_a_problem_and_a_password_is_not_shown() {
-        for remote in ["\"\"", "3", "[]", "{ write = true }", "{ url = \"/x\", wirte = true }", "\"https://x/y\""] {
+        for remote in [
+            "\"\"",
+            "3",
+            "[]",
+            "{ write = true }",
+            "{ url = \"/x\", wirte = true }",
+            "\"https://x/y\"",
+        ] {
             assert!(!read(remote).1.is_empty(), "{remote}");
         }
         for remote in ["\"s3://me:sesame@b/x\"", "{ url = \"s3://me:sesame@b\" }"] {

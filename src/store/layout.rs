@@ -224,7 +224,9 @@ impl Layout {
             remove(&self.drafts().join(name))?;
         }
         let places = [&self.root, &self.drafts(), &self.runs()];
-        places.into_iter().try_for_each(|folder| sweep_writing(folder))
+        places
+            .into_iter()
+            .try_for_each(|folder| sweep_writing(folder))
     }
 
     /// The same among the keys, where only an earlier release leaves any, and there are very many names to look through.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::layout::names_in;
 use super::*;
 use crate::fingerprint::FORMAT;
 use crate::outcome::{Outcome, Reason};
@@ -41,7 +42,10 @@ fn nobody(_: &str, _: Duration) -> ControlFlow<()> {
 }
 
 fn begin<'s>(store: &'s Store, fingerprint: &Fingerprint, need: Need) -> Draft<'s> {
-    match store.begin(fingerprint, need, &mut never, &mut nobody).unwrap() {
+    match store
+        .begin(fingerprint, need, &mut never, &mut nobody)
+        .unwrap()
+    {
         Begun::Won(draft) => draft,
         other => panic!("{other:?}"),
     }

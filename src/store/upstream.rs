@@ -40,12 +40,8 @@ pub trait Upstream: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The folder cannot be written. What the other place cannot give is no error.
-    fn fetch(
-        &self,
-        record: &Record,
-        into: &Path,
-        on_bytes: OnBytes,
-    ) -> Result<Arrived, StoreError>;
+    fn fetch(&self, record: &Record, into: &Path, on_bytes: OnBytes)
+    -> Result<Arrived, StoreError>;
     /// One small file of an object, checked against its manifest.
     fn peek(&self, digest: &Digest, name: &str) -> Option<Vec<u8>>;
     /// What came for a record was not it, for this reason.
@@ -177,7 +173,8 @@ impl Store {
         let Some(_hold) = acquire(&self.layout.lock(), Mode::Shared, on_wait)? else {
             return Ok(Brought::GaveUp);
         };
-        let Some(lock) = acquire(&self.layout.draft_lock(&record.key), Mode::Alone, on_wait)? else {
+        let Some(lock) = acquire(&self.layout.draft_lock(&record.key), Mode::Alone, on_wait)?
+        else {
             return Ok(Brought::GaveUp);
         };
         let brought = match self.object(&record.digest) {
@@ -233,7 +230,8 @@ impl Store {
         }
         sync_tree(draft)?;
         let path = draft.join(MANIFEST);
-        let text = serde_json::to_vec_pretty(&found).map_err(|e| StoreError::write(&path, e.into()))?;
+        let text =
+            serde_json::to_vec_pretty(&found).map_err(|e| StoreError::write(&path, e.into()))?;
         write_whole(&path, &text)?;
         put_in_place(self, draft, &found)?;
         Ok(Brought::Here)

@@ -53,7 +53,8 @@ fn a_second_clone_computes_nothing_and_fetches_only_what_it_places() {
     assert_eq!(built(&there).len(), 6);
     let sent = server.asked(&["PUT /bucket/team/keys/"]);
     assert_eq!(sent, 6, "one record for each step");
-    assert_eq!(server.asked(&["DELETE /bucket/team/claims/"]), 6);
+    assert_eq!(server.asked(&["PUT /bucket/team/claims/"]), 6);
+    assert_eq!(server.names("bucket", "team/claims/"), [""; 0]);
 
     server.forget();
     let plan = server
@@ -106,17 +107,17 @@ fn only_what_a_step_that_runs_reads_is_fetched() {
     let remote = ["--remote", shared.as_str()];
     first.refit(&with(&RUN, &remote)).success();
     let more =
-        "\n[evaluate.more]\nmodel = \"classifier\"\ninput = \"tokens\"\nsplit = \"validation\"\n";
+        "\n[evaluate.held]\nmodel = \"classifier\"\ninput = \"tokens\"\nsplit = \"validation\"\n";
     second.write("pipeline.toml", &(second.read("pipeline.toml") + more));
-    let target = ["run", "pipeline.toml", "more", "--json"];
+    let target = ["run", "pipeline.toml", "held", "--json"];
     let run = second.refit(&with(&target, &remote)).success();
     let run_json = run.json();
-    assert_eq!(built(&run_json), ["more"], "{}", run.stderr);
+    assert_eq!(built(&run_json), ["held"], "{}", run.stderr);
     let reasons = reasons(&run_json);
     for stage in ["classifier", "tokens"] {
         assert!(reasons[stage].starts_with("fetched from"), "{reasons:?}");
     }
-    for stage in ["data", "more"] {
+    for stage in ["data", "more", "held"] {
         assert!(!reasons[stage].contains("fetched"), "{reasons:?}");
     }
     let objects = files(second.path(".refit").to_str().unwrap(), "objects/*");

@@ -108,7 +108,9 @@ pub(super) fn push(arguments: &Push) -> Answer {
         keys.into_iter().partition(|key| there.contains(key));
     let already = there.len();
     let lacking = lacking.iter().filter_map(|key| store.record(key));
-    let lacking: Vec<Record> = lacking.filter(|record| store.is_there(&record.digest)).collect();
+    let lacking: Vec<Record> = lacking
+        .filter(|record| store.is_there(&record.digest))
+        .collect();
     // Nothing that is not what it was goes out in its name.
     let whole = |record: &Record| matches!(store.object(&record.digest), ObjectState::Present(_));
     let (lacking, damaged): (Vec<Record>, Vec<Record>) = lacking.into_iter().partition(whole);
@@ -159,7 +161,11 @@ pub(super) fn push(arguments: &Push) -> Answer {
             "failed": failed,
         }));
     } else {
-        let verb = if arguments.dry_run { "would send" } else { "sent" };
+        let verb = if arguments.dry_run {
+            "would send"
+        } else {
+            "sent"
+        };
         for record in lacking.iter().filter(|record| sent.contains(&record.key)) {
             print(&format!(
                 "{verb} {} {} ({})\n",
@@ -190,7 +196,9 @@ pub(super) fn push(arguments: &Push) -> Answer {
         if let Some(lost) = remote.lost() {
             return Err(Failure::failed(lost));
         }
-        tell(&format!("{failed} results were not sent; the same command goes on\n"));
+        tell(&format!(
+            "{failed} results were not sent; the same command goes on\n"
+        ));
     }
     Ok(match failed + damaged.len() {
         0 => Exit::Done,
@@ -236,7 +244,8 @@ pub(super) fn pull(arguments: &Pull) -> Answer {
     let mut records: BTreeMap<Digest, Record> = BTreeMap::new();
     for one in assessed.iter().filter(|one| wanted.contains(&one.step)) {
         let record = one.key.and_then(|key| store.record(&key));
-        let absent = |record: &Record| !matches!(store.object(&record.digest), ObjectState::Present(_));
+        let absent =
+            |record: &Record| !matches!(store.object(&record.digest), ObjectState::Present(_));
         if let Some(record) = record.filter(absent) {
             records.insert(record.digest, record);
         }
@@ -280,7 +289,11 @@ pub(super) fn pull(arguments: &Pull) -> Answer {
             "stages": assessed.len(),
         }));
     } else {
-        let verb = if arguments.dry_run { "would fetch" } else { "fetched" };
+        let verb = if arguments.dry_run {
+            "would fetch"
+        } else {
+            "fetched"
+        };
         for record in &fetched {
             print(&format!(
                 "{verb} {} {} ({})\n",

@@ -14,7 +14,12 @@ const PART: &str = "REFIT_STORE_TEST_PART";
 fn play_builder(store: &Store, pause: Duration) -> &'static str {
     let _hold = store.hold(&mut |_| ControlFlow::Continue(())).unwrap();
     match store
-        .begin(&fingerprint(1), Need::Result, &mut |_| ControlFlow::Continue(()), &mut nobody)
+        .begin(
+            &fingerprint(1),
+            Need::Result,
+            &mut |_| ControlFlow::Continue(()),
+            &mut nobody,
+        )
         .unwrap()
     {
         Begun::Won(draft) => {
@@ -28,6 +33,7 @@ fn play_builder(store: &Store, pause: Duration) -> &'static str {
             assert!(is_present(store, &record));
             "found"
         }
+        Begun::Elsewhere(_) => panic!("no other machine builds"),
         Begun::GaveUp => panic!("it never gives up"),
     }
 }
@@ -142,14 +148,19 @@ fn whoever_waits_is_told_at_once_and_may_give_up() {
     let (_folder, store) = open();
     let draft = begin(&store, &fingerprint(1), Need::Result);
     let mut waits = Vec::new();
-    let begun = store.begin(&fingerprint(1), Need::Result, &mut |waited| {
-        waits.push(waited);
-        if waits.len() < 4 {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    }, &mut nobody);
+    let begun = store.begin(
+        &fingerprint(1),
+        Need::Result,
+        &mut |waited| {
+            waits.push(waited);
+            if waits.len() < 4 {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        },
+        &mut nobody,
+    );
     assert!(matches!(begun.unwrap(), Begun::GaveUp));
     assert_eq!(waits[0], Duration::ZERO);
     assert!(waits.is_sorted() && waits[3] > Duration::ZERO);
@@ -206,6 +217,7 @@ fn a_process_killed_at_any_moment_leaves_only_whole_results() {
                 draft.commit(Kind::Table, 0.0).unwrap();
             }
             Begun::Already(record) => assert!(is_present(&store, &record)),
+            Begun::Elsewhere(_) => panic!("no other machine builds"),
             Begun::GaveUp => panic!("it never gives up"),
         }
     }
