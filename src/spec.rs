@@ -14,6 +14,7 @@ pub mod problem;
 pub mod reference;
 pub mod rewrite;
 pub mod schema;
+pub mod slurm;
 pub mod sweep;
 pub mod track;
 pub mod variables;

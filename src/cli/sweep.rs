@@ -12,6 +12,7 @@ use clap::Args;
 
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
+use super::jobs::{self, ExecutorName, OnJobs, Told};
 use super::progress::Terminal;
 use super::run::{INTERRUPTED, checkpoints, listen_for_interrupts, provenance};
 use super::{
@@ -19,18 +20,23 @@ use super::{
     print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::device;
+use crate::executor::control;
+use crate::executor::graph::Asked;
+use crate::executor::job::{Description, TrialWork};
+use crate::executor::steps::{self, TrialsInJobs};
 use crate::hub;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run;
 use crate::run::judge::{Foreseen, assess};
-use crate::spec::sweep::SweepSettings;
+use crate::spec::slurm::Where;
+use crate::spec::sweep::{Search, SweepSettings};
 use crate::spec::{Pipeline, Problem};
-use crate::store::{Store, Used};
-use crate::sweep::drive::{Options, drive};
+use crate::store::{RunRecord, Store, Used};
+use crate::sweep::drive::{self, Driven, Elsewhere, Options, drive};
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{self, Order, Row, State};
-use crate::sweep::trial::{Replicate, fits, pipeline as pipeline_of};
+use crate::sweep::trial::{Replicate, fits, pipeline as pipeline_of, prepare, replicates};
 use crate::sweep::{Goal, Sweep, best, id, problems};
 use crate::track::Tracker;
 
@@ -48,6 +54,9 @@ pub(super) struct Arguments {
     /// between. Of several each trial has one, and those that run side by side are spread over them. Default: `[run] device`.
     #[arg(long, value_parser = super::run::device)]
     device: Option<String>,
+    /// Where trials do their work. Default: `[run] executor`.
+    #[arg(long, value_enum)]
+    executor: Option<ExecutorName>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
     /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
@@ -158,17 +167,53 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let asked = arguments.device.as_ref().unwrap_or(&pipeline.run.device);
     let devices = device::apart(asked).map_err(Failure::unusable)?;
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
+    let place = jobs::place(arguments.executor, &pipeline);
+    let executor = jobs::executor(place, &pipeline, jobs)?;
+    let learns = settings.search == Search::Tpe || settings.prune.is_some();
+    let checkpoint = checkpoints(&pipeline, None);
+    let handed = match &executor {
+        None => None,
+        Some((executor, pause)) => {
+            let told = Told {
+                pipeline: &pipeline,
+                spec: &arguments.spec,
+                targets: &arguments.stages,
+                store: &store,
+                device: asked,
+                checkpoint,
+                allow_commands: arguments.allow_commands,
+                tells_scores: learns,
+            };
+            let description = told.description(executor.as_ref())?;
+            Some((executor.as_ref(), *pause, description))
+        }
+    };
+    let in_jobs = handed.as_ref().map(|(executor, pause, description)| TrialsInJobs {
+        executor: *executor,
+        store: &store,
+        description,
+        pause: *pause,
+        interrupted: &INTERRUPTED,
+    });
+    let at_once = match place {
+        Where::Slurm => pipeline.run.slurm.max_running.map_or(jobs, |most| most as usize),
+        Where::Local | Where::Process => jobs,
+    };
     let options = Options {
-        jobs,
-        checkpoint: checkpoints(&pipeline, None),
+        jobs: at_once,
+        checkpoint,
         devices: devices.clone(),
         allow_commands: arguments.allow_commands,
         interrupted: &INTERRUPTED,
         provenance: provenance(&pipeline, &devices.join(","), jobs),
+        elsewhere: in_jobs.as_ref().map(|one| one as &dyn Elsewhere),
     };
     let tracker = Tracker::start(&pipeline, options.provenance.commit.as_deref());
     let voice = Voice::new(&terminal, &sweep, &names, &tracker);
-    let driven = drive(&sweep, &options, &voice).map_err(Failure::failed)?;
+    let driven = match &in_jobs {
+        Some(in_jobs) if !learns => as_arrays(&sweep, &options, in_jobs, &voice, &terminal)?,
+        _ => drive(&sweep, &options, &voice).map_err(Failure::failed)?,
+    };
     drop(voice);
     let rows = results::rows(&sweep, &driven.ledger, &driven.trials);
     store.save_memo();
@@ -188,7 +233,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             row.number,
             written.display()
         ));
-        exit = bring_up_to_date(&sweep, row, &options, &terminal, &tracker)?;
+        exit = bring_up_to_date(&sweep, row, &options, in_jobs.as_ref(), &terminal, &tracker)?;
     }
     terminal.warn_of(tracker);
     let failed = rows.iter().any(|row| row.state == State::Failed);
@@ -385,6 +430,7 @@ fn bring_up_to_date(
     sweep: &Sweep<'_>,
     row: &Row,
     options: &Options<'_>,
+    in_jobs: Option<&TrialsInJobs<'_>>,
     terminal: &Terminal<'_>,
     tracker: &Tracker,
 ) -> Answer {
@@ -396,6 +442,24 @@ fn bring_up_to_date(
     let assessed = assess(&plan, &selected, &none, sweep.store).map_err(Failure::failed)?;
     if assessed.iter().all(|one| one.state == Foreseen::Fresh) {
         return Ok(Exit::Done);
+    }
+    if let Some(in_jobs) = in_jobs {
+        let trial = TrialWork {
+            number: row.number,
+            assignment: row.assignment.clone(),
+            run: Replicate::PLAIN,
+            best: true,
+        };
+        let asked = Asked {
+            plan: &plan,
+            selected: &selected,
+            forced: &none,
+            trial: Some(trial),
+        };
+        let shown = OnJobs::new(terminal, Some(&plan));
+        let control = control_of(in_jobs, false);
+        let record = steps::run(asked, &control, Some(&options.provenance), &shown);
+        return Ok(exit_of(&record.map_err(Failure::failed)?));
     }
     let options = run::Options {
         selected,
@@ -412,11 +476,153 @@ fn bring_up_to_date(
     let trial = Some(voice::trial(row.number, None));
     let tracked = tracker.observe(terminal, &plan, sweep.store, trial);
     let record = run::run(&plan, sweep.store, &options, &tracked).map_err(Failure::failed)?;
-    let failed = record
-        .steps
-        .iter()
-        .any(|step| step.outcome == Outcome::Failed);
-    Ok(if failed { Exit::Failed } else { Exit::Done })
+    Ok(exit_of(&record))
+}
+
+fn exit_of(record: &RunRecord) -> Exit {
+    let mut steps = record.steps.iter();
+    match steps.any(|step| step.outcome == Outcome::Failed) {
+        true => Exit::Failed,
+        false => Exit::Done,
+    }
+}
+
+fn control_of<'a>(in_jobs: &TrialsInJobs<'a>, keep_going: bool) -> control::Options<'a> {
+    control::Options {
+        executor: in_jobs.executor,
+        store: in_jobs.store,
+        description: in_jobs.description,
+        keep_going,
+        pause: in_jobs.pause,
+        interrupted: in_jobs.interrupted,
+        cancelled: None,
+    }
+}
+
+/// Runs the trials of a search that knows them beforehand, each stage of all of them together.
+fn as_arrays(
+    sweep: &Sweep<'_>,
+    options: &Options<'_>,
+    in_jobs: &TrialsInJobs<'_>,
+    voice: &Voice<'_, '_>,
+    terminal: &Terminal<'_>,
+) -> Result<Driven, Failure> {
+    let (trials, open) = drive::open(sweep, options, voice).map_err(Failure::failed)?;
+    let shown = OnJobs::new(terminal, None);
+    let ended = steps::trials(&open, &control_of(in_jobs, true), &shown).map_err(Failure::failed)?;
+    drop(shown);
+    drive::close(sweep, options, voice, trials, &ended).map_err(Failure::failed)
+}
+
+/// A sweep that a job belongs to, and what it needs.
+struct OfJob<'a> {
+    needs: Needs,
+    settings: &'a SweepSettings,
+    goal: Goal<'a>,
+}
+
+impl<'a> OfJob<'a> {
+    /// None when the spec has no sweep any more.
+    fn new(pipeline: &'a Pipeline, place: &StoreArguments) -> Result<Option<OfJob<'a>>, Failure> {
+        let settings = pipeline.sweep.as_ref();
+        let Some((settings, (stage, metric, direction))) =
+            settings.and_then(|settings| Some((settings, settings.goal.parts()?)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(OfJob {
+            needs: Needs::of(pipeline, settings, place)?,
+            settings,
+            goal: Goal {
+                stage,
+                metric,
+                direction,
+            },
+        }))
+    }
+
+    fn sweep<'s>(&'s self, pipeline: &'s Pipeline, store: &'s Store, targets: &'s [String]) -> Sweep<'s> {
+        Sweep {
+            pipeline,
+            settings: self.settings,
+            at_hand: &self.needs.at_hand,
+            store,
+            journal: store.journal(&id(pipeline)),
+            goal: self.goal,
+            targets,
+        }
+    }
+}
+
+/// The plan that a job of a trial works on; none when the spec has no such trial any more.
+pub(super) fn plan_of(
+    pipeline: &Pipeline,
+    place: &StoreArguments,
+    store: &Store,
+    targets: &[String],
+    trial: &TrialWork,
+) -> Result<Option<Plan>, Failure> {
+    let Some(of_job) = OfJob::new(pipeline, place)? else {
+        return Ok(None);
+    };
+    let sweep = of_job.sweep(pipeline, store, targets);
+    let plan = match trial.best {
+        true => pipeline_of(&sweep, &trial.assignment, trial.run)
+            .and_then(|varied| Plan::resolve(&varied, sweep.at_hand)),
+        false => prepare(&sweep, trial.number, &trial.assignment, trial.run).map(|prepared| prepared.plan),
+    };
+    plan.map(Some).map_err(|found| unusable(pipeline, found, false))
+}
+
+/// What those who follow call a job's run.
+pub(super) fn called(pipeline: &Pipeline, trial: &TrialWork) -> String {
+    let runs = pipeline.sweep.as_ref().map_or(0, |settings| replicates(settings).len());
+    voice::trial(trial.number, (runs > 1 && !trial.best).then_some(trial.run))
+}
+
+/// Writes down, from what lies in the store, what became of the trials of the sweep that a job belongs to.
+pub(super) fn sum_up(description: &Description) -> Result<(), Failure> {
+    let (pipeline, found) =
+        Pipeline::read(&description.spec, &description.set).map_err(Failure::unusable)?;
+    if !found.is_empty() {
+        return Err(unusable(&pipeline, found, false));
+    }
+    let store = Store::open(&description.store).map_err(Failure::failed)?;
+    let place = StoreArguments {
+        store: Some(description.store.clone()),
+    };
+    let Some(of_job) = OfJob::new(&pipeline, &place)? else {
+        return Ok(());
+    };
+    let sweep = of_job.sweep(&pipeline, &store, &description.targets);
+    let ledger = Ledger::read(&sweep.journal).map_err(Failure::failed)?;
+    let trials = shown(&sweep, &ledger);
+    let names = Names::of(&of_job.settings.parameters.0);
+    let plan = planned(&pipeline, Vec::new(), sweep.at_hand, false)?;
+    let terminal = Terminal::new(&plan, &INTERRUPTED);
+    let tracker = Tracker::start(&pipeline, None);
+    let voice = Voice::new(&terminal, &sweep, &names, &tracker);
+    let options = Options {
+        jobs: 1,
+        checkpoint: checkpoints(&pipeline, None),
+        devices: vec![description.device.clone()],
+        allow_commands: description.allow_commands,
+        interrupted: &INTERRUPTED,
+        provenance: run::Provenance::default(),
+        elsewhere: None,
+    };
+    let ended = steps::told_of_trials(&store, &description.pipeline);
+    let driven = drive::close(&sweep, &options, &voice, trials, &ended).map_err(Failure::failed)?;
+    drop(voice);
+    let rows = results::rows(&sweep, &driven.ledger, &driven.trials);
+    let over = |row: &Row<'_>| matches!(row.state, State::Done | State::Pruned | State::Failed);
+    if rows.iter().all(over)
+        && let Some(row) = results::best(&rows, sweep.goal.direction)
+    {
+        best::write(&sweep, row.assignment).map_err(Failure::failed)?;
+    }
+    print_rows(&sweep, &names, &rows, rows.len());
+    Ok(())
 }
 
 fn finish(

@@ -12,6 +12,7 @@
 //! ├── sweeps/ID/           a sweep's journal, and who works on which of its trials
 //! ├── checkpoints/KEY/     how far the training for a key has come
 //! ├── kept/…               what stages asked of programs and services, by stage; what the store is called there
+//! ├── jobs/NAME/           what was handed to other processes or a cluster to be done, and how it ended
 //! ├── drafts/KEY-…/        an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
@@ -39,7 +40,7 @@ pub(super) const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const LOCK: &str = ".lock";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "format",
     ".gitignore",
     "lock",
@@ -51,6 +52,7 @@ const OURS: [&str; 12] = [
     "checkpoints",
     "kept",
     "drafts",
+    "jobs",
     // Fetching comes before anything is built: where it fails, this is all that there is.
     "downloads",
 ];

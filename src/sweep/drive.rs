@@ -20,14 +20,14 @@ use serde_json::{Map, Value};
 
 use self::listen::Listener;
 use super::ledger::{End, Event, Ledger, StepResult};
-use super::trial::{Prepared, Replicate, prepare, replicates};
+use super::trial::{Assignment, Prepared, Replicate, prepare, replicates};
 use super::{Sweep, SweepError, all_known};
 use crate::outcome::{Outcome, Reason};
 use crate::plan::Plan;
 use crate::run::judge::assess;
 use crate::run::{self, Provenance};
 use crate::spec::Problem;
-use crate::store::{Claim, StepRecord};
+use crate::store::{Claim, RunRecord, StepRecord, StoreError};
 
 /// How to drive.
 pub struct Options<'a> {
@@ -41,6 +41,38 @@ pub struct Options<'a> {
     pub interrupted: &'a AtomicBool,
     pub checkpoint: run::Checkpointing,
     pub provenance: Provenance,
+    /// Where trials run, when not in this process.
+    pub elsewhere: Option<&'a dyn Elsewhere>,
+}
+
+/// A place where trials run that is not this process.
+pub trait Elsewhere: Sync {
+    /// Brings one run of a trial up to date, or to where it was told to stop.
+    ///
+    /// # Errors
+    /// The store cannot be used. A failing step is in the record.
+    fn run(
+        &self,
+        plan: &Plan,
+        selected: &BTreeSet<usize>,
+        trial: (usize, &Assignment, Replicate),
+        stop: &AtomicBool,
+        observer: &dyn run::Observer,
+    ) -> Result<RunRecord, StoreError>;
+}
+
+/// A run of a trial whose result is not known.
+pub struct Open {
+    pub trial: usize,
+    pub assignment: Assignment,
+    pub run: Replicate,
+    pub prepared: Prepared,
+}
+
+/// What became of a run that was not done here: the records of the steps that had to run.
+#[derive(Debug, Clone, Default)]
+pub struct Ended {
+    pub steps: Vec<StepRecord>,
 }
 
 /// Who is told what happens.
@@ -80,6 +112,92 @@ pub struct Driven {
 /// How often the deciding thread looks at what other processes did, and whether the user asked to stop.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The trials that need no result of another, and those of their runs whose results are not known. What is known and was not
+/// written down is written down.
+///
+/// # Errors
+/// The store cannot be used, or a file that trials read.
+pub fn open(
+    sweep: &Sweep<'_>,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<(Vec<usize>, Vec<Open>), SweepError> {
+    let drive = Drive::new(sweep, options, observer)?;
+    let trials = propose::beforehand(&drive)?;
+    let mut open = Vec::new();
+    for &trial in &trials {
+        for &run in &drive.replicates {
+            if options.interrupted.load(Ordering::Relaxed) {
+                return Ok((trials, Vec::new()));
+            }
+            // What cannot be prepared fails when the sweep is closed.
+            let Ok(prepared) = drive.prepare(trial, run) else {
+                continue;
+            };
+            if let Known::Not = drive.known(trial, run, &prepared, &Ended::default())? {
+                let assignment = drive.ledger().trials()[trial].assignment.clone();
+                open.push(Open {
+                    trial,
+                    assignment,
+                    run,
+                    prepared,
+                });
+            }
+        }
+    }
+    Ok((trials, open))
+}
+
+/// Writes down what became of the trials of a sweep whose runs were done elsewhere.
+///
+/// # Errors
+/// The store cannot be used, or a file that trials read.
+pub fn close(
+    sweep: &Sweep<'_>,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+    trials: Vec<usize>,
+    ended: &BTreeMap<(usize, Replicate), Ended>,
+) -> Result<Driven, SweepError> {
+    let drive = Drive::new(sweep, options, observer)?;
+    let none = Ended::default();
+    for &trial in &trials {
+        let mut open = false;
+        let mut made = false;
+        for &run in &drive.replicates {
+            let prepared = match drive.prepare(trial, run) {
+                Ok(prepared) => prepared,
+                Err(message) => {
+                    drive.fail(trial, run, message, 0.0, Vec::new())?;
+                    break;
+                }
+            };
+            let of_run = ended.get(&(trial, run)).unwrap_or(&none);
+            made |= !of_run.steps.is_empty();
+            match drive.known(trial, run, &prepared, of_run)? {
+                Known::Finished => {}
+                Known::Pruned => break,
+                Known::Not => {
+                    open = true;
+                    if let Some(message) = failure(&of_run.steps) {
+                        let seconds = of_run.steps.iter().map(|step| step.seconds).sum();
+                        let steps: Vec<StepResult> = of_run.steps.iter().map(StepResult::from).collect();
+                        drive.see(trial, run, &steps, &Map::new());
+                        drive.record_all(&drive.began(trial, run, Vec::new()))?;
+                        drive.fail(trial, run, message, seconds, steps)?;
+                        open = false;
+                        break;
+                    }
+                }
+            }
+        }
+        if !open {
+            observer.ended(&drive.ledger(), trial, !made);
+        }
+    }
+    Ok(drive.into_driven(trials))
+}
+
 /// Brings every trial of a sweep to its end, or to where the user stopped it.
 ///
 /// # Errors
@@ -89,14 +207,7 @@ pub fn drive(
     options: &Options<'_>,
     observer: &dyn Observer,
 ) -> Result<Driven, SweepError> {
-    let drive = Drive {
-        sweep,
-        options,
-        observer,
-        replicates: replicates(sweep.settings),
-        ledger: Mutex::new(Ledger::read(&sweep.journal)?),
-        seen: Mutex::default(),
-    };
+    let drive = Drive::new(sweep, options, observer)?;
     let mut trials = propose::beforehand(&drive)?;
     let mut states = BTreeMap::new();
     for &trial in &trials {
@@ -110,12 +221,7 @@ pub fn drive(
         states.insert(trial, state);
     }
     drive.go(&mut trials, &mut states)?;
-    let Drive { ledger, seen, .. } = drive;
-    Ok(Driven {
-        trials,
-        ledger: ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
-        seen: seen.into_inner().unwrap_or_else(PoisonError::into_inner),
-    })
+    Ok(drive.into_driven(trials))
 }
 
 /// Where a trial is.
@@ -149,6 +255,32 @@ pub(super) struct Stop {
 struct Running {
     stop: Arc<Stop>,
     slot: usize,
+}
+
+impl<'a> Drive<'a> {
+    fn new(
+        sweep: &'a Sweep<'a>,
+        options: &'a Options<'a>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, SweepError> {
+        Ok(Drive {
+            sweep,
+            options,
+            observer,
+            replicates: replicates(sweep.settings),
+            ledger: Mutex::new(Ledger::read(&sweep.journal)?),
+            seen: Mutex::default(),
+        })
+    }
+
+    fn into_driven(self, trials: Vec<usize>) -> Driven {
+        let Drive { ledger, seen, .. } = self;
+        Driven {
+            trials,
+            ledger: ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
+            seen: seen.into_inner().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
 }
 
 impl Drive<'_> {
@@ -338,7 +470,7 @@ impl Drive<'_> {
                     return Ok(State::Ended);
                 }
             };
-            match self.known(trial, replicate, &prepared)? {
+            match self.known(trial, replicate, &prepared, &Ended::default())? {
                 Known::Finished => {}
                 Known::Pruned => return Ok(State::Ended),
                 Known::Not => return Ok(State::Open),
@@ -352,12 +484,13 @@ impl Drive<'_> {
         prepare(self.sweep, trial, &assignment, replicate).map_err(|problems| told(&problems))
     }
 
-    /// Whether the result of a run is known.
+    /// Whether the result of a run is known. `ended` are steps that were made for it elsewhere.
     fn known(
         &self,
         trial: usize,
         replicate: Replicate,
         prepared: &Prepared,
+        ended: &Ended,
     ) -> Result<Known, SweepError> {
         let Prepared { plan, selected } = prepared;
         let store = self.sweep.store;
@@ -383,7 +516,14 @@ impl Drive<'_> {
             matches!(run.end, Some(End::Finished(_)))
                 && step.is_some_and(|step| step.digest == digest)
         });
-        let records = run::known(plan, &assessments);
+        let mut records = run::known(plan, &assessments);
+        for record in &mut records {
+            let made = ended.steps.iter().find(|made| made.stage == record.stage);
+            if let Some(made) = made.filter(|made| made.digest == record.digest) {
+                *record = made.clone();
+            }
+        }
+        let seconds = records.iter().map(|record| record.seconds).sum();
         let steps: Vec<StepResult> = records.iter().map(StepResult::from).collect();
         let scores = match &same {
             Some(run) => run.scores.clone(),
@@ -393,7 +533,7 @@ impl Drive<'_> {
         if same.is_none() {
             let curve = self.curve(plan, &records)?;
             self.record_all(&self.began(trial, replicate, curve))?;
-            self.finish(trial, replicate, 0.0, steps, scores)?;
+            self.finish(trial, replicate, seconds, steps, scores)?;
         }
         Ok(Known::Finished)
     }
@@ -448,7 +588,7 @@ impl Drive<'_> {
                 Err(message) => return self.fail(trial, replicate, message, 0.0, Vec::new()),
             };
             // Another process may have done it since the trial was judged.
-            match self.known(trial, replicate, &prepared)? {
+            match self.known(trial, replicate, &prepared, &Ended::default())? {
                 Known::Finished => continue,
                 Known::Pruned => break,
                 Known::Not => {}
@@ -470,7 +610,14 @@ impl Drive<'_> {
                 checkpoint: self.options.checkpoint,
                 provenance: self.options.provenance.clone(),
             };
-            let record = run::run(&plan, self.sweep.store, &options, &listener)?;
+            let record = match self.options.elsewhere {
+                None => run::run(&plan, self.sweep.store, &options, &listener)?,
+                Some(elsewhere) => {
+                    let assignment = self.ledger().trials()[trial].assignment.clone();
+                    let whose = (trial, &assignment, replicate);
+                    elsewhere.run(&plan, &options.selected, whose, &stop.now, &listener)?
+                }
+            };
             drop(listener);
             let seconds = clock.elapsed().as_secs_f64();
             let steps: Vec<StepResult> = record.steps.iter().map(StepResult::from).collect();
