@@ -56,6 +56,14 @@ pub struct Submission<'a> {
     pub after: &'a After,
 }
 
+impl Submission<'_> {
+    /// The stage in the name, for messages.
+    pub fn stage(&self) -> &str {
+        let name = self.name.strip_prefix("refit-").unwrap_or(self.name);
+        name.rsplit_once('-').map_or(name, |(stage, _)| stage)
+    }
+}
+
 /// A job as the scheduler sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {

@@ -72,19 +72,18 @@ pub(super) fn executor(
     pipeline: &Pipeline,
     jobs: usize,
 ) -> Result<Option<(Box<dyn Executor + '_>, Duration)>, Failure> {
-    if place == Where::Local {
-        return Ok(None);
-    }
     let program = std::env::current_exe().map_err(nowhere("this program"))?;
     let settings = &pipeline.run.slurm;
-    Ok(Some(match place {
+    let executor: Box<dyn Executor + '_> = match place {
+        Where::Local => return Ok(None),
+        Where::Process => return Ok(Some((Box::new(Processes::new(program, jobs)), LOOK))),
         Where::Slurm => {
             let folder = std::env::current_dir().map_err(nowhere("the current folder"))?;
-            let look = Duration::from_secs(u64::from(settings.look_every));
-            (Box::new(Slurm::new(settings, program, folder)), look)
+            Box::new(Slurm::new(settings, program, folder))
         }
-        Where::Local | Where::Process => (Box::new(Processes::new(program, jobs)), LOOK),
-    }))
+    };
+    let look = Duration::from_secs(u64::from(settings.look_every));
+    Ok(Some((executor, look)))
 }
 
 /// What every job is told.

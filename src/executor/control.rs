@@ -43,7 +43,7 @@ pub struct Options<'a> {
 }
 
 /// Who is told what happens.
-pub trait Observer: Sync {
+pub trait Observer {
     /// A step needs no job.
     fn known(&self, record: &StepRecord);
     /// So many jobs of a stage were handed over, under this id.
@@ -117,6 +117,8 @@ struct Control<'a> {
     states: Vec<State>,
     attempts: Vec<u32>,
     folders: Vec<Folder>,
+    /// The folders in which something of ours was handed over.
+    own: BTreeSet<usize>,
     /// Submissions of which it is not known whether the scheduler has them.
     unsure: Vec<(Folder, Vec<(usize, usize)>)>,
     stopped_by: Option<usize>,
@@ -140,6 +142,7 @@ pub fn control(
         states: graph.nodes.iter().map(|_| State::Idle).collect(),
         attempts: vec![0; graph.nodes.len()],
         folders: Vec::new(),
+        own: BTreeSet::new(),
         unsure: Vec::new(),
         stopped_by: None,
         silence: Duration::ZERO,
@@ -220,9 +223,8 @@ impl Control<'_> {
         if found.is_empty() {
             return Ok(());
         }
-        let unnamed = String::new;
         let known = found.iter().flat_map(|(folder, tasks)| {
-            let id = folder.submitted().unwrap_or_else(unnamed);
+            let id = folder.submitted().unwrap_or_default();
             let several = tasks.len() > 1;
             tasks.iter().map(move |task| {
                 (folder.path().to_owned(), task.index, executor.job(&id, task.index, several))
@@ -262,6 +264,7 @@ impl Control<'_> {
                 };
                 if matches!(self.states[node], State::Idle) {
                     adopted += 1;
+                    self.own.insert(place);
                     self.states[node] = State::Alive(Alive {
                         folder: place,
                         index: task.index,
@@ -383,6 +386,7 @@ impl Control<'_> {
         let several = members.len() > 1;
         let place = self.folders.len();
         self.folders.push(folder);
+        self.own.insert(place);
         for &(index, node) in members {
             self.states[node] = State::Alive(Alive {
                 folder: place,
@@ -484,8 +488,8 @@ impl Control<'_> {
         };
         let began = alive.began || folder.began(alive.index);
         let before = &known.behind;
-        let waits = |&&one: &&usize| !matches!(&self.states[one], State::Over(fate) if fate.is_done());
-        if !began && before.iter().any(|one| waits(&one)) {
+        let comes = |one: &usize| matches!(&self.states[*one], State::Over(fate) if fate.is_done());
+        if !began && !before.iter().all(comes) {
             // What it waited for did not come; it is handed over again, or given up, with that.
             self.states[node] = State::Idle;
             return None;
@@ -598,20 +602,13 @@ impl Control<'_> {
     }
 
     fn into_fates(self) -> Vec<Fate> {
-        let all_done = |place: usize| {
-            let mut of_folder = self.states.iter().filter(|state| matches!(state, State::Over(Fate::Left)));
-            of_folder.next().is_none() && self.folders[place].tasks().is_ok_and(|tasks| {
-                let done = |task: &Task| {
-                    let end = self.folders[place].end(task.index);
-                    end.is_some_and(|end| end.how == How::Done)
-                };
-                tasks.iter().all(done)
-            })
-        };
         let whole = self.states.iter().all(|state| matches!(state, State::Over(_)));
-        let finished: Vec<usize> = (0..self.folders.len()).filter(|&place| whole && all_done(place)).collect();
-        for place in finished {
-            self.folders[place].forget();
+        for &place in self.own.iter().filter(|_| whole) {
+            let folder = &self.folders[place];
+            let done = |task: &Task| folder.end(task.index).is_some_and(|end| end.how == How::Done);
+            if folder.tasks().is_ok_and(|tasks| tasks.iter().all(done)) {
+                folder.forget();
+            }
         }
         let fates = self.states.into_iter().map(|state| match state {
             State::Over(fate) => fate,

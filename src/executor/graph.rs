@@ -143,7 +143,7 @@ impl Graph {
                 None => {
                     let direct = |input: &&usize| {
                         let others = inputs.iter().filter(|other| *other != *input);
-                        !others.into_iter().any(|other| all_behind[other].contains(input))
+                        !others.into_iter().any(|other| all_behind[other].contains(*input))
                     };
                     let direct = inputs.iter().filter(direct);
                     let expected = all_behind[&index].iter().chain([&index]);

@@ -78,7 +78,7 @@ impl Executor for Processes {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         let child = command.spawn().map_err(|source| ExecutorError::Start {
-            stage: submission.name.to_owned(),
+            stage: submission.stage().to_owned(),
             source,
         })?;
         let id = child.id().to_string();

@@ -93,7 +93,7 @@ impl Executor for Slurm<'_> {
                 said,
             }),
             Err(Failed::Said(said)) => Err(ExecutorError::Refused {
-                stage: stage_of(submission.name),
+                stage: submission.stage().to_owned(),
                 said,
             }),
         }
@@ -202,12 +202,6 @@ fn passes(said: &str) -> bool {
     .any(|word| said.contains(word))
 }
 
-/// The stage in a submission's name, for messages.
-fn stage_of(name: &str) -> String {
-    let name = name.strip_prefix("refit-").unwrap_or(name);
-    name.rsplit_once('-').map_or(name, |(stage, _)| stage).to_owned()
-}
-
 /// What `sbatch --parsable` printed: the id, and behind a semicolon the cluster.
 fn identity(told: &str) -> Option<String> {
     let line = told.lines().rev().find(|line| !line.trim().is_empty())?;
@@ -263,8 +257,9 @@ fn options(settings: &SlurmSettings, folder: &Path, submission: &Submission<'_>)
         ("cpus-per-task", asked.cpus.map(|count| count.to_string())),
         ("gres", asked.gpus.filter(|count| *count > 0).map(|count| format!("gpu:{count}"))),
     ];
-    let named = named.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?).into()));
-    options.extend(named);
+    for (name, value) in named {
+        options.extend(value.map(|value| OsString::from(format!("--{name}={value}"))));
+    }
     options.extend(settings.options.iter().map(OsString::from));
     options
 }

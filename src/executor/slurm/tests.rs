@@ -62,7 +62,15 @@ fn what_slurm_complains_of_is_told_without_its_names() {
     let gone = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n";
     assert!(passes(&last_word(gone)));
     assert_eq!(last_word(""), "no word");
-    assert_eq!(stage_of("refit-my-tokens-0a1b2c3d"), "my-tokens");
+    let after = After::default();
+    let submission = Submission {
+        folder: Path::new("/"),
+        name: "refit-my-tokens-0a1b2c3d",
+        kind: "tokenize",
+        indexes: &[0],
+        after: &after,
+    };
+    assert_eq!(submission.stage(), "my-tokens");
 }
 
 #[test]
