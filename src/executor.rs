@@ -172,8 +172,12 @@ pub enum ExecutorError {
         #[source]
         source: io::Error,
     },
-    #[error("the spec or the data changed since the job was submitted: `{stage}` is not what it was")]
-    #[diagnostic(help("nothing was run; run the same command again, and what changed is submitted anew"))]
+    #[error(
+        "the spec or the data changed since the job was submitted: `{stage}` is not what it was"
+    )]
+    #[diagnostic(help(
+        "nothing was run; run the same command again, and what changed is submitted anew"
+    ))]
     ChangedSince { stage: String },
     #[error("the result of `{stage}`, on which the job builds, is not in the store {}", store.display())]
     #[diagnostic(help(
@@ -185,7 +189,9 @@ pub enum ExecutorError {
         "what is fetched must lie where every node sees it, under the same path: the hub's cache (HF_HOME) and the store"
     ))]
     NotFetched { stage: String, what: String },
-    #[error("`{stage}` did not finish in the time that its job may take, and got no further than the last time")]
+    #[error(
+        "`{stage}` did not finish in the time that its job may take, and got no further than the last time"
+    )]
     #[diagnostic(help(
         "give it more with `time` in `[run.slurm]` or `[run.slurm.KIND]`, or let a training write down how far it is more often: `[run] checkpoint = {{ every_steps = 100 }}`"
     ))]

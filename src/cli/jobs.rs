@@ -162,7 +162,9 @@ fn of_trial(node: &Node) -> String {
 
 impl Observer for OnJobs<'_, '_> {
     fn known(&self, record: &StepRecord) {
-        let step = self.plan.and_then(|plan| Some(&plan.steps[plan.index(&record.stage)?]));
+        let step = self
+            .plan
+            .and_then(|plan| Some(&plan.steps[plan.index(&record.stage)?]));
         if let Some(step) = step {
             run::Observer::finished(self.terminal, step, record);
         }
@@ -226,23 +228,32 @@ impl Observer for OnJobs<'_, '_> {
                 "" => record.reason.to_string(),
                 told => told.to_owned(),
             };
-            self.terminal.line(&format!("\n`{}` failed:\n{told}", of_trial(node)));
+            self.terminal
+                .line(&format!("\n`{}` failed:\n{told}", of_trial(node)));
             if let Some(log) = log.filter(|log| log.is_file()) {
                 self.line("log", &log.display().to_string());
             }
         }
-        let step = self.plan.and_then(|plan| Some(&plan.steps[plan.index(&node.stage)?]));
+        let step = self
+            .plan
+            .and_then(|plan| Some(&plan.steps[plan.index(&node.stage)?]));
         match step {
             Some(step) => run::Observer::finished(self.terminal, step, record),
             None if record.outcome == Outcome::Built && !node.sums_up() => {
-                self.line("built", &format!("{}  {}", of_trial(node), seconds(record.seconds)));
+                self.line(
+                    "built",
+                    &format!("{}  {}", of_trial(node), seconds(record.seconds)),
+                );
             }
             None => {}
         }
     }
 
     fn again(&self, node: &Node, how: &str) {
-        self.line("again", &format!("{}  its job did not end by itself: {how}", of_trial(node)));
+        self.line(
+            "again",
+            &format!("{}  its job did not end by itself: {how}", of_trial(node)),
+        );
     }
 
     fn left(&self, jobs: usize, farewell: &str) {
@@ -250,7 +261,10 @@ impl Observer for OnJobs<'_, '_> {
             1 => "1 job goes on".to_owned(),
             many => format!("{many} jobs go on"),
         };
-        self.line("left", &format!("{jobs}; the same command takes them up again, and `{farewell}` stops them"));
+        self.line(
+            "left",
+            &format!("{jobs}; the same command takes them up again, and `{farewell}` stops them"),
+        );
     }
 
     fn warned(&self, text: &str) {

@@ -137,7 +137,8 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
                 trial: None,
             };
             let shown = OnJobs::new(&terminal, Some(&plan));
-            steps::run(asked, &control, Some(&options.provenance), &shown).map_err(Failure::failed)?
+            steps::run(asked, &control, Some(&options.provenance), &shown)
+                .map_err(Failure::failed)?
         }
     };
     let exit = ended(&record);

@@ -59,8 +59,13 @@ impl<E: Diagnostic> From<E> for Refusal {
 }
 
 fn refused(failure: Failure) -> Refusal {
-    let line = failure.text.lines().find(|line| line.trim_start().starts_with('×'));
-    let message = line.map_or("the spec cannot be used", |line| line.trim_start().trim_start_matches('×').trim());
+    let line = failure
+        .text
+        .lines()
+        .find(|line| line.trim_start().starts_with('×'));
+    let message = line.map_or("the spec cannot be used", |line| {
+        line.trim_start().trim_start_matches('×').trim()
+    });
     Refusal {
         message: message.to_owned(),
         told: failure.text.clone(),
@@ -85,7 +90,9 @@ pub(super) fn answer(arguments: &Arguments) -> super::Answer {
         })
         .and_then(|()| match &task.work {
             Work::Step(work) => step(&description, work, &folder, index),
-            Work::Summary => super::sweep::sum_up(&description).map_err(refused).map(|()| End::of(How::Done)),
+            Work::Summary => super::sweep::sum_up(&description)
+                .map_err(refused)
+                .map(|()| End::of(How::Done)),
         });
     let end = end.unwrap_or_else(|refusal| End {
         told: refusal.told,
@@ -118,7 +125,9 @@ fn listen_for_the_time() {
     #[cfg(unix)]
     std::thread::spawn(|| {
         use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             if let Ok(mut signals) = signal(SignalKind::user_defined1()) {
@@ -150,21 +159,33 @@ fn step(
     let plan = match &work.trial {
         None => {
             let environment = hub::Environment::of_process();
-            let at_hand = hub::find(&environment, &remotes(&pipeline), &places(&pipeline, &place))?;
+            let at_hand = hub::find(
+                &environment,
+                &remotes(&pipeline),
+                &places(&pipeline, &place),
+            )?;
             planned(&pipeline, problems, &at_hand, false).map_err(refused)?
         }
-        Some(_) if !problems.is_empty() => return Err(refused(unusable(&pipeline, problems, false))),
-        Some(trial) => super::sweep::plan_of(&pipeline, &place, &store, &description.targets, trial)
-            .map_err(refused)?
-            .ok_or_else(changed)?,
+        Some(_) if !problems.is_empty() => {
+            return Err(refused(unusable(&pipeline, problems, false)));
+        }
+        Some(trial) => {
+            super::sweep::plan_of(&pipeline, &place, &store, &description.targets, trial)
+                .map_err(refused)?
+                .ok_or_else(changed)?
+        }
     };
-    let selected = plan.select(std::slice::from_ref(&work.stage)).map_err(|_| changed())?;
+    let selected = plan
+        .select(std::slice::from_ref(&work.stage))
+        .map_err(|_| changed())?;
     let own = plan.index(&work.stage).ok_or_else(changed)?;
     as_submitted(&plan, &selected, work, &store)?;
 
     let forced: BTreeSet<usize> = work.forced.then_some(own).into_iter().collect();
     let assessed = assess(&plan, &selected, &forced, &store)?;
-    let lacking = |one: &&run::judge::Assessment| one.step != own && one.digest.is_none() && one.state != Foreseen::Fresh;
+    let lacking = |one: &&run::judge::Assessment| {
+        one.step != own && one.digest.is_none() && one.state != Foreseen::Fresh
+    };
     if let Some(lacking) = assessed.iter().find(lacking) {
         return Err(ExecutorError::NotThere {
             stage: plan.steps[lacking.step].name.clone(),
@@ -172,7 +193,10 @@ fn step(
         }
         .into());
     }
-    let key = assessed.iter().find(|one| one.step == own).and_then(|one| one.key);
+    let key = assessed
+        .iter()
+        .find(|one| one.step == own)
+        .and_then(|one| one.key);
     if work.key.is_some() && key.is_some() && work.key != key {
         return Err(changed().into());
     }
@@ -181,7 +205,10 @@ fn step(
     let terminal = Terminal::new(&plan, &INTERRUPTED);
     let commit = git_commit(pipeline.folder());
     let tracker = Tracker::start(&pipeline, commit.as_deref());
-    let trial = work.trial.as_ref().map(|trial| super::sweep::called(&pipeline, trial));
+    let trial = work
+        .trial
+        .as_ref()
+        .map(|trial| super::sweep::called(&pipeline, trial));
     let options = Options {
         selected,
         forced,
@@ -212,12 +239,24 @@ fn step(
     let told = heard.told.into_inner().unwrap_or_default();
     drop(tracked);
     terminal.warn_of(tracker);
-    let failed = done.steps.iter().find(|one| one.outcome == Outcome::Failed && one.reason != Reason::Interrupted);
-    let record = done.steps.iter().find(|one| one.stage == work.stage).cloned();
+    let failed = done
+        .steps
+        .iter()
+        .find(|one| one.outcome == Outcome::Failed && one.reason != Reason::Interrupted);
+    let record = done
+        .steps
+        .iter()
+        .find(|one| one.stage == work.stage)
+        .cloned();
     let done_is = |record: &StepRecord| matches!(record.outcome, Outcome::Built | Outcome::Fresh);
     let end = match (&record, failed) {
         (Some(record), None) if done_is(record) => End {
-            scores: done.scores.get(&work.stage).and_then(|scores| scores.as_object()).cloned().unwrap_or_default(),
+            scores: done
+                .scores
+                .get(&work.stage)
+                .and_then(|scores| scores.as_object())
+                .cloned()
+                .unwrap_or_default(),
             ..End::of(How::Done)
         },
         (_, Some(failed)) => End {

@@ -11,19 +11,21 @@
 //!
 //! Deliberately absent: any output; the [`Observer`] has the only voice.
 
+mod adopt;
 mod columns;
+mod fate;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::columns::{Ready, columns};
+pub use self::fate::{Fate, record};
 use super::graph::{Graph, Node};
-use super::job::{Description, End, Folder, How, Task};
+use super::job::{Description, Folder, How, Task};
 use super::{Executor, ExecutorError, Queue, Seen, Submission};
 use crate::artifact::Digest;
-use crate::outcome::{Outcome, Reason};
 use crate::stage::Validation;
 use crate::store::{StepRecord, Store};
 
@@ -63,35 +65,12 @@ pub trait Observer {
     fn warned(&self, text: &str);
 }
 
-/// What became of a node.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fate {
-    Ended(Box<End>),
-    /// It was killed too often, the last time in this way.
-    Killed { how: String },
-    /// What this node gives was needed, and is not there.
-    Behind(usize),
-    /// Another node failed.
-    Stopped(usize),
-    /// The user did not wait for it.
-    Left,
-}
-
-impl Fate {
-    fn is_done(&self) -> bool {
-        matches!(self, Fate::Ended(end) if end.how == How::Done)
-    }
-}
-
 /// How often a job that gets killed is submitted.
 pub const MOST_ATTEMPTS: u32 = 3;
 /// How often a job must be missing from the queue, and its end from the folder, before it is taken for killed: a shared
 /// file system may show a file late.
 const MISSED: u32 = 2;
 const LONGEST_SILENCE: Duration = Duration::from_secs(300);
-/// How long a submission of which nothing is under way is kept, for whoever wants to read what its jobs printed.
-const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-
 enum State {
     Idle,
     Alive(Alive),
@@ -135,18 +114,7 @@ pub fn control(
     options: &Options<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Fate>, ExecutorError> {
-    let mut control = Control {
-        graph,
-        options,
-        observer,
-        states: graph.nodes.iter().map(|_| State::Idle).collect(),
-        attempts: vec![0; graph.nodes.len()],
-        folders: Vec::new(),
-        own: BTreeSet::new(),
-        unsure: Vec::new(),
-        stopped_by: None,
-        silence: Duration::ZERO,
-    };
+    let mut control = Control::new(graph, options, observer);
     control.adopt()?;
     loop {
         if control.told_to_stop() {
@@ -157,13 +125,34 @@ pub fn control(
             Err(ExecutorError::Unanswered { said, .. }) => control.unanswered(&said),
             other => other?,
         }
-        if control.states.iter().all(|state| matches!(state, State::Over(_))) {
+        if control
+            .states
+            .iter()
+            .all(|state| matches!(state, State::Over(_)))
+        {
             break;
         }
         control.rest(options.pause.max(control.silence));
         control.look()?;
     }
     Ok(control.into_fates())
+}
+
+impl<'a> Control<'a> {
+    fn new(graph: &'a Graph, options: &'a Options<'a>, observer: &'a dyn Observer) -> Self {
+        Control {
+            graph,
+            options,
+            observer,
+            states: graph.nodes.iter().map(|_| State::Idle).collect(),
+            attempts: vec![0; graph.nodes.len()],
+            folders: Vec::new(),
+            own: BTreeSet::new(),
+            unsure: Vec::new(),
+            stopped_by: None,
+            silence: Duration::ZERO,
+        }
+    }
 }
 
 impl Control<'_> {
@@ -186,7 +175,9 @@ impl Control<'_> {
                 "the cluster cannot be asked now ({said}); jobs that were submitted go on, and it is asked again"
             ));
         }
-        let next = (self.silence * 2).max(self.options.pause).max(Duration::from_secs(1));
+        let next = (self.silence * 2)
+            .max(self.options.pause)
+            .max(Duration::from_secs(1));
         self.silence = next.min(LONGEST_SILENCE);
     }
 
@@ -208,85 +199,6 @@ impl Control<'_> {
             .collect()
     }
 
-    /// Goes on with what an earlier controller submitted.
-    fn adopt(&mut self) -> Result<(), ExecutorError> {
-        let executor = self.options.executor;
-        let nodes: HashMap<&str, usize> = self.graph.nodes.iter().enumerate().map(|(n, node)| (node.id.as_str(), n)).collect();
-        let mut found = Vec::new();
-        for folder in Folder::all(self.options.store) {
-            let ours = folder.description().is_ok_and(|one| one.executor == executor.name());
-            match folder.tasks() {
-                Ok(tasks) if ours => found.push((folder, tasks)),
-                _ => {}
-            }
-        }
-        if found.is_empty() {
-            return Ok(());
-        }
-        let known = found.iter().flat_map(|(folder, tasks)| {
-            let id = folder.submitted().unwrap_or_default();
-            let several = tasks.len() > 1;
-            tasks.iter().map(move |task| {
-                (folder.path().to_owned(), task.index, executor.job(&id, task.index, several))
-            })
-        });
-        let known: Vec<_> = known.collect();
-        let queue = loop {
-            match executor.queue(&known) {
-                Ok(queue) => break queue,
-                Err(ExecutorError::Unanswered { said, .. }) => {
-                    self.unanswered(&said);
-                    self.rest(self.silence);
-                    if self.told_to_stop() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        self.silence = Duration::ZERO;
-        let mut adopted = 0;
-        for (folder, tasks) in found {
-            let Some(id) = folder.submitted().or_else(|| queue.names.get(&folder.name()).cloned()) else {
-                continue;
-            };
-            let several = tasks.len() > 1;
-            let place = self.folders.len();
-            let mut under_way = false;
-            for task in &tasks {
-                let job = executor.job(&id, task.index, several);
-                if !matches!(queue.jobs.get(&job), Some(Seen::Waiting(_) | Seen::Running)) {
-                    continue;
-                }
-                under_way = true;
-                let Some(&node) = nodes.get(task.node.as_str()) else {
-                    continue;
-                };
-                if matches!(self.states[node], State::Idle) {
-                    adopted += 1;
-                    self.own.insert(place);
-                    self.states[node] = State::Alive(Alive {
-                        folder: place,
-                        index: task.index,
-                        job,
-                        array: several.then(|| id.clone()),
-                        began: false,
-                        missed: 0,
-                        scores: 0,
-                    });
-                }
-            }
-            if !under_way && is_old(&folder) {
-                folder.forget();
-            }
-            self.folders.push(folder);
-        }
-        if adopted > 0 {
-            self.observer.found(adopted);
-        }
-        Ok(())
-    }
-
     /// Hands over all that can be.
     fn submit(&mut self) -> Result<(), ExecutorError> {
         if self.stopped_by.is_some() || !self.unsure.is_empty() {
@@ -294,11 +206,14 @@ impl Control<'_> {
         }
         let executor = self.options.executor;
         loop {
-            let room = executor.most_at_once().map(|most| most.saturating_sub(self.alive().count()));
+            let room = executor
+                .most_at_once()
+                .map(|most| most.saturating_sub(self.alive().count()));
             if room == Some(0) {
                 return Ok(());
             }
-            let Some(ready) = columns(self.graph, &|node| self.place(node), executor.chains()) else {
+            let Some(ready) = columns(self.graph, &|node| self.place(node), executor.chains())
+            else {
                 return Ok(());
             };
             for one in ready {
@@ -327,7 +242,11 @@ impl Control<'_> {
         }
     }
 
-    fn hand_over(&mut self, ready: &Ready, members: &[(usize, usize)]) -> Result<(), ExecutorError> {
+    fn hand_over(
+        &mut self,
+        ready: &Ready,
+        members: &[(usize, usize)],
+    ) -> Result<(), ExecutorError> {
         if members.is_empty() {
             return Ok(());
         }
@@ -373,8 +292,13 @@ impl Control<'_> {
                 folder.forget();
                 match error {
                     // So many jobs, and no more, may one user have.
-                    ExecutorError::Refused { said, .. } if said.contains("limit") && self.alive().next().is_some() => {
-                        Err(ExecutorError::Unanswered { program: "sbatch", said })
+                    ExecutorError::Refused { said, .. }
+                        if said.contains("limit") && self.alive().next().is_some() =>
+                    {
+                        Err(ExecutorError::Unanswered {
+                            program: "sbatch",
+                            said,
+                        })
                     }
                     error => Err(error),
                 }
@@ -435,9 +359,13 @@ impl Control<'_> {
         }
         self.give_up(queue.as_ref());
         if queue.is_some() {
-            let ended = self.states.iter().filter(|state| matches!(state, State::Over(_)));
+            let ended = self
+                .states
+                .iter()
+                .filter(|state| matches!(state, State::Over(_)));
             let ended = ended.count();
-            self.observer.counted(&waiting, running, ended, self.states.len());
+            self.observer
+                .counted(&waiting, running, ended, self.states.len());
         }
         Ok(())
     }
@@ -505,7 +433,12 @@ impl Control<'_> {
             self.observer.again(known, how);
             self.states[node] = State::Idle;
         } else {
-            self.over(node, Fate::Killed { how: how.to_owned() });
+            self.over(
+                node,
+                Fate::Killed {
+                    how: how.to_owned(),
+                },
+            );
         }
     }
 
@@ -520,7 +453,8 @@ impl Control<'_> {
             State::Alive(alive) => Some(self.folders[alive.folder].log(alive.index)),
             _ => None,
         };
-        self.observer.ended(&self.graph.nodes[node], &record, &told, log.as_deref());
+        self.observer
+            .ended(&self.graph.nodes[node], &record, &told, log.as_deref());
         let by_itself = matches!(fate, Fate::Ended(_) | Fate::Killed { .. });
         self.states[node] = State::Over(fate);
         if failed && by_itself && !self.options.keep_going {
@@ -538,15 +472,23 @@ impl Control<'_> {
                 State::Alive(alive) => alive.began,
                 State::Over(_) => continue,
             };
-            let lost = |one: &usize| matches!(&self.states[*one], State::Over(fate) if !fate.is_done());
-            let behind = known.behind.iter().copied().find(lost).filter(|_| !known.sums_up());
+            let lost =
+                |one: &usize| matches!(&self.states[*one], State::Over(fate) if !fate.is_done());
+            let behind = known
+                .behind
+                .iter()
+                .copied()
+                .find(lost)
+                .filter(|_| !known.sums_up());
             let fate = match (behind, self.stopped_by) {
                 (Some(before), _) if !begun => Fate::Behind(before),
                 (None, Some(by)) if !begun => Fate::Stopped(by),
                 _ => continue,
             };
             if let State::Alive(alive) = &self.states[node]
-                && queue.is_some_and(|queue| matches!(queue.jobs.get(&alive.job), Some(Seen::Waiting(_))))
+                && queue.is_some_and(|queue| {
+                    matches!(queue.jobs.get(&alive.job), Some(Seen::Waiting(_)))
+                })
             {
                 cancelled.push(alive.job.clone());
             }
@@ -561,9 +503,15 @@ impl Control<'_> {
 
     /// The user does not wait any longer.
     fn leave(&mut self) -> Result<(), ExecutorError> {
-        let jobs: BTreeSet<String> = self.alive().map(|(_, one)| one.array.clone().unwrap_or_else(|| one.job.clone())).collect();
+        let jobs: BTreeSet<String> = self
+            .alive()
+            .map(|(_, one)| one.array.clone().unwrap_or_else(|| one.job.clone()))
+            .collect();
         let jobs: Vec<String> = jobs.into_iter().collect();
-        let cancelled = self.options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let cancelled = self
+            .options
+            .cancelled
+            .is_some_and(|flag| flag.load(Ordering::Relaxed));
         let farewell = self.options.executor.farewell(&jobs).filter(|_| !cancelled);
         if let Some(farewell) = farewell {
             if !jobs.is_empty() {
@@ -582,7 +530,10 @@ impl Control<'_> {
                 let State::Alive(alive) = &self.states[node] else {
                     continue;
                 };
-                if matches!(queue.jobs.get(&alive.job), Some(Seen::Waiting(_) | Seen::Running)) {
+                if matches!(
+                    queue.jobs.get(&alive.job),
+                    Some(Seen::Waiting(_) | Seen::Running)
+                ) {
                     continue;
                 }
                 let end = self.folders[alive.folder].end(alive.index);
@@ -602,10 +553,17 @@ impl Control<'_> {
     }
 
     fn into_fates(self) -> Vec<Fate> {
-        let whole = self.states.iter().all(|state| matches!(state, State::Over(_)));
+        let whole = self
+            .states
+            .iter()
+            .all(|state| matches!(state, State::Over(_)));
         for &place in self.own.iter().filter(|_| whole) {
             let folder = &self.folders[place];
-            let done = |task: &Task| folder.end(task.index).is_some_and(|end| end.how == How::Done);
+            let done = |task: &Task| {
+                folder
+                    .end(task.index)
+                    .is_some_and(|end| end.how == How::Done)
+            };
             if folder.tasks().is_ok_and(|tasks| tasks.iter().all(done)) {
                 folder.forget();
             }
@@ -627,50 +585,6 @@ impl Alive {
     }
 }
 
-/// What a run's record says of a node.
-pub fn record(graph: &Graph, node: usize, fate: &Fate) -> StepRecord {
-    let stage = |node: usize| graph.nodes[node].stage.clone();
-    let (outcome, reason) = match fate {
-        Fate::Ended(end) => match &end.record {
-            Some(record) => return record.clone(),
-            None if end.how == How::Done => (Outcome::Built, Reason::NeverBuilt),
-            None => {
-                let message = end.message.clone();
-                (Outcome::Failed, Reason::Error { message })
-            }
-        },
-        Fate::Killed { how } => {
-            let message = format!("its job was killed {MOST_ATTEMPTS} times, at last: {how}");
-            (Outcome::Failed, Reason::Error { message })
-        }
-        Fate::Behind(before) => {
-            let stage = stage(*before);
-            (Outcome::Skipped, Reason::UpstreamFailed { stage })
-        }
-        Fate::Stopped(by) => {
-            let stage = stage(*by);
-            (Outcome::Skipped, Reason::Stopped { stage })
-        }
-        Fate::Left => (Outcome::Skipped, Reason::Interrupted),
-    };
-    StepRecord {
-        stage: stage(node),
-        kind: graph.nodes[node].kind.clone(),
-        outcome,
-        reason,
-        key: None,
-        digest: None,
-        seconds: 0.0,
-        resumed_from_step: None,
-        fingerprint: None,
-    }
-}
-
-fn is_old(folder: &Folder) -> bool {
-    let modified = std::fs::metadata(folder.path()).and_then(|found| found.modified());
-    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT))
-}
-
 /// Eight hex digits that no other submission has.
 fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -679,3 +593,6 @@ fn unique() -> String {
     let digest = Digest::of(format!("{} {now} {count}", std::process::id()).as_bytes());
     digest.to_string().chars().take(8).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,8 @@ pub fn outlines(
             files.insert(role.clone(), store.digest_file(path)?);
         }
         let inputs = step.inputs.iter();
-        let inputs = inputs.filter_map(|(role, input)| Some(((*role).to_owned(), *found.get(input)?)));
+        let inputs =
+            inputs.filter_map(|(role, input)| Some(((*role).to_owned(), *found.get(input)?)));
         let mut text = step.fingerprint(files, inputs.collect()).key().to_string();
         // Equal artifacts that are placed in two folders are two pieces of work.
         if let Some(to) = &step.placement {
@@ -143,17 +144,22 @@ impl Graph {
                 None => {
                     let direct = |input: &&usize| {
                         let others = inputs.iter().filter(|other| *other != *input);
-                        !others.into_iter().any(|other| all_behind[other].contains(*input))
+                        !others
+                            .into_iter()
+                            .any(|other| all_behind[other].contains(*input))
                     };
                     let direct = inputs.iter().filter(direct);
                     let expected = all_behind[&index].iter().chain([&index]);
-                    let expected = expected.map(|one| (plan.steps[*one].name.clone(), outlines[one]));
+                    let expected =
+                        expected.map(|one| (plan.steps[*one].name.clone(), outlines[one]));
                     self.nodes.push(Node {
                         id: id.clone(),
                         stage: step.name.clone(),
                         kind: step.kind.to_owned(),
                         rank: index,
-                        behind: direct.filter_map(|input| nodes.get(input).copied()).collect(),
+                        behind: direct
+                            .filter_map(|input| nodes.get(input).copied())
+                            .collect(),
                         work: Work::Step(StepWork {
                             stage: step.name.clone(),
                             kind: step.kind.to_owned(),
@@ -174,10 +180,18 @@ impl Graph {
 
     /// Puts a node behind all others that writes down what became of them.
     pub fn sum_up(&mut self) {
-        let built_on: BTreeSet<usize> = self.nodes.iter().flat_map(|node| node.behind.clone()).collect();
+        let built_on: BTreeSet<usize> = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.behind.clone())
+            .collect();
         let leaves = (0..self.nodes.len()).filter(|node| !built_on.contains(node));
         let text: String = self.nodes.iter().map(|node| node.id.as_str()).collect();
-        let id = Digest::of(text.as_bytes()).to_string().chars().take(DIGITS).collect();
+        let id = Digest::of(text.as_bytes())
+            .to_string()
+            .chars()
+            .take(DIGITS)
+            .collect();
         self.nodes.push(Node {
             id,
             stage: "summary".to_owned(),

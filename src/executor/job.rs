@@ -314,7 +314,9 @@ impl Folder {
             match file.try_lock() {
                 Ok(()) => return Some(file),
                 // Somebody looks at this very moment.
-                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(10)),
+                Err(fs::TryLockError::WouldBlock) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10))
+                }
                 Err(fs::TryLockError::Error(_)) => break,
             }
         }
@@ -334,7 +336,11 @@ impl Folder {
     }
 
     fn lock_file(&self, index: usize) -> Option<fs::File> {
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.lock_path(index));
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.lock_path(index));
         file.ok()
     }
 
@@ -361,7 +367,9 @@ impl Folder {
         // Half a line is not there yet.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().skip(from);
-        lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Deletes the submission. What cannot be deleted is in nobody's way.

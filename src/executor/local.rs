@@ -34,7 +34,10 @@ impl Processes {
     fn running(&self) -> Vec<String> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        children.iter().map(|child| child.id().to_string()).collect()
+        children
+            .iter()
+            .map(|child| child.id().to_string())
+            .collect()
     }
 }
 
@@ -62,7 +65,11 @@ impl Executor for Processes {
             path: path.clone(),
             source,
         };
-        let log = OpenOptions::new().append(true).create(true).open(&path).map_err(unwritable)?;
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(unwritable)?;
         let beside = log.try_clone().map_err(unwritable)?;
         let mut command = Command::new(&self.program);
         command
@@ -97,7 +104,9 @@ impl Executor for Processes {
             running.contains(id) || Folder::at(folder).is_held(*index)
         });
         Ok(Queue {
-            jobs: under_way.map(|(_, _, id)| (id.clone(), Seen::Running)).collect(),
+            jobs: under_way
+                .map(|(_, _, id)| (id.clone(), Seen::Running))
+                .collect(),
             ..Queue::default()
         })
     }

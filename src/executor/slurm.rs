@@ -62,7 +62,9 @@ impl Executor for Slurm<'_> {
     fn most_together(&self) -> usize {
         *self.most_together.get_or_init(|| {
             let told = output("scontrol", &["show".into(), "config".into()]);
-            told.ok().and_then(|text| largest_array(&text)).unwrap_or(MOST_TOGETHER)
+            told.ok()
+                .and_then(|text| largest_array(&text))
+                .unwrap_or(MOST_TOGETHER)
         })
     }
 
@@ -107,7 +109,13 @@ impl Executor for Slurm<'_> {
     }
 
     fn queue(&self, _known: &[(PathBuf, usize, String)]) -> Result<Queue, ExecutorError> {
-        let arguments = ["--noheader", "--array", "--states=all", "--me", "--format=%i|%T|%r|%j"];
+        let arguments = [
+            "--noheader",
+            "--array",
+            "--states=all",
+            "--me",
+            "--format=%i|%T|%r|%j",
+        ];
         match output("squeue", &arguments.map(OsString::from)) {
             Ok(text) => Ok(read_queue(&text)),
             Err(Failed::Start(error)) => Err(error),
@@ -178,7 +186,9 @@ fn last_word(stderr: &str) -> String {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty());
     let line = line.unwrap_or("no word");
     let line = line.split_once("error: ").map_or(line, |(_, rest)| rest);
-    let line = line.strip_prefix("Batch job submission failed: ").unwrap_or(line);
+    let line = line
+        .strip_prefix("Batch job submission failed: ")
+        .unwrap_or(line);
     line.trim().to_owned()
 }
 
@@ -211,7 +221,9 @@ fn identity(told: &str) -> Option<String> {
 }
 
 fn largest_array(config: &str) -> Option<usize> {
-    let line = config.lines().find(|line| line.starts_with("MaxArraySize"))?;
+    let line = config
+        .lines()
+        .find(|line| line.starts_with("MaxArraySize"))?;
     let size = line.split_once('=')?.1.trim().parse().ok()?;
     // Zero is a cluster without arrays.
     Some(std::cmp::max(1, size))
@@ -239,7 +251,9 @@ fn options(settings: &SlurmSettings, folder: &Path, submission: &Submission<'_>)
     let path = submission.folder.to_string_lossy().replace('%', "%%");
     options.push(format!("--output={path}/{log}").into());
     if several {
-        let most = settings.max_running.filter(|_| matches!(submission.kind, "train" | "pretrain"));
+        let most = settings
+            .max_running
+            .filter(|_| matches!(submission.kind, "train" | "pretrain"));
         let most = most.map(|most| format!("%{most}")).unwrap_or_default();
         options.push(format!("--array={}{most}", ranges(submission.indexes)).into());
     }
@@ -255,7 +269,13 @@ fn options(settings: &SlurmSettings, folder: &Path, submission: &Submission<'_>)
         ("time", asked.time),
         ("mem", asked.memory),
         ("cpus-per-task", asked.cpus.map(|count| count.to_string())),
-        ("gres", asked.gpus.filter(|count| *count > 0).map(|count| format!("gpu:{count}"))),
+        (
+            "gres",
+            asked
+                .gpus
+                .filter(|count| *count > 0)
+                .map(|count| format!("gpu:{count}")),
+        ),
     ];
     for (name, value) in named {
         options.extend(value.map(|value| OsString::from(format!("--{name}={value}"))));
@@ -334,10 +354,12 @@ fn seen(state: &str, reason: &str) -> Seen {
         "PENDING" if reason == "DependencyNeverSatisfied" => Seen::Over(reason),
         "COMPLETED" => Seen::Over("it ended without a word".to_owned()),
         "FAILED" | "CANCELLED" | "TIMEOUT" | "OUT_OF_MEMORY" | "NODE_FAIL" | "BOOT_FAIL"
-        | "DEADLINE" | "PREEMPTED" | "REVOKED" => Seen::Over(match reason == state.to_lowercase() {
-            true => state.to_owned(),
-            false => format!("{state}, {reason}"),
-        }),
+        | "DEADLINE" | "PREEMPTED" | "REVOKED" => {
+            Seen::Over(match reason == state.to_lowercase() {
+                true => state.to_owned(),
+                false => format!("{state}, {reason}"),
+            })
+        }
         "PENDING" => Seen::Waiting(reason),
         _ => Seen::Waiting(state.to_lowercase()),
     }

@@ -66,8 +66,12 @@ pub fn run(
         started,
         seconds: clock.elapsed().as_secs_f64(),
         commit: provenance.and_then(|one| one.commit.clone()),
-        arguments: provenance.map(|one| one.arguments.clone()).unwrap_or_default(),
-        settings: provenance.map(|one| one.settings.clone()).unwrap_or_default(),
+        arguments: provenance
+            .map(|one| one.arguments.clone())
+            .unwrap_or_default(),
+        settings: provenance
+            .map(|one| one.settings.clone())
+            .unwrap_or_default(),
         text: provenance.map(|one| one.text.clone()).unwrap_or_default(),
         scores: run::scores(plan, store, &steps),
         steps,
@@ -175,7 +179,8 @@ pub fn trials(
 }
 
 fn is_of(node: &Node, open: &Open) -> bool {
-    node.trial().is_some_and(|trial| (trial.number, trial.run) == (open.trial, open.run))
+    node.trial()
+        .is_some_and(|trial| (trial.number, trial.run) == (open.trial, open.run))
 }
 
 fn as_shared(record: StepRecord) -> StepRecord {
@@ -199,12 +204,24 @@ pub fn told_of_trials(store: &Store, pipeline: &str) -> Runs {
             continue;
         }
         for task in folder.tasks().unwrap_or_default() {
-            let Work::Step(step) = task.work else { continue };
-            let (Some(trial), Some(End { how, record: Some(record), .. })) = (step.trial, folder.end(task.index)) else {
+            let Work::Step(step) = task.work else {
+                continue;
+            };
+            let (
+                Some(trial),
+                Some(End {
+                    how,
+                    record: Some(record),
+                    ..
+                }),
+            ) = (step.trial, folder.end(task.index))
+            else {
                 continue;
             };
             if matches!(how, How::Done | How::Failed) {
-                let run = runs.entry((trial.number, trial.run)).or_insert_with(|| Ended { steps: Vec::new() });
+                let run = runs
+                    .entry((trial.number, trial.run))
+                    .or_insert_with(|| Ended { steps: Vec::new() });
                 run.steps.push(record);
             }
         }
@@ -344,7 +361,12 @@ impl control::Observer for Heard<'_> {
             Work::Step(work) => work.key,
             Work::Summary => None,
         };
-        let stand_in = || Digest::of(node.id.as_bytes()).to_string().parse::<Key>().ok();
+        let stand_in = || {
+            Digest::of(node.id.as_bytes())
+                .to_string()
+                .parse::<Key>()
+                .ok()
+        };
         if let (Some(key), Ok(mut voices)) = (key.or_else(stand_in), self.voices.lock()) {
             let voice = voices
                 .entry(node.stage.clone())
@@ -369,11 +391,13 @@ impl control::Observer for Heard<'_> {
     }
 
     fn again(&self, node: &Node, how: &str) {
-        self.observer.warned(&format!("`{}` is submitted again: {how}", node.stage));
+        self.observer
+            .warned(&format!("`{}` is submitted again: {how}", node.stage));
     }
 
     fn left(&self, _: usize, farewell: &str) {
-        self.observer.warned(&format!("its jobs go on; `{farewell}` stops them"));
+        self.observer
+            .warned(&format!("its jobs go on; `{farewell}` stops them"));
     }
 
     fn warned(&self, text: &str) {

@@ -40,7 +40,9 @@ pub struct SlurmSettings {
     pub qos: Option<String>,
     /// How long a job may take: minutes (`90`), hours with minutes and seconds (`2:00:00`), or days with hours (`1-12`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]+|[0-9]+:[0-9]{2}:[0-9]{2}|[0-9]+-[0-9]{1,2}(:[0-9]{2}){0,2})$"))]
+    #[schemars(regex(
+        pattern = "^([0-9]+|[0-9]+:[0-9]{2}:[0-9]{2}|[0-9]+-[0-9]{1,2}(:[0-9]{2}){0,2})$"
+    ))]
     pub time: Option<String>,
     /// Memory, with its unit: `"16G"`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +134,9 @@ pub struct Resources {
     pub partition: Option<String>,
     /// How long a job may take: minutes (`90`), hours with minutes and seconds (`2:00:00`), or days with hours (`1-12`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^([0-9]+|[0-9]+:[0-9]{2}:[0-9]{2}|[0-9]+-[0-9]{1,2}(:[0-9]{2}){0,2})$"))]
+    #[schemars(regex(
+        pattern = "^([0-9]+|[0-9]+:[0-9]{2}:[0-9]{2}|[0-9]+-[0-9]{1,2}(:[0-9]{2}){0,2})$"
+    ))]
     pub time: Option<String>,
     /// Memory, with its unit: `"16G"`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +191,10 @@ pub(super) fn wanted(field: &str) -> Option<(&'static str, &'static str)> {
             "no option that a spec may give",
             "of the options of `sbatch` those that say where and when a job runs, as one word each: `\"--constraint=a100\"`; what is in it and where its output goes is refit's",
         )),
-        "partition" | "account" | "qos" => Some(("no name", "letters, digits, `_`, `-` and `.`, several with commas between")),
+        "partition" | "account" | "qos" => Some((
+            "no name",
+            "letters, digits, `_`, `-` and `.`, several with commas between",
+        )),
         _ => None,
     }
 }
@@ -214,25 +221,49 @@ mod tests {
         // `2:00` is two minutes to Slurm, and two hours to whoever writes it.
         for wrong in ["2:00", "2h", "", "1:2:3", "-1"] {
             let found = problems(&format!("train = {{ time = \"{wrong}\" }}"));
-            assert!(found.len() == 1 && found[0].contains("run.slurm.train.time"), "{wrong}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains("run.slurm.train.time"),
+                "{wrong}: {found:?}"
+            );
         }
         assert_eq!(problems("memory = \"16G\""), [""; 0]);
         for wrong in ["16", "16GB", "G"] {
-            assert_eq!(problems(&format!("memory = \"{wrong}\"")).len(), 1, "{wrong}");
+            assert_eq!(
+                problems(&format!("memory = \"{wrong}\"")).len(),
+                1,
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn no_option_names_a_program_or_a_file_to_be_written() {
         assert_eq!(
-            problems("options = [\"--constraint=a100&nvlink\", \"--exclusive\", \"--gres=gpu:a100:1\"]"),
+            problems(
+                "options = [\"--constraint=a100&nvlink\", \"--exclusive\", \"--gres=gpu:a100:1\"]"
+            ),
             [""; 0]
         );
         for wrong in [
-            "--wrap=id", "-o /tmp/x", "--output=/tmp/x", "--get-user-env", "--export=ALL,LD_PRELOAD=/tmp/x", "--chdir=/",
-            "--container=x", "--constraint=a\\n--wrap=id", "--bbf=x", "--uid=0", "x", "--array=0-9", "--prolog=x",
+            "--wrap=id",
+            "-o /tmp/x",
+            "--output=/tmp/x",
+            "--get-user-env",
+            "--export=ALL,LD_PRELOAD=/tmp/x",
+            "--chdir=/",
+            "--container=x",
+            "--constraint=a\\n--wrap=id",
+            "--bbf=x",
+            "--uid=0",
+            "x",
+            "--array=0-9",
+            "--prolog=x",
         ] {
-            assert_eq!(problems(&format!("options = [\"{wrong}\"]")).len(), 1, "{wrong}");
+            assert_eq!(
+                problems(&format!("options = [\"{wrong}\"]")).len(),
+                1,
+                "{wrong}"
+            );
         }
     }
 
@@ -249,7 +280,10 @@ mod tests {
             ..SlurmSettings::default()
         };
         let train = settings.of_kind("train");
-        assert_eq!((train.gpus, train.cpus, train.memory.as_deref()), (Some(1), Some(2), Some("16G")));
+        assert_eq!(
+            (train.gpus, train.cpus, train.memory.as_deref()),
+            (Some(1), Some(2), Some("16G"))
+        );
         let other = settings.of_kind("evaluate");
         assert_eq!((other.gpus, other.memory.as_deref()), (None, Some("4G")));
     }

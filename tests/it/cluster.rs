@@ -20,11 +20,16 @@ pub(crate) struct Cluster {
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 fn word(command: &str, arguments: &[&str]) -> String {
-    let output = Command::new(command).args(arguments).output().expect(command);
+    let output = Command::new(command)
+        .args(arguments)
+        .output()
+        .expect(command);
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -36,15 +41,34 @@ fn free_port() -> u16 {
 impl Cluster {
     /// A cluster, or the reason why there is none, told loudly.
     pub(crate) fn start(test: &str) -> Option<Cluster> {
-        let programs = ["munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol"];
+        let programs = [
+            "munged",
+            "slurmctld",
+            "slurmd",
+            "sbatch",
+            "squeue",
+            "scancel",
+            "scontrol",
+        ];
         if std::env::var_os("REFIT_TEST_NO_SLURM").is_some() {
             return said(test, "REFIT_TEST_NO_SLURM is set");
         }
         if let Some(missing) = programs.iter().find(|name| program(name).is_none()) {
-            return said(test, &format!("`{missing}` is not installed (Debian: slurmctld slurmd slurm-client munge)"));
+            return said(
+                test,
+                &format!(
+                    "`{missing}` is not installed (Debian: slurmctld slurmd slurm-client munge)"
+                ),
+            );
         }
-        let folder = tempfile::Builder::new().prefix("refit-slurm-").tempdir().expect("a folder");
-        let mut cluster = Cluster { folder, daemons: Vec::new() };
+        let folder = tempfile::Builder::new()
+            .prefix("refit-slurm-")
+            .tempdir()
+            .expect("a folder");
+        let mut cluster = Cluster {
+            folder,
+            daemons: Vec::new(),
+        };
         match cluster.begin() {
             Ok(()) => Some(cluster),
             Err(why) => {
@@ -53,7 +77,10 @@ impl Cluster {
                     let last: Vec<&str> = text.lines().rev().take(5).collect();
                     format!("{name}: {}", last.join(" / "))
                 });
-                said(test, &format!("the cluster does not start: {why}; {}", logs.join("; ")))
+                said(
+                    test,
+                    &format!("the cluster does not start: {why}; {}", logs.join("; ")),
+                )
             }
         }
     }
@@ -71,7 +98,9 @@ impl Cluster {
     pub(crate) fn ask(&self, name: &str, arguments: &[&str]) -> Output {
         let program = program(name).expect("it was there");
         let mut command = Command::new(program);
-        command.args(arguments).env("SLURM_CONF", self.configuration());
+        command
+            .args(arguments)
+            .env("SLURM_CONF", self.configuration());
         command.output().expect("it starts")
     }
 
@@ -90,16 +119,23 @@ impl Cluster {
 
     /// Starts it again, with what it had written down.
     pub(crate) fn start_controller(&mut self) {
-        let controller = self.daemon("slurmctld", &["-D".into()]).expect("it started before");
+        let controller = self
+            .daemon("slurmctld", &["-D".into()])
+            .expect("it started before");
         self.daemons.insert(1, controller);
     }
 
     fn daemon(&self, name: &str, arguments: &[String]) -> Result<Child, String> {
         let program = program(name).ok_or("it is gone")?;
-        let log = std::fs::File::create(self.path(&format!("{name}.out"))).map_err(|e| e.to_string())?;
+        let log =
+            std::fs::File::create(self.path(&format!("{name}.out"))).map_err(|e| e.to_string())?;
         let beside = log.try_clone().map_err(|e| e.to_string())?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(beside);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(beside);
         command.env("SLURM_CONF", self.configuration());
         command.spawn().map_err(|error| format!("{name}: {error}"))
     }
@@ -146,7 +182,9 @@ impl Cluster {
             ],
         )?;
         self.daemons.push(munge);
-        wait("munged does not listen", || self.path("munge.socket").exists())?;
+        wait("munged does not listen", || {
+            self.path("munge.socket").exists()
+        })?;
         let controller = self.daemon("slurmctld", &["-D".into(), "-c".into()])?;
         self.daemons.push(controller);
         let node = self.daemon("slurmd", &["-D".into()])?;

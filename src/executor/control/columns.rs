@@ -216,22 +216,52 @@ mod tests {
         let graph = trials();
         let mut under_way = UnderWay::new();
         let ready = next(&graph, &under_way, &[], true);
-        assert_eq!(ready, [Ready { after: After::default(), members: vec![(0, 0)] }]);
+        assert_eq!(
+            ready,
+            [Ready {
+                after: After::default(),
+                members: vec![(0, 0)]
+            }]
+        );
         under_way.insert(0, ("10", None, 0));
         let ready = next(&graph, &under_way, &[], true);
-        assert_eq!(ready, [Ready { after: all(&["10"]), members: vec![(0, 1), (0, 2), (0, 3)] }]);
+        assert_eq!(
+            ready,
+            [Ready {
+                after: all(&["10"]),
+                members: vec![(0, 1), (0, 2), (0, 3)]
+            }]
+        );
         for (index, job) in ["11_0", "11_1", "11_2"].into_iter().enumerate() {
             under_way.insert(index + 1, (job, Some("11"), index));
         }
         let ready = next(&graph, &under_way, &[], true);
-        let after = After { same_index: Some("11".to_owned()), ..After::default() };
-        assert_eq!(ready, [Ready { after, members: vec![(0, 4), (1, 5), (2, 6)] }]);
+        let after = After {
+            same_index: Some("11".to_owned()),
+            ..After::default()
+        };
+        assert_eq!(
+            ready,
+            [Ready {
+                after,
+                members: vec![(0, 4), (1, 5), (2, 6)]
+            }]
+        );
         for (index, job) in ["12_0", "12_1", "12_2"].into_iter().enumerate() {
             under_way.insert(index + 4, (job, Some("12"), index));
         }
         let ready = next(&graph, &under_way, &[], true);
-        let after = After { ended: vec!["12".to_owned()], ..After::default() };
-        assert_eq!(ready, [Ready { after, members: vec![(0, 7)] }]);
+        let after = After {
+            ended: vec!["12".to_owned()],
+            ..After::default()
+        };
+        assert_eq!(
+            ready,
+            [Ready {
+                after,
+                members: vec![(0, 7)]
+            }]
+        );
     }
 
     #[test]
@@ -244,7 +274,13 @@ mod tests {
         ]
         .into();
         let ready = next(&graph, &under_way, &[0, 1, 3], true);
-        assert_eq!(ready, [Ready { after: all(&["20"]), members: vec![(0, 5)] }]);
+        assert_eq!(
+            ready,
+            [Ready {
+                after: all(&["20"]),
+                members: vec![(0, 5)]
+            }]
+        );
     }
 
     #[test]
@@ -256,13 +292,20 @@ mod tests {
             node("train", 1, &[1]),
             node("train", 1, &[0]),
         ]);
-        let under_way: UnderWay<'_> = [(0, ("5_0", Some("5"), 0)), (1, ("5_1", Some("5"), 1))].into();
+        let under_way: UnderWay<'_> =
+            [(0, ("5_0", Some("5"), 0)), (1, ("5_1", Some("5"), 1))].into();
         let ready = next(&graph, &under_way, &[], true);
         assert_eq!(
             ready,
             [
-                Ready { after: all(&["5_0"]), members: vec![(0, 2), (0, 4)] },
-                Ready { after: all(&["5_1"]), members: vec![(1, 3)] },
+                Ready {
+                    after: all(&["5_0"]),
+                    members: vec![(0, 2), (0, 4)]
+                },
+                Ready {
+                    after: all(&["5_1"]),
+                    members: vec![(1, 3)]
+                },
             ]
         );
     }
@@ -273,7 +316,26 @@ mod tests {
         let under_way: UnderWay<'_> = [(0, ("10", None, 0))].into();
         assert!(next(&graph, &under_way, &[], false).is_empty());
         let ready = next(&graph, &UnderWay::new(), &[0], false);
-        assert_eq!(ready, [Ready { after: After::default(), members: vec![(0, 1), (0, 2), (0, 3)] }]);
-        assert!(next(&graph, &[(1, ("1", None, 0)), (2, ("2", None, 0)), (3, ("3", None, 0))].into(), &[0], false).is_empty());
+        assert_eq!(
+            ready,
+            [Ready {
+                after: After::default(),
+                members: vec![(0, 1), (0, 2), (0, 3)]
+            }]
+        );
+        assert!(
+            next(
+                &graph,
+                &[
+                    (1, ("1", None, 0)),
+                    (2, ("2", None, 0)),
+                    (3, ("3", None, 0))
+                ]
+                .into(),
+                &[0],
+                false
+            )
+            .is_empty()
+        );
     }
 }

@@ -30,7 +30,10 @@ fn a_queue_is_read_job_by_job() {
     assert_eq!(seen("2_3"), over("it ended without a word"));
     assert_eq!(seen("2_2"), over("FAILED, NonZeroExitCode"));
     assert_eq!(seen("2_1"), Some(Seen::Running));
-    assert_eq!(seen("2_5"), Some(Seen::Waiting("JobArrayTaskLimit".to_owned())));
+    assert_eq!(
+        seen("2_5"),
+        Some(Seen::Waiting("JobArrayTaskLimit".to_owned()))
+    );
     assert_eq!(seen("5"), Some(Seen::Waiting("BeginTime".to_owned())));
     assert_eq!(seen("6"), over("OUT_OF_MEMORY, OutOfMemory"));
     assert_eq!(seen("7"), None, "it is not ours");
@@ -42,14 +45,21 @@ fn a_queue_is_read_job_by_job() {
 
 #[test]
 fn half_a_line_of_a_queue_is_no_job() {
-    assert!(read_queue("2_3|COMPL\n\nslurm_load_jobs error\n").jobs.is_empty());
+    assert!(
+        read_queue("2_3|COMPL\n\nslurm_load_jobs error\n")
+            .jobs
+            .is_empty()
+    );
 }
 
 #[test]
 fn an_id_is_what_sbatch_prints_last() {
     assert_eq!(identity("123\n").as_deref(), Some("123"));
     assert_eq!(identity("123;cluster\n").as_deref(), Some("123"));
-    assert_eq!(identity("a message of the site\n123\n").as_deref(), Some("123"));
+    assert_eq!(
+        identity("a message of the site\n123\n").as_deref(),
+        Some("123")
+    );
     assert_eq!(identity(""), None);
     assert_eq!(identity("no id\n"), None);
 }
@@ -75,7 +85,10 @@ fn what_slurm_complains_of_is_told_without_its_names() {
 
 #[test]
 fn the_largest_array_is_the_clusters() {
-    assert_eq!(largest_array("JobRequeue              = 1\nMaxArraySize            = 1001\n"), Some(1001));
+    assert_eq!(
+        largest_array("JobRequeue              = 1\nMaxArraySize            = 1001\n"),
+        Some(1001)
+    );
     assert_eq!(largest_array("MaxArraySize            = 0\n"), Some(1));
     assert_eq!(largest_array("nothing\n"), None);
 }
@@ -89,7 +102,10 @@ fn given(settings: &SlurmSettings, kind: &str, indexes: &[usize], after: &After)
         after,
     };
     let options = options(settings, Path::new("/work; rm -rf x"), &submission);
-    options.into_iter().map(|one| one.into_string().unwrap()).collect()
+    options
+        .into_iter()
+        .map(|one| one.into_string().unwrap())
+        .collect()
 }
 
 #[test]
@@ -125,12 +141,22 @@ fn an_array_is_throttled_and_waits_index_by_index() {
         "--partition=gpu",
         "--constraint=a100",
     ] {
-        assert!(options.iter().any(|one| one == wanted), "{wanted} is not in {options:#?}");
+        assert!(
+            options.iter().any(|one| one == wanted),
+            "{wanted} is not in {options:#?}"
+        );
     }
     let other = given(&settings, "evaluate", &[3], &After::default());
-    assert!(other.iter().any(|one| one == "--output=/store 100%%/jobs/refit-classifier-1/3.log"));
+    assert!(
+        other
+            .iter()
+            .any(|one| one == "--output=/store 100%%/jobs/refit-classifier-1/3.log")
+    );
     for absent in ["--array", "--dependency", "--gres", "--time"] {
-        assert!(!other.iter().any(|one| one.starts_with(absent)), "{absent} is in {other:#?}");
+        assert!(
+            !other.iter().any(|one| one.starts_with(absent)),
+            "{absent} is in {other:#?}"
+        );
     }
 }
 
@@ -141,7 +167,11 @@ fn the_summary_waits_for_ends() {
         ..After::default()
     };
     let options = given(&SlurmSettings::default(), "summary", &[0], &after);
-    assert!(options.iter().any(|one| one == "--dependency=afterany:12:13"));
+    assert!(
+        options
+            .iter()
+            .any(|one| one == "--dependency=afterany:12:13")
+    );
 }
 
 #[test]
