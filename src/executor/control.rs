@@ -417,7 +417,7 @@ impl Control<'_> {
         let began = alive.began || folder.began(alive.index);
         let before = &known.behind;
         let comes = |one: &usize| matches!(&self.states[*one], State::Over(fate) if fate.is_done());
-        if !began && !before.iter().all(comes) {
+        if !began && !known.sums_up() && !before.iter().all(comes) {
             // What it waited for did not come; it is handed over again, or given up, with that.
             self.states[node] = State::Idle;
             return None;

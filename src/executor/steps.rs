@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::control::{self, Fate, Options, control, record};
+use super::control::{self, Options, control, record};
 use super::graph::{Asked, Graph, Node};
 use super::job::{Description, End, Folder, How, TrialWork, Work};
 use super::{Executor, ExecutorError};

@@ -155,11 +155,11 @@ fn what_fails_in_a_process_of_its_own_is_told_as_if_it_had_failed_here() {
             .stderr
             .lines()
             .skip_while(|line| !line.contains("`classifier` failed:"));
-        lines.take(4).map(str::to_owned).collect::<Vec<_>>()
+        lines.take(3).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(told(&there), told(&here), "{}", there.stderr);
     assert!(
-        told(&here).len() == 4 && there.stderr.contains("classifier failed upstream"),
+        told(&here).len() == 3 && there.stderr.contains("classifier failed upstream"),
         "{}",
         there.stderr
     );
