@@ -66,12 +66,15 @@ fn nowhere(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
 /// How often other processes are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The executor of a place, and how long between two looks at its jobs; none for this process itself.
+/// An executor, and how long between two looks at its jobs.
+pub(super) type Chosen<'a> = (Box<dyn Executor + 'a>, Duration);
+
+/// The executor of a place; none for this process itself.
 pub(super) fn executor(
     place: Where,
     pipeline: &Pipeline,
     jobs: usize,
-) -> Result<Option<(Box<dyn Executor + '_>, Duration)>, Failure> {
+) -> Result<Option<Chosen<'_>>, Failure> {
     let program = std::env::current_exe().map_err(nowhere("this program"))?;
     let settings = &pipeline.run.slurm;
     let executor: Box<dyn Executor + '_> = match place {

@@ -251,7 +251,6 @@ impl Control<'_> {
             return Ok(());
         }
         let first = &self.graph.nodes[members[0].1];
-        let several = members.len() > 1;
         // The indexes are the array's before it, or count from zero.
         let aligned = ready.after.same_index.is_some();
         let members: Vec<(usize, usize)> = members
@@ -405,7 +404,7 @@ impl Control<'_> {
             }
             return None;
         }
-        let Some(seen) = seen else { return None };
+        let seen = seen?;
         alive.missed += 1;
         if alive.missed < MISSED {
             return None;

@@ -160,14 +160,14 @@ impl Graph {
                         behind: direct
                             .filter_map(|input| nodes.get(input).copied())
                             .collect(),
-                        work: Work::Step(StepWork {
+                        work: Work::Step(Box::new(StepWork {
                             stage: step.name.clone(),
                             kind: step.kind.to_owned(),
                             trial: trial.clone(),
                             forced,
                             expected: expected.collect(),
                             key: one.key,
-                        }),
+                        })),
                     });
                     known.insert(id, self.nodes.len() - 1);
                     self.nodes.len() - 1

@@ -75,7 +75,7 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    Step(StepWork),
+    Step(Box<StepWork>),
     /// Writing down what became of a sweep's trials.
     Summary,
 }

@@ -22,6 +22,7 @@ use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{self, Row, State};
 use crate::sweep::trial::{pipeline as pipeline_of, prepare, replicates};
 use crate::sweep::{Goal, Sweep, best, id};
+use crate::track::Tracker;
 
 pub(super) fn control_of<'a>(in_jobs: &TrialsInJobs<'a>, keep_going: bool) -> control::Options<'a> {
     control::Options {

@@ -159,14 +159,14 @@ mod tests {
             kind: "train".to_owned(),
             rank,
             behind: behind.to_vec(),
-            work: Work::Step(StepWork {
+            work: Work::Step(Box::new(StepWork {
                 stage: stage.to_owned(),
                 kind: "train".to_owned(),
                 trial: None,
                 forced: false,
                 expected: BTreeMap::new(),
                 key: None,
-            }),
+            })),
         }
     }
 

@@ -228,14 +228,14 @@ fn trials(count: usize) -> Graph {
         kind: stage.to_owned(),
         rank,
         behind,
-        work: Work::Step(StepWork {
+        work: Work::Step(Box::new(StepWork {
             stage: stage.to_owned(),
             kind: stage.to_owned(),
             trial: None,
             forced: false,
             expected: BTreeMap::new(),
             key: None,
-        }),
+        })),
     };
     let mut nodes = vec![node("tokens", 0, 0, Vec::new())];
     nodes.extend((0..count).map(|number| node("train", 1, number, vec![0])));
