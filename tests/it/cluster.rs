@@ -110,10 +110,11 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Stops the daemon that decides; jobs that run go on.
+    /// Stops the daemon that decides, which writes down what it knows; jobs that run go on.
     pub(crate) fn stop_controller(&mut self) {
         let mut controller = self.daemons.remove(1);
-        let _ = controller.kill();
+        // SAFETY: it is a child of ours that nobody has waited for.
+        unsafe { libc::kill(i32::try_from(controller.id()).expect("a process id"), libc::SIGTERM) };
         let _ = controller.wait();
     }
 

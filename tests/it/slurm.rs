@@ -353,7 +353,7 @@ fn a_job_whose_spec_changed_while_it_waited_is_refused() {
         said.stderr
     );
     assert!(
-        said.stderr.contains("built     tokens"),
+        said.stderr.contains("built  tokens"),
         "what did not change ran: {}",
         said.stderr
     );
