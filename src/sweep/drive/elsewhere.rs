@@ -94,6 +94,7 @@ pub fn close(
 ) -> Result<Driven, SweepError> {
     let drive = Drive::new(sweep, options, observer)?;
     let none = Ended::default();
+    let mut over = 0;
     for &trial in &trials {
         let mut open = false;
         let mut made = false;
@@ -126,6 +127,8 @@ pub fn close(
             }
         }
         if !open {
+            observer.counted(over, trials.len(), None);
+            over += 1;
             observer.ended(&drive.ledger(), trial, !made);
         }
     }
