@@ -17,6 +17,7 @@ mod fill;
 mod graph;
 mod init;
 mod inspect;
+mod jobs;
 mod log;
 mod lsp;
 mod path;
@@ -29,6 +30,7 @@ mod report;
 mod run;
 mod schema;
 mod serve;
+mod step;
 mod sweep;
 mod watch;
 mod worker;
@@ -113,6 +115,9 @@ enum Command {
     Worker(worker::Arguments),
     /// Look after the store: list, verify, gc; share results by push and pull.
     Cache(cache::Arguments),
+    /// Do one job that was handed to another process or a cluster.
+    #[command(hide = true)]
+    Step(step::Arguments),
 }
 
 /// The spec and how to read it.
@@ -142,6 +147,8 @@ pub enum Exit {
     Unusable,
     /// `plan`: work is pending.
     Pending,
+    /// `step`: it wrote down how far it is, and is to be submitted again.
+    Again,
     Interrupted,
 }
 
@@ -152,6 +159,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Unusable => 2,
             Exit::Pending => 3,
+            Exit::Again => 75,
             Exit::Interrupted => 130,
         })
     }
@@ -209,6 +217,7 @@ pub fn answer(arguments: Arguments) -> Exit {
         Command::Lsp(arguments) => lsp::answer(&arguments),
         Command::Worker(arguments) => worker::answer(&arguments),
         Command::Cache(arguments) => cache::answer(&arguments),
+        Command::Step(arguments) => step::answer(&arguments),
     };
     answer.unwrap_or_else(|failure| {
         tell(&failure.text);

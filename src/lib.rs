@@ -23,7 +23,7 @@
 //!    [`remote`] is another store behind that one, in a bucket or a folder, which machines share.
 //!    [`compare`] sets two results beside each other, whatever led to them.
 //! 4. [`sweep`] does this for the same spec with other values in some of its fields, and keeps the best; [`watch`] tells when
-//!    a file that a pipeline reads changes.
+//!    a file that a pipeline reads changes. [`executor`] lets other processes, or the jobs of a cluster, do the work of both.
 //!    [`track`] tells TensorBoard and MLflow of it while it goes on.
 //! 5. [`outcome`] says what happened to each step and why, as data; `cli` words it. [`report`] makes the pages of HTML.
 //!
@@ -57,6 +57,7 @@ pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod device;
+pub mod executor;
 pub mod fingerprint;
 pub mod hub;
 pub mod init;

@@ -132,6 +132,9 @@ pub enum RunError {
          stored. Run again, and run `refit cache gc` only while no other machine works with the store"
     ))]
     CollectedMeanwhile { path: PathBuf },
+    #[error("{message}")]
+    #[diagnostic(help("it happened in a job, whose output is in {}", log.display()))]
+    InJob { message: String, log: PathBuf },
     #[error("a fault of refit itself: {0}")]
     #[diagnostic(help(
         "nothing was stored. Please report this with the spec and the output of the same command with -vv"

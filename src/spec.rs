@@ -15,6 +15,7 @@ pub mod reference;
 pub mod remote;
 pub mod rewrite;
 pub mod schema;
+pub mod slurm;
 pub mod sweep;
 pub mod track;
 pub mod variables;

@@ -162,6 +162,11 @@ impl Store {
         self.layout.root.join("kept")
     }
 
+    /// The folder for what is handed to other processes and to clusters to be done. It need not exist.
+    pub fn jobs(&self) -> PathBuf {
+        self.layout.root.join("jobs")
+    }
+
     /// The folder in which the work on a key writes down how far it came. It need not exist.
     pub fn checkpoints(&self, key: &Key) -> PathBuf {
         self.layout.checkpoints().join(key.to_string())

@@ -27,10 +27,10 @@ pub(super) struct RemoteArguments {
     /// Share results with other machines there: s3://BUCKET/FOLDER, gs://…, az://… or a folder. Default: `REFIT_REMOTE`, else
     /// `[run] remote`.
     #[arg(long, value_name = "URL")]
-    remote: Option<String>,
+    pub(super) remote: Option<String>,
     /// Fetch no results and send none.
     #[arg(long, conflicts_with = "remote")]
-    no_remote: bool,
+    pub(super) no_remote: bool,
 }
 
 impl RemoteArguments {

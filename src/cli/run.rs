@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::cache::share::bring;
+use super::jobs::{self, ExecutorName, OnJobs, Told};
 use super::progress::Terminal;
 use super::remote::{RemoteArguments, finish};
 use super::{
@@ -17,6 +18,8 @@ use super::{
 use crate::artifact::Kind;
 use crate::device::{self, DeviceError};
 use crate::hub::{self, OtherResult, StageResult};
+use crate::executor::graph::Asked;
+use crate::executor::{control, steps};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;
@@ -48,6 +51,9 @@ pub(super) struct Arguments {
     /// After how many steps a training writes down how far it is; 0 never does. Default: `[run] checkpoint`.
     #[arg(long, value_name = "STEPS")]
     checkpoint_every: Option<u32>,
+    /// Where stages do their work. Default: `[run] executor`.
+    #[arg(long, value_enum)]
+    executor: Option<ExecutorName>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
     /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
@@ -112,7 +118,41 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
         allow_commands: arguments.allow_commands,
         recorded: true,
     };
-    let record = followed(&pipeline, &plan, &store, &options, &terminal)?;
+    let place = jobs::place(arguments.executor, &pipeline);
+    let record = match jobs::executor(place, &pipeline, jobs)? {
+        None => followed(&pipeline, &plan, &store, &options, &terminal)?,
+        Some((executor, pause)) => {
+            let told = Told {
+                pipeline: &pipeline,
+                spec: &arguments.spec,
+                targets: &[],
+                store: &store,
+                remote: &arguments.remote,
+                device: &options.device,
+                checkpoint: options.checkpoint,
+                allow_commands: options.allow_commands,
+                tells_scores: false,
+            };
+            let control = control::Options {
+                executor: executor.as_ref(),
+                store: &store,
+                description: &told.description(executor.as_ref())?,
+                keep_going: options.keep_going,
+                pause,
+                interrupted: &INTERRUPTED,
+                cancelled: None,
+            };
+            let asked = Asked {
+                plan: &plan,
+                selected: &options.selected,
+                forced: &options.forced,
+                trial: None,
+            };
+            let shown = OnJobs::new(&terminal, Some(&plan));
+            steps::run(asked, &control, Some(&options.provenance), &shown)
+                .map_err(Failure::failed)?
+        }
+    };
     let exit = ended(&record);
     finish(&store, remote.as_ref(), &|text| terminal.warned(text));
     if exit == Exit::Done {

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: what a trial is and when it runs, which is the sweep's own.
 
+mod elsewhere;
 mod show;
 mod voice;
 
@@ -10,8 +11,11 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 
+use self::elsewhere::{as_arrays, control_of};
+pub(super) use self::elsewhere::{called, plan_of, sum_up};
 use self::show::{Names, as_json, print_rows};
 use self::voice::Voice;
+use super::jobs::{self, ExecutorName, OnJobs, Told};
 use super::progress::Terminal;
 use super::remote::{RemoteArguments, finish as finish_sending};
 use super::run::{INTERRUPTED, checkpoints, listen_for_interrupts, provenance};
@@ -20,15 +24,19 @@ use super::{
     print_json, remotes, seconds as seconds_of, store_of_spec, table, unusable,
 };
 use crate::device;
+use crate::executor::graph::Asked;
+use crate::executor::job::TrialWork;
+use crate::executor::steps::{self, TrialsInJobs};
 use crate::hub;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run;
 use crate::run::judge::{Foreseen, assess};
-use crate::spec::sweep::SweepSettings;
+use crate::spec::slurm::Where;
+use crate::spec::sweep::{Search, SweepSettings};
 use crate::spec::{Pipeline, Problem};
-use crate::store::{Store, Used};
-use crate::sweep::drive::{Options, drive};
+use crate::store::{RunRecord, Store, Used};
+use crate::sweep::drive::{Elsewhere, Options, drive};
 use crate::sweep::ledger::Ledger;
 use crate::sweep::results::{self, Order, Row, State};
 use crate::sweep::trial::{Replicate, fits, pipeline as pipeline_of};
@@ -49,6 +57,9 @@ pub(super) struct Arguments {
     /// between. Of several each trial has one, and those that run side by side are spread over them. Default: `[run] device`.
     #[arg(long, value_parser = super::run::device)]
     device: Option<String>,
+    /// Where trials do their work. Default: `[run] executor`.
+    #[arg(long, value_enum)]
+    executor: Option<ExecutorName>,
     /// Let stages start the programs, and send rows to the services, that the spec names (`back_translation`). Without it such
     /// a stage fails, so that a stranger's spec is only data.
     #[arg(long)]
@@ -165,17 +176,60 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
     let asked = arguments.device.as_ref().unwrap_or(&pipeline.run.device);
     let devices = device::apart(asked).map_err(Failure::unusable)?;
     let jobs = arguments.jobs.map_or(pipeline.run.jobs, usize::from);
+    let place = jobs::place(arguments.executor, &pipeline);
+    let executor = jobs::executor(place, &pipeline, jobs)?;
+    let learns = settings.search == Search::Tpe || settings.prune.is_some();
+    let checkpoint = checkpoints(&pipeline, None);
+    let handed = match &executor {
+        None => None,
+        Some((executor, pause)) => {
+            let told = Told {
+                pipeline: &pipeline,
+                spec: &arguments.spec,
+                targets: &arguments.stages,
+                store: &store,
+                remote: &arguments.remote,
+                device: asked,
+                checkpoint,
+                allow_commands: arguments.allow_commands,
+                tells_scores: learns,
+            };
+            let description = told.description(executor.as_ref())?;
+            Some((executor.as_ref(), *pause, description))
+        }
+    };
+    let in_jobs = handed
+        .as_ref()
+        .map(|(executor, pause, description)| TrialsInJobs {
+            executor: *executor,
+            store: &store,
+            description,
+            pause: *pause,
+            interrupted: &INTERRUPTED,
+        });
+    let at_once = match place {
+        Where::Slurm => pipeline
+            .run
+            .slurm
+            .max_running
+            .map_or(jobs, |most| most as usize),
+        Where::Local | Where::Process => jobs,
+    };
     let options = Options {
-        jobs,
-        checkpoint: checkpoints(&pipeline, None),
+        jobs: at_once,
+        checkpoint,
         devices: devices.clone(),
         allow_commands: arguments.allow_commands,
         interrupted: &INTERRUPTED,
         provenance: provenance(&pipeline, &devices.join(","), jobs),
+        elsewhere: in_jobs.as_ref().map(|one| one as &dyn Elsewhere),
     };
     let tracker = Tracker::start(&pipeline, options.provenance.commit.as_deref());
     let voice = Voice::new(&terminal, &sweep, &names, &tracker);
-    let driven = drive(&sweep, &options, &voice).map_err(Failure::failed)?;
+    let driven = match &in_jobs {
+        Some(in_jobs) if !learns => as_arrays(&sweep, &options, in_jobs, &voice, &terminal)?,
+        _ => drive(&sweep, &options, &voice).map_err(Failure::failed)?,
+    };
     drop(voice);
     let rows = results::rows(&sweep, &driven.ledger, &driven.trials);
     store.save_memo();
@@ -195,7 +249,7 @@ pub(super) fn answer(arguments: &Arguments) -> Answer {
             row.number,
             written.display()
         ));
-        exit = bring_up_to_date(&sweep, row, &options, &terminal, &tracker)?;
+        exit = bring_up_to_date(&sweep, row, &options, in_jobs.as_ref(), &terminal, &tracker)?;
     }
     terminal.warn_of(tracker);
     finish_sending(&store, remote.as_ref(), &|text| {
@@ -395,6 +449,7 @@ fn bring_up_to_date(
     sweep: &Sweep<'_>,
     row: &Row,
     options: &Options<'_>,
+    in_jobs: Option<&TrialsInJobs<'_>>,
     terminal: &Terminal<'_>,
     tracker: &Tracker,
 ) -> Answer {
@@ -406,6 +461,24 @@ fn bring_up_to_date(
     let assessed = assess(&plan, &selected, &none, sweep.store).map_err(Failure::failed)?;
     if assessed.iter().all(|one| one.state == Foreseen::Fresh) {
         return Ok(Exit::Done);
+    }
+    if let Some(in_jobs) = in_jobs {
+        let trial = TrialWork {
+            number: row.number,
+            assignment: row.assignment.clone(),
+            run: Replicate::PLAIN,
+            best: true,
+        };
+        let asked = Asked {
+            plan: &plan,
+            selected: &selected,
+            forced: &none,
+            trial: Some(trial),
+        };
+        let shown = OnJobs::new(terminal, Some(&plan));
+        let control = control_of(in_jobs, false);
+        let record = steps::run(asked, &control, Some(&options.provenance), &shown);
+        return Ok(exit_of(&record.map_err(Failure::failed)?));
     }
     let options = run::Options {
         selected,
@@ -422,11 +495,15 @@ fn bring_up_to_date(
     let trial = Some(voice::trial(row.number, None));
     let tracked = tracker.observe(terminal, &plan, sweep.store, trial);
     let record = run::run(&plan, sweep.store, &options, &tracked).map_err(Failure::failed)?;
-    let failed = record
-        .steps
-        .iter()
-        .any(|step| step.outcome == Outcome::Failed);
-    Ok(if failed { Exit::Failed } else { Exit::Done })
+    Ok(exit_of(&record))
+}
+
+fn exit_of(record: &RunRecord) -> Exit {
+    let mut steps = record.steps.iter();
+    match steps.any(|step| step.outcome == Outcome::Failed) {
+        true => Exit::Failed,
+        false => Exit::Done,
+    }
 }
 
 fn finish(

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::document::{Node, Step};
 use super::problem::{Place, Problem, did_you_mean, listed};
 use super::schema::schema;
+use super::slurm;
 use crate::device::{self, DeviceError};
 use crate::stage::Meant;
 
@@ -195,6 +196,11 @@ fn explain(error: &ValidationError<'_>, root: &Node) -> Vec<Problem> {
                 problem(message, "no address".to_owned())
                     .help("write the server's address without what follows a `#` or `?` in a browser: `http://127.0.0.1:5000`"),
             ]
+        }
+        ValidationErrorKind::Pattern { .. } if slurm::wanted(&field).is_some() => {
+            let (not, wanted) = slurm::wanted(&field).unwrap_or_default();
+            let message = format!("`{field}` is {}, which is {not}", error.instance());
+            vec![problem(message, not.to_owned()).help(wanted)]
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             any_of(error, context, root, node, &place, &field)

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::remote::RemoteSettings;
+use super::slurm::{SlurmSettings, Where};
 use super::sweep::SweepSettings;
 use super::track::TrackSettings;
 use crate::stage::KINDS;
@@ -86,6 +87,12 @@ pub struct RunSettings {
     /// `--set run.track.tensorboard=FOLDER`.
     #[serde(default)]
     pub track: TrackSettings,
+    /// Where steps and trials do their work.
+    #[serde(default)]
+    pub executor: Where,
+    /// What steps ask of a cluster, where `executor` is `slurm`.
+    #[serde(default)]
+    pub slurm: SlurmSettings,
 }
 
 /// How often a training writes down all that it is. One that goes on from there ends in the same bits as one that was never
@@ -126,6 +133,8 @@ impl Default for RunSettings {
             checkpoint: CheckpointSettings::default(),
             remote: None,
             track: TrackSettings::default(),
+            executor: Where::default(),
+            slurm: SlurmSettings::default(),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! ├── kept/…               what stages asked of programs and services, by stage; what the store is called there
 //! ├── uploads/…            how far the uploads of large files to another place have come
 //! ├── claims/KEY           in another store's place: who builds what has this key
+//! ├── jobs/NAME/           what was handed to other processes or a cluster to be done, and how it ended
 //! ├── drafts/KEY-…/        an artifact that is being built
 //! ├── drafts/KEY.lock      held by whoever builds it
 //! └── drafts/discarded-…   on its way out
@@ -41,7 +42,7 @@ pub const MANIFEST: &str = "manifest.json";
 const WRITING: &str = ".writing-";
 const LOCK: &str = ".lock";
 const DISCARDED: &str = "discarded-";
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "format",
     ".gitignore",
     "lock",
@@ -56,6 +57,7 @@ const OURS: [&str; 14] = [
     "uploads",
     // Another store may keep its results here, and who builds what (`remote`).
     "claims",
+    "jobs",
     // Fetching comes before anything is built: where it fails, this is all that there is.
     "downloads",
 ];

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: any output; the [`Observer`] has the only voice. And running a pipeline, which is `run`'s.
 
+mod elsewhere;
 mod listen;
 mod propose;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+pub use self::elsewhere::{Elsewhere, Ended, Open, close, open};
 use self::listen::Listener;
 use super::ledger::{End, Event, Ledger, StepResult};
 use super::trial::{Prepared, Replicate, prepare, replicates};
@@ -41,6 +43,8 @@ pub struct Options<'a> {
     pub interrupted: &'a AtomicBool,
     pub checkpoint: run::Checkpointing,
     pub provenance: Provenance,
+    /// Where trials run, when not in this process.
+    pub elsewhere: Option<&'a dyn Elsewhere>,
 }
 
 /// Who is told what happens.
@@ -89,14 +93,7 @@ pub fn drive(
     options: &Options<'_>,
     observer: &dyn Observer,
 ) -> Result<Driven, SweepError> {
-    let drive = Drive {
-        sweep,
-        options,
-        observer,
-        replicates: replicates(sweep.settings),
-        ledger: Mutex::new(Ledger::read(&sweep.journal)?),
-        seen: Mutex::default(),
-    };
+    let drive = Drive::new(sweep, options, observer)?;
     let mut trials = propose::beforehand(&drive)?;
     let mut states = BTreeMap::new();
     for &trial in &trials {
@@ -110,12 +107,7 @@ pub fn drive(
         states.insert(trial, state);
     }
     drive.go(&mut trials, &mut states)?;
-    let Drive { ledger, seen, .. } = drive;
-    Ok(Driven {
-        trials,
-        ledger: ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
-        seen: seen.into_inner().unwrap_or_else(PoisonError::into_inner),
-    })
+    Ok(drive.into_driven(trials))
 }
 
 /// Where a trial is.
@@ -149,6 +141,32 @@ pub(super) struct Stop {
 struct Running {
     stop: Arc<Stop>,
     slot: usize,
+}
+
+impl<'a> Drive<'a> {
+    fn new(
+        sweep: &'a Sweep<'a>,
+        options: &'a Options<'a>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, SweepError> {
+        Ok(Drive {
+            sweep,
+            options,
+            observer,
+            replicates: replicates(sweep.settings),
+            ledger: Mutex::new(Ledger::read(&sweep.journal)?),
+            seen: Mutex::default(),
+        })
+    }
+
+    fn into_driven(self, trials: Vec<usize>) -> Driven {
+        let Drive { ledger, seen, .. } = self;
+        Driven {
+            trials,
+            ledger: ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
+            seen: seen.into_inner().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
 }
 
 impl Drive<'_> {
@@ -338,7 +356,7 @@ impl Drive<'_> {
                     return Ok(State::Ended);
                 }
             };
-            match self.known(trial, replicate, &prepared)? {
+            match self.known(trial, replicate, &prepared, &Ended::default())? {
                 Known::Finished => {}
                 Known::Pruned => return Ok(State::Ended),
                 Known::Not => return Ok(State::Open),
@@ -352,12 +370,13 @@ impl Drive<'_> {
         prepare(self.sweep, trial, &assignment, replicate).map_err(|problems| told(&problems))
     }
 
-    /// Whether the result of a run is known.
+    /// Whether the result of a run is known. `ended` are steps that were made for it elsewhere.
     fn known(
         &self,
         trial: usize,
         replicate: Replicate,
         prepared: &Prepared,
+        ended: &Ended,
     ) -> Result<Known, SweepError> {
         let Prepared { plan, selected } = prepared;
         let store = self.sweep.store;
@@ -383,7 +402,14 @@ impl Drive<'_> {
             matches!(run.end, Some(End::Finished(_)))
                 && step.is_some_and(|step| step.digest == digest)
         });
-        let records = run::known(plan, &assessments);
+        let mut records = run::known(plan, &assessments);
+        for record in &mut records {
+            let made = ended.steps.iter().find(|made| made.stage == record.stage);
+            if let Some(made) = made.filter(|made| made.digest == record.digest) {
+                *record = made.clone();
+            }
+        }
+        let seconds = records.iter().map(|record| record.seconds).sum();
         let steps: Vec<StepResult> = records.iter().map(StepResult::from).collect();
         let scores = match &same {
             Some(run) => run.scores.clone(),
@@ -393,7 +419,7 @@ impl Drive<'_> {
         if same.is_none() {
             let curve = self.curve(plan, &records)?;
             self.record_all(&self.began(trial, replicate, curve))?;
-            self.finish(trial, replicate, 0.0, steps, scores)?;
+            self.finish(trial, replicate, seconds, steps, scores)?;
         }
         Ok(Known::Finished)
     }
@@ -448,7 +474,7 @@ impl Drive<'_> {
                 Err(message) => return self.fail(trial, replicate, message, 0.0, Vec::new()),
             };
             // Another process may have done it since the trial was judged.
-            match self.known(trial, replicate, &prepared)? {
+            match self.known(trial, replicate, &prepared, &Ended::default())? {
                 Known::Finished => continue,
                 Known::Pruned => break,
                 Known::Not => {}
@@ -470,7 +496,14 @@ impl Drive<'_> {
                 checkpoint: self.options.checkpoint,
                 provenance: self.options.provenance.clone(),
             };
-            let record = run::run(&plan, self.sweep.store, &options, &listener)?;
+            let record = match self.options.elsewhere {
+                None => run::run(&plan, self.sweep.store, &options, &listener)?,
+                Some(elsewhere) => {
+                    let assignment = self.ledger().trials()[trial].assignment.clone();
+                    let whose = (trial, &assignment, replicate);
+                    elsewhere.run(&plan, &options.selected, whose, &stop.now, &listener)?
+                }
+            };
             drop(listener);
             let seconds = clock.elapsed().as_secs_f64();
             let steps: Vec<StepResult> = record.steps.iter().map(StepResult::from).collect();

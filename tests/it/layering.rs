@@ -107,6 +107,22 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "artifact",
         ],
     ),
+    // Where steps and trials do their work when not in this process.
+    (
+        "executor",
+        &[
+            "sweep",
+            "run",
+            "plan",
+            "spec",
+            "store",
+            "outcome",
+            "stage",
+            "hub",
+            "fingerprint",
+            "artifact",
+        ],
+    ),
     (
         "lsp",
         &[

@@ -4,6 +4,8 @@
 
 mod authoring;
 mod broken;
+#[cfg(unix)]
+mod cluster;
 mod commands;
 mod compare;
 mod compressed;
@@ -35,6 +37,8 @@ mod resume;
 mod schema;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
+mod slurm;
 mod stages;
 #[cfg(unix)]
 mod storm;

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::cache::NoAge;
 use super::super::init::Refused;
 use super::super::inspect::NotInspected;
+use super::super::jobs::Nowhere;
 use super::super::path::NoArtifact;
 use super::super::preview::Nothing;
 use super::super::report::ReportUse;
@@ -13,6 +14,7 @@ use super::super::sweep::SweepUse;
 use super::{Sample, absent, denied, sample, within};
 use crate::artifact::{Digest, NotADigest, Unreadable};
 use crate::compare::CompareError;
+use crate::executor::ExecutorError;
 use crate::hub::uri::UriError;
 use crate::hub::{DatasetError, Fetched, HubError, RepositoryKind};
 use crate::init::InitError;
@@ -31,6 +33,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(shared_stores());
     samples.extend(runs());
     samples.extend(sweeps());
+    samples.extend(executors());
     samples.extend(reports());
     samples.extend(repositories());
     samples.extend(objects());
@@ -194,6 +197,10 @@ fn runs() -> Vec<Sample> {
         RunError::CollectedMeanwhile {
             path: "/project/.refit/objects/7f3a".into(),
         },
+        RunError::InJob {
+            message: "row 7 has no label".into(),
+            log: "/project/.refit/jobs/refit-classifier-7f3a/0.log".into(),
+        },
         RunError::Internal("a step has no key".into()),
     ];
     let comparing = [
@@ -211,6 +218,52 @@ fn runs() -> Vec<Sample> {
     let mut samples: Vec<Sample> = placing.into_iter().map(sample).collect();
     samples.extend(running.into_iter().map(sample));
     samples.extend(comparing.into_iter().map(sample));
+    samples
+}
+
+fn executors() -> Vec<Sample> {
+    let stage = || "classifier".to_owned();
+    let errors = [
+        ExecutorError::Missing {
+            program: "sbatch",
+            source: absent(),
+        },
+        ExecutorError::Refused {
+            stage: stage(),
+            said: "Invalid partition name specified".into(),
+        },
+        ExecutorError::Unanswered {
+            program: "squeue",
+            said: "Unable to contact slurm controller (connect failure)".into(),
+        },
+        ExecutorError::Start {
+            stage: stage(),
+            source: denied(),
+        },
+        ExecutorError::Undescribed {
+            path: "/project/.refit/jobs/refit-classifier-7f3a/tasks.jsonl".into(),
+            source: absent(),
+        },
+        ExecutorError::Unwritable {
+            path: "/project/.refit/jobs/refit-classifier-7f3a/3.ended.json".into(),
+            source: denied(),
+        },
+        ExecutorError::ChangedSince { stage: stage() },
+        ExecutorError::NotThere {
+            stage: "tokens".into(),
+            store: "/project/.refit".into(),
+        },
+        ExecutorError::NotFetched {
+            stage: stage(),
+            what: "bert-base-uncased".into(),
+        },
+        ExecutorError::TooLittleTime { stage: stage() },
+    ];
+    let mut samples: Vec<Sample> = errors.into_iter().map(sample).collect();
+    samples.push(sample(Nowhere {
+        what: "the current folder",
+        source: absent(),
+    }));
     samples
 }
 
