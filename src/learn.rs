@@ -30,7 +30,8 @@ mod schedule;
 
 pub use balance::{BalanceMethod, BalanceSettings, Balanced, balanced_rows};
 pub use batch::{
-    BatchSettings, Laid, Layout, MaskedTokens, MicroSize, Padding, Rows, Window, length_grouped, shuffled,
+    BatchSettings, Laid, Layout, MaskedTokens, MicroSize, Padding, Rows, Window, length_grouped,
+    shuffled,
 };
 pub use fit::{
     Course, EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Held, Judgement, Keep, Kept,

@@ -387,7 +387,9 @@ pub(super) fn masked_share(answers: Tensor<2>, wanted: &[i32], weight: f64) -> T
     }
     let device = answers.device().without_autodiff();
     let wanted = Tensor::<1, Int>::from_data(wanted, &device);
-    CrossEntropy::default().sum(answers, wanted).div_scalar(weight)
+    CrossEntropy::default()
+        .sum(answers, wanted)
+        .div_scalar(weight)
 }
 
 /// A mean on its way: the loss of rows that come one after the other.

@@ -304,8 +304,7 @@ impl At<'_> {
                 .iter()
                 .find(|kind| path.first().is_some_and(|key| key == kind.name));
             let fits = |kind: Kind| gives.is_empty() || gives.contains(&kind);
-            let Some(kind) = kind.filter(|kind| fits(kind.produces))
-            else {
+            let Some(kind) = kind.filter(|kind| fits(kind.produces)) else {
                 continue;
             };
             if Some(&mention.name) != asking && seen.insert(&mention.name) {

@@ -219,7 +219,10 @@ set = { together = [{ "train.c.seed" = 1 }], when = { "vars.encoder" = "a" } }
                     let path = [stage.kind, &stage.name].into_iter().chain(field);
                     let path: Vec<String> = path.map(str::to_owned).collect();
                     let accepted = [accepts(&path), accepts_as_key(&path)].concat();
-                    assert!(edge.kinds().all(|kind| accepted.contains(&kind)), "{path:?}");
+                    assert!(
+                        edge.kinds().all(|kind| accepted.contains(&kind)),
+                        "{path:?}"
+                    );
                     seen.insert(stage.kind);
                 }
             }

@@ -182,7 +182,10 @@ pub fn save_masked(
     config: &EncoderConfig,
     info: &PretrainingInfo,
 ) -> Result<(), ModelError> {
-    let own_matrix = classifier.head.masked().is_some_and(MaskedHead::has_own_matrix);
+    let own_matrix = classifier
+        .head
+        .masked()
+        .is_some_and(MaskedHead::has_own_matrix);
     weights::write(classifier, &folder.join("model.safetensors"))?;
     for (name, value) in [
         ("config.json", config.for_masked(own_matrix)),

@@ -233,7 +233,11 @@ impl MaskedHead {
     /// [`ModelError::NoMaskedHead`] where it has not, and files that cannot be read.
     pub fn check(files: &EncoderFiles) -> Result<(), ModelError> {
         let config = EncoderConfig::read(&files.config)?;
-        let unset = Classifier::unset(&config, &HeadKind::Masked { own_matrix: false }, &Device::flex())?;
+        let unset = Classifier::unset(
+            &config,
+            &HeadKind::Masked { own_matrix: false },
+            &Device::flex(),
+        )?;
         let checkpoint = Checkpoint::open(files)?;
         let mut there = by_canonical_name(config.family, &checkpoint, &mut Vec::new());
         let names = MaskedNames::of(&config);
@@ -281,7 +285,10 @@ impl MaskedHead {
 /// Whether a checkpoint has a matrix over the vocabulary that is not its embeddings.
 fn has_own_matrix(checkpoint: &Checkpoint, config: &EncoderConfig) -> Result<bool, ModelError> {
     let there = by_canonical_name(config.family, checkpoint, &mut Vec::new());
-    let Some(matrix) = MaskedNames::of(config).decoder.and_then(|name| there.get(name)) else {
+    let Some(matrix) = MaskedNames::of(config)
+        .decoder
+        .and_then(|name| there.get(name))
+    else {
         return Ok(false);
     };
     let is_table = |name: &str| {
@@ -380,7 +387,10 @@ impl Classifier {
     /// # Panics
     /// Its head is another.
     pub fn logits_at(&self, hidden: Tensor<2>, rows: &[i32], mode: &Mode) -> Tensor<2> {
-        let head = self.head.masked().expect("only a model with this head is asked so");
+        let head = self
+            .head
+            .masked()
+            .expect("only a model with this head is asked so");
         let rows: &[i32] = if rows.is_empty() { &[0] } else { rows };
         let rows = Tensor::<1, Int>::from_data(rows, &hidden.device().without_autodiff());
         let chosen = hidden.select(0, rows); // [rows, hidden]

@@ -299,7 +299,10 @@ pub fn set_tensors(
 /// # Errors
 /// A file that cannot be written, or values that the device could not hand over.
 pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelError> {
-    let own_matrix = classifier.head.masked().filter(|head| head.has_own_matrix());
+    let own_matrix = classifier
+        .head
+        .masked()
+        .filter(|head| head.has_own_matrix());
     let twice = own_matrix.and_then(|_| classifier.names.masked.second_bias());
     let names = |name: &str| {
         let again = twice.filter(|(first, _)| *first == name);

@@ -423,8 +423,8 @@ fn write_weights(
                 .map(|(name, view)| (name.clone(), view.shape().to_vec(), halved(view.data())))
                 .collect();
             let views = halved.iter().map(|(name, shape, bytes)| {
-                let view = TensorView::new(Dtype::F16, shape.clone(), bytes)?;
-                Ok((name.as_str(), view))
+                let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
+                view.map(|view| (name.as_str(), view))
             });
             let views: Result<Vec<_>, SafeTensorError> = views.collect();
             views.and_then(|views| safetensors::serialize(views, Some(metadata)))

@@ -82,7 +82,12 @@ impl Stage for Pretrain {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "encoder", "encoder_stage", "gradient_checkpointing"]
+        &[
+            "input",
+            "encoder",
+            "encoder_stage",
+            "gradient_checkpointing",
+        ]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -160,7 +165,9 @@ impl Stage for Pretrain {
 
         let train_rows = MaskedRows::new(train, &pieces, self.masking, context.seed);
         let held_out = validation.map(|rows| MaskedRows::new(rows, &pieces, self.masking, FIXED));
-        let chance = held_out.as_ref().map(|rows| Chance::of(rows, train, &pieces));
+        let chance = held_out
+            .as_ref()
+            .map(|rows| Chance::of(rows, train, &pieces));
         let objective = Objective::Masked;
         let judge = |_: &Classifier, outputs: &Predictions| -> Result<Judgement, LearnError> {
             let scores = match (&held_out, chance) {

@@ -192,7 +192,9 @@ impl Stage for Tokenize {
             (Some((first, _)), Some((second, _))) => vec![Fault::new(
                 second,
                 format!("`{first}` and `{second}` exclude each other"),
-                format!("remove `{second}` to keep the tokenizer of `{first}`, or the other way round"),
+                format!(
+                    "remove `{second}` to keep the tokenizer of `{first}`, or the other way round"
+                ),
             )],
             (None, _) => vec![Fault::new(
                 "",
@@ -624,11 +626,7 @@ fn pack(
 }
 
 /// Writes packed rows, which are called by their numbers.
-fn add_packed(
-    packed: &Encoded,
-    writer: &mut SplitWriter,
-    met: &mut Met,
-) -> Result<(), StageError> {
+fn add_packed(packed: &Encoded, writer: &mut SplitWriter, met: &mut Met) -> Result<(), StageError> {
     let from = met.examples as u64;
     let ids: Vec<u64> = (from..from + packed.rows() as u64).collect();
     writer.add(packed, &ids, &Labelled::default())?;

@@ -32,8 +32,8 @@ use crate::artifact::Kind;
 use crate::device;
 use crate::hub::{Fetched, Remote};
 use crate::learn::{
-    self, Balanced, Fitted, Frozen, Judgement, LearnError, Material, Objective, Predictions, Recipe,
-    Rows,
+    self, Balanced, Fitted, Frozen, Judgement, LearnError, Material, Objective, Predictions,
+    Recipe, Rows,
 };
 use crate::metrics::Metric;
 use crate::model::{self, Classifier, Crf, EncoderConfig, HeadKind, ModelInfo};
@@ -76,7 +76,12 @@ impl Stage for Train {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "encoder", "encoder_stage", "gradient_checkpointing"]
+        &[
+            "input",
+            "encoder",
+            "encoder_stage",
+            "gradient_checkpointing",
+        ]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -113,7 +118,9 @@ impl Stage for Train {
         verbose: bool,
     ) -> Vec<String> {
         match verbose {
-            true => self.rows_of(inputs).map_or_else(Vec::new, |rows| self.stated().foreseen(rows)),
+            true => self
+                .rows_of(inputs)
+                .map_or_else(Vec::new, |rows| self.stated().foreseen(rows)),
             false => Vec::new(),
         }
     }
@@ -131,6 +138,10 @@ impl Stage for Train {
     }
 
     fn activations_of(&self, input: &str, split: &str) -> Option<Arc<dyn Stage>> {
+        // A step before another stage has the inputs of that one alone.
+        if self.encoder_stage.is_some() {
+            return None;
+        }
         let of_training = self.activations()?;
         let activations = of_training.of_split(input, split)?;
         Some(Arc::new(activations))

@@ -22,7 +22,9 @@ use self::log::Log;
 use self::resume::{Resumed, Writer};
 use super::{Context, StageError};
 use crate::device::Chosen;
-use crate::learn::{self, Course, EarlyStopping, Fitted, LearnError, Material, Recipe, ScheduleName};
+use crate::learn::{
+    self, Course, EarlyStopping, Fitted, LearnError, Material, Recipe, ScheduleName,
+};
 use crate::metrics::Metric;
 use crate::model::Classifier;
 

@@ -125,7 +125,11 @@ mod tests {
 
     #[test]
     fn a_line_of_another_file_is_an_error_with_its_number() {
-        for line in ["entity n 1 3", "00001740 03 n zz entity 0 000 | that", "1 2 n 02 a 0 | b"] {
+        for line in [
+            "entity n 1 3",
+            "00001740 03 n zz entity 0 000 | that",
+            "1 2 n 02 a 0 | b",
+        ] {
             let error = texts(&format!("{LICENCE}{line}\n")).unwrap_err();
             let TableError::NotWordnet { place, .. } = error else {
                 panic!("{error}");

@@ -55,7 +55,9 @@ impl<'a> Packer<'a> {
         texts: &[T],
         on_texts: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded, TextError> {
-        let encoded = self.tokenizer.encode_columns(texts, None, LONGEST, on_texts)?;
+        let encoded = self
+            .tokenizer
+            .encode_columns(texts, None, LONGEST, on_texts)?;
         let (before, after) = (self.frame.before.len(), self.frame.after.len());
         let mut rows = self.none();
         for row in 0..encoded.rows() {
@@ -120,7 +122,9 @@ mod tests {
     }
 
     fn tokenizer() -> Tokenizer {
-        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e"];
+        let words = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e",
+        ];
         Tokenizer::from_vocabulary(&words.map(str::to_owned), true).unwrap()
     }
 
@@ -151,13 +155,19 @@ mod tests {
     #[test]
     fn the_pieces_in_which_texts_come_do_not_matter() {
         let whole = packed(&[&["a b", "c d e", "a", "b c"]], 5);
-        assert_eq!(whole, packed(&[&["a b"], &["c d e", "a"], &[], &["b c"]], 5));
+        assert_eq!(
+            whole,
+            packed(&[&["a b"], &["c d e", "a"], &[], &["b c"]], 5)
+        );
         assert_eq!(whole.last().unwrap(), &vec![2, 7, 3]);
     }
 
     #[test]
     fn a_row_without_room_for_text_is_refused() {
         let error = Packer::new(&tokenizer(), 2).unwrap_err();
-        assert!(matches!(error, TextError::NoRoom { added: 2, .. }), "{error}");
+        assert!(
+            matches!(error, TextError::NoRoom { added: 2, .. }),
+            "{error}"
+        );
     }
 }

@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn special_tokens_are_no_text_and_marked_pieces_stand_within_words() {
-        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", ","];
+        let words = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", ",",
+        ];
         let words: Vec<String> = words.map(str::to_owned).into();
         let tokenizer = Tokenizer::from_vocabulary(&words, true).unwrap();
         let pieces = tokenizer.pieces().unwrap();
@@ -133,7 +135,10 @@ mod tests {
                 let piece = tokenizer.piece(id).unwrap();
                 let begins = piece.starts_with(BEGINNINGS);
                 let marked = piece.starts_with("##");
-                assert!(begins == !pieces.is_within(id) || !begins && !marked, "{piece}");
+                assert!(
+                    begins == !pieces.is_within(id) || !begins && !marked,
+                    "{piece}"
+                );
                 tried += 1;
             }
         }

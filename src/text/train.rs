@@ -172,8 +172,9 @@ pub fn learn_wordpiece(
         vocabulary,
         ids,
     };
-    let join =
-        |first: &str, second: &str| format!("{first}{}", second.strip_prefix("##").unwrap_or(second));
+    let join = |first: &str, second: &str| {
+        format!("{first}{}", second.strip_prefix("##").unwrap_or(second))
+    };
     let (vocabulary, _) = merged(begun, vocab_size, min_frequency, &join, on_pieces)?;
     Ok(vocabulary)
 }

@@ -75,7 +75,7 @@ model = "encoder"
 to = "dist"
 "#;
 
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     let project = Project::empty();
     project.write("text.txt", &sentences(480, 0));
     project.write("held-out.txt", &sentences(60, 1001));
@@ -96,13 +96,20 @@ fn perplexity_falls_on_held_out_text_and_more_is_right_than_by_chance() {
     let project = project();
     let run = project.run(&["spec.toml"]);
     let scores = &run["scores"]["encoder"];
-    let score = |name: &str| scores[name].as_f64().unwrap_or_else(|| panic!("{name}: {scores}"));
+    let score = |name: &str| {
+        scores[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{name}: {scores}"))
+    };
     let all = perplexities(&project);
     assert_eq!(all.len(), 12);
     assert!(score("perplexity") < all[0] / 2.0, "{all:?}");
     assert!((score("loss").exp() - score("perplexity")).abs() < 1e-9);
     assert!(score("accuracy_by_chance") < 0.02 && score("accuracy_by_frequency") < 0.3);
-    assert!(score("accuracy") > score("accuracy_by_frequency") + 0.2, "{scores}");
+    assert!(
+        score("accuracy") > score("accuracy_by_frequency") + 0.2,
+        "{scores}"
+    );
 }
 
 #[test]
@@ -114,7 +121,15 @@ fn what_is_pretrained_is_fine_tuned_with_its_tokenizer_and_exported_with_its_hea
     assert!(!said.stderr.contains("may mean nothing"), "{}", said.stderr);
     assert_eq!(
         built(&run),
-        ["text", "packed", "encoder", "data", "tokens", "classifier", "bundle"]
+        [
+            "text",
+            "packed",
+            "encoder",
+            "data",
+            "tokens",
+            "classifier",
+            "bundle"
+        ]
     );
     let config: Value = serde_json::from_str(&project.read("dist/config.json")).unwrap();
     assert_eq!(config["architectures"], json!(["BertForMaskedLM"]));
@@ -124,14 +139,17 @@ fn what_is_pretrained_is_fine_tuned_with_its_tokenizer_and_exported_with_its_hea
         let said = project.refit(&["path", "spec.toml", stage]).success();
         std::path::PathBuf::from(said.stdout.trim())
     };
-    let tokenizer = |stage: &str| {
-        std::fs::read(folder(stage).join("tokenizer/tokenizer.json")).unwrap()
-    };
+    let tokenizer =
+        |stage: &str| std::fs::read(folder(stage).join("tokenizer/tokenizer.json")).unwrap();
     assert_eq!(tokenizer("packed"), tokenizer("tokens"));
     assert_eq!(tokenizer("encoder"), tokenizer("classifier"));
     assert!(tensors(&folder("encoder")).contains(&"cls.predictions.bias".to_owned()));
     // An exported encoder is one like any other.
-    project.replace("spec.toml", "encoder_stage = \"encoder\"", "encoder = \"dist\"");
+    project.replace(
+        "spec.toml",
+        "encoder_stage = \"encoder\"",
+        "encoder = \"dist\"",
+    );
     let other = project.run(&["spec.toml"]);
     assert_eq!(built(&other), ["classifier"]);
     assert_eq!(digests(&run)["classifier"], digests(&other)["classifier"]);
@@ -168,7 +186,11 @@ fn half_the_space_is_taken_by_an_export_in_16_bits_and_it_can_be_gone_on_with() 
         "scratch = { layers = 1, hidden = 32, heads = 2, max_positions = 32, dropout = 0.0 }",
         "encoder = \"half\"",
     );
-    project.replace("spec.toml", "train_tokenizer = { vocab_size = 120, min_frequency = 1 }", "tokenizer = \"half\"");
+    project.replace(
+        "spec.toml",
+        "train_tokenizer = { vocab_size = 120, min_frequency = 1 }",
+        "tokenizer = \"half\"",
+    );
     let said = project
         .refit(&["run", "spec.toml", "encoder", "--json"])
         .success();
@@ -183,9 +205,10 @@ fn a_pretraining_that_is_taken_up_again_ends_in_the_digest_of_one_that_never_sto
     let stopped = self::project();
     stopped.write(
         "spec.toml",
-        &project
-            .read("spec.toml")
-            .replace("seed = 5\n", "seed = 5\n\n[run]\ncheckpoint = { every_steps = 4 }\n"),
+        &project.read("spec.toml").replace(
+            "seed = 5\n",
+            "seed = 5\n\n[run]\ncheckpoint = { every_steps = 4 }\n",
+        ),
     );
     // The test of the engine kills at any moment; here a full disk would do, so a step that cannot be is enough.
     let checkpoints = || {
@@ -219,7 +242,9 @@ fn other_formats_and_uses_of_a_pretrained_encoder_are_refused_with_what_to_do() 
     let spec = project.read("spec.toml");
     project.write(
         "spec.toml",
-        &format!("{spec}\n[export.bundle]\nmodel = \"encoder\"\nformats = [\"onnx\"]\nto = \"dist\"\n"),
+        &format!(
+            "{spec}\n[export.bundle]\nmodel = \"encoder\"\nformats = [\"onnx\"]\nto = \"dist\"\n"
+        ),
     );
     let said = project.refit(&["run", "spec.toml"]).exits(1);
     assert!(said.stderr.contains("[\"safetensors\"]"), "{}", said.stderr);
@@ -234,7 +259,11 @@ fn other_formats_and_uses_of_a_pretrained_encoder_are_refused_with_what_to_do() 
         &spec.replace("pack = true", "pack = true\ntokenizer_stage = \"text\""),
     );
     let said = project.refit(&["check", "spec.toml"]).exits(2);
-    assert!(said.stderr.contains("exclude each other"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("exclude each other"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -260,7 +289,11 @@ fn byte_level_bpe_and_unigram_are_learned_alike_by_any_number_of_threads() {
         let of = |threads: &str| {
             let project = project();
             project.replace("spec.toml", "vocab_size = 120", &vocabulary);
-            project.replace("spec.toml", "epochs = 12", "max_steps = 3\nmasking = { whole_words = true }");
+            project.replace(
+                "spec.toml",
+                "epochs = 12",
+                "max_steps = 3\nmasking = { whole_words = true }",
+            );
             let said = project
                 .command(&["run", "spec.toml", "--json"])
                 .env("RAYON_NUM_THREADS", threads)
@@ -277,7 +310,9 @@ fn byte_level_bpe_and_unigram_are_learned_alike_by_any_number_of_threads() {
 fn wordnet_and_the_contexts_of_squad_are_text_to_learn_from() {
     let project = project();
     let synset = |offset: usize| {
-        format!("{offset:08} 03 n 02 dog 0 domestic_dog 0 000 | a member of the genus Canis; \"the dog barked all night\"  \n")
+        format!(
+            "{offset:08} 03 n 02 dog 0 domestic_dog 0 000 | a member of the genus Canis; \"the dog barked all night\"  \n"
+        )
     };
     project.write(
         "data.noun",
@@ -301,11 +336,20 @@ fn wordnet_and_the_contexts_of_squad_are_text_to_learn_from() {
     project.write("spec.toml", &spec.replace("epochs = 12", "max_steps = 2"));
     project.run(&["spec.toml"]);
     let rows = |stage: &str| {
-        let said = project.refit(&["preview", "spec.toml", stage, "--json"]).success();
+        let said = project
+            .refit(&["preview", "spec.toml", stage, "--json"])
+            .success();
         said.json().to_string()
     };
     let words = rows("words");
-    assert!(words.contains("dog, domestic dog: a member of the genus Canis") && words.contains("the dog barked all night"), "{words}");
+    assert!(
+        words.contains("dog, domestic dog: a member of the genus Canis")
+            && words.contains("the dog barked all night"),
+        "{words}"
+    );
     let paragraphs = rows("paragraphs");
-    assert!(paragraphs.contains("flows to the sea") && !paragraphs.contains("Where?"), "{paragraphs}");
+    assert!(
+        paragraphs.contains("flows to the sea") && !paragraphs.contains("Where?"),
+        "{paragraphs}"
+    );
 }

@@ -116,7 +116,9 @@ impl<'a> Accumulation<'a> {
             .first()
             .is_some_and(|part| part.rows.len() > self.at_once)
         {
-            parts = self.cut.parts(self.material.train, epoch, &rows, self.at_once);
+            parts = self
+                .cut
+                .parts(self.material.train, epoch, &rows, self.at_once);
         }
         let rows = Arc::new(rows);
         let weights = self.replicas.weights(model)?;
@@ -127,7 +129,9 @@ impl<'a> Accumulation<'a> {
                 Err(error) if self.halves && largest > 1 && error.is_out_of_memory() => {
                     self.at_once = largest.div_ceil(2);
                     tell(on, Event::Halved(self.at_once))?;
-                    parts = self.cut.parts(self.material.train, epoch, &rows, self.at_once);
+                    parts = self
+                        .cut
+                        .parts(self.material.train, epoch, &rows, self.at_once);
                 }
                 done => return done,
             }
@@ -146,7 +150,10 @@ impl<'a> Accumulation<'a> {
             train, objective, ..
         } = *self.material;
         let weight = match objective {
-            Objective::Masked => parts.iter().map(|part| part.laid.wanted.len()).sum::<usize>() as f64,
+            Objective::Masked => parts
+                .iter()
+                .map(|part| part.laid.wanted.len())
+                .sum::<usize>() as f64,
             _ => objective.weight(train, rows, model.outputs()),
         };
         let mut of_devices: Vec<Vec<Part>> = Vec::new();

@@ -267,7 +267,10 @@ fn the_loss_of_masked_words_and_its_gradients_are_those_of_transformers() {
     let cases = cases();
     assert_eq!(learned.len(), cases.len());
     for (case, learned) in cases.iter().zip(&learned) {
-        assert_eq!((&case.model, &case.config), (&learned.model, &learned.config));
+        assert_eq!(
+            (&case.model, &case.config),
+            (&learned.model, &learned.config)
+        );
         let (_folder, files) = written(case, |_| false);
         let device = Device::flex();
         let (model, config, report) = Classifier::masked(&files, 1, &device).unwrap();
@@ -288,10 +291,16 @@ fn the_loss_of_masked_words_and_its_gradients_are_those_of_transformers() {
             let loss = Objective::Masked.loss(&model, answers, &rows, &chosen, &batch.spans);
             let found = Gradients::of(&loss, &model).norms().unwrap();
             let loss = f64::from(loss.into_scalar::<f32>());
-            assert!((loss - learned.loss).abs() < 1e-5 * learned.loss, "{what}: {loss}");
+            assert!(
+                (loss - learned.loss).abs() < 1e-5 * learned.loss,
+                "{what}: {loss}"
+            );
             let (ours, theirs) = (found.keys(), learned.gradients.keys());
             let settled = |name: &String| settled(name, &case.tensors);
-            let theirs: BTreeMap<String, f64> = theirs.map(settled).zip(learned.gradients.values().copied()).collect();
+            let theirs: BTreeMap<String, f64> = theirs
+                .map(settled)
+                .zip(learned.gradients.values().copied())
+                .collect();
             assert!(ours.eq(theirs.keys()), "{what}: {:?}", found.keys());
             let largest = theirs.values().fold(0.0, |m: f64, norm| m.max(*norm));
             for (name, &found) in &found {
@@ -334,9 +343,20 @@ fn a_whole_split_has_the_loss_of_one_batch_and_says_what_is_right() {
         let wanted: Vec<usize> = learned.places.iter().map(Vec::len).collect();
         assert_eq!(places, wanted, "{}", case.model);
         let loss = Objective::Masked.loss_of(&predicted, &rows, None);
-        assert!((loss - learned.loss).abs() < 1e-5 * learned.loss, "{}: {loss}", case.model);
-        let rights = predicted.logits.iter().flat_map(|row| row.iter().skip(1).step_by(2));
-        assert!(rights.into_iter().all(|&right| right == 0.0 || right == 1.0));
+        assert!(
+            (loss - learned.loss).abs() < 1e-5 * learned.loss,
+            "{}: {loss}",
+            case.model
+        );
+        let rights = predicted
+            .logits
+            .iter()
+            .flat_map(|row| row.iter().skip(1).step_by(2));
+        assert!(
+            rights
+                .into_iter()
+                .all(|&right| right == 0.0 || right == 1.0)
+        );
     }
 }
 
@@ -347,7 +367,12 @@ fn an_encoder_without_the_head_gets_a_new_one_and_half_a_head_is_none() {
         let (_folder, files) = written(case, |name| name.starts_with(left_out));
         let (model, config, report) = Classifier::masked(&files, 1, &Device::flex()).unwrap();
         assert_eq!(report.initialised.len(), 5, "{:?}", report.initialised);
-        assert!(report.initialised.iter().all(|name| name.starts_with("cls.predictions.")));
+        assert!(
+            report
+                .initialised
+                .iter()
+                .all(|name| name.starts_with("cls.predictions."))
+        );
         let masked = model.head.masked().unwrap();
         assert_eq!(masked.pieces(), config.vocab_size);
     }
@@ -380,14 +405,23 @@ fn a_saved_model_has_every_tensor_that_it_was_read_from_and_reads_again() {
                 continue;
             }
             let (before, after) = (before.tensor(name).unwrap(), after.tensor(name).unwrap());
-            assert_eq!((before.shape(), before.data()), (after.shape(), after.data()), "{name}");
+            assert_eq!(
+                (before.shape(), before.data()),
+                (after.shape(), after.data()),
+                "{name}"
+            );
         }
         let config: Value =
             serde_json::from_slice(&std::fs::read(to.path().join("config.json")).unwrap()).unwrap();
         let class = config["architectures"][0].as_str().unwrap();
         assert!(class.ends_with("ForMaskedLM"), "{class}");
         let tied = case.config.get("tie_word_embeddings").is_none();
-        assert_eq!(config.get("tie_word_embeddings").is_none(), tied, "{}", case.model);
+        assert_eq!(
+            config.get("tie_word_embeddings").is_none(),
+            tied,
+            "{}",
+            case.model
+        );
         let again = Classifier::masked(&EncoderFiles::in_folder(to.path()), 2, &device).unwrap();
         assert_eq!(again.2.initialised, [""; 0], "{}", case.model);
     }

@@ -33,7 +33,10 @@ fn pieces() -> Pieces {
     let words = (5..30).map(|id| format!("w{id}"));
     let within = (30..PIECES).map(|id| format!("##w{id}"));
     let all: Vec<String> = special.chain(words).chain(within).collect();
-    Tokenizer::from_vocabulary(&all, true).unwrap().pieces().unwrap()
+    Tokenizer::from_vocabulary(&all, true)
+        .unwrap()
+        .pieces()
+        .unwrap()
 }
 
 /// Each row begins with `[CLS]`, ends with `[SEP]` and padding, and has an `[UNK]` in its middle. Every other piece begins a
@@ -62,13 +65,18 @@ fn texts(rows: usize) -> Texts {
 fn assert_share(found: usize, of: usize, wanted: f64) {
     let deviation = (wanted * (1.0 - wanted) / of as f64).sqrt();
     let share = found as f64 / of as f64;
-    assert!((share - wanted).abs() < 5.0 * deviation, "{share} of {of}, wanted {wanted}");
+    assert!(
+        (share - wanted).abs() < 5.0 * deviation,
+        "{share} of {of}, wanted {wanted}"
+    );
 }
 
 fn drawn(settings: MaskingSettings, rows: usize, seed: u64, epoch: u64) -> Vec<MaskedTokens> {
     let (texts, pieces) = (texts(rows), pieces());
     let masked = MaskedRows::new(&texts, &pieces, settings, seed);
-    (0..rows).map(|row| masked.masked(row, epoch).unwrap()).collect()
+    (0..rows)
+        .map(|row| masked.masked(row, epoch).unwrap())
+        .collect()
 }
 
 #[test]
@@ -95,7 +103,10 @@ fn fifteen_of_a_hundred_are_chosen_and_of_these_eighty_are_masked_ten_replaced_a
     assert_share(masks, chosen, 0.8);
     assert_share(replaced, chosen, 0.1 * (1.0 - same));
     assert_share(kept, chosen, 0.1 + 0.1 * same);
-    assert!(SPECIAL.iter().all(|&id| others[id as usize] == 0), "{others:?}");
+    assert!(
+        SPECIAL.iter().all(|&id| others[id as usize] == 0),
+        "{others:?}"
+    );
     assert!(others[5..].iter().all(|&count| count > 0), "{others:?}");
 }
 
@@ -132,7 +143,11 @@ fn whole_words_are_chosen_whole_and_as_often() {
     let (mut words, mut chosen) = (0, 0);
     for (masked, own) in drawn(settings, rows, 3, 1).iter().zip(&texts.0) {
         let is_chosen = |place: usize| masked.places.binary_search(&place).is_ok();
-        for (place, &id) in own.iter().enumerate().filter(|(_, id)| !SPECIAL.contains(id)) {
+        for (place, &id) in own
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| !SPECIAL.contains(id))
+        {
             let goes_on = pieces.is_within(id) && !SPECIAL.contains(&own[place - 1]);
             match goes_on {
                 true => assert_eq!(is_chosen(place), is_chosen(place - 1)),

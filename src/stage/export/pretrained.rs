@@ -3,7 +3,9 @@
 //!
 //! Deliberately absent: ONNX and adapters, which are made of models for a task.
 
-use super::{Context, Export, Format, PretrainingInfo, StageError, copy, copy_tokenizer, write_weights};
+use super::{
+    Context, Export, Format, PretrainingInfo, StageError, copy, copy_tokenizer, write_weights,
+};
 use super::{read_object, write_json};
 use serde_json::{Value, json};
 

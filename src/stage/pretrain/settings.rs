@@ -165,7 +165,9 @@ impl Pretrain {
         if mask + random > 1.0 {
             faults.push(Fault::new(
                 "masking",
-                format!("{mask} of the chosen tokens masked and {random} replaced are more than all"),
+                format!(
+                    "{mask} of the chosen tokens masked and {random} replaced are more than all"
+                ),
                 "make the two at most 1 together; what is left of 1 stays as it is",
             ));
         }

@@ -211,7 +211,8 @@ impl Stage for Activations {
         files: &Files,
         _verbose: bool,
     ) -> Vec<String> {
-        let config = training::config_of(files, inputs).and_then(|path| EncoderConfig::read(&path).ok());
+        let config =
+            training::config_of(files, inputs).and_then(|path| EncoderConfig::read(&path).ok());
         let card = inputs
             .get("input")
             .and_then(|folder| TokensCard::read(folder).ok());

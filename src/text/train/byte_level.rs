@@ -42,7 +42,11 @@ pub(super) fn learn(
     let mut bytes: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     bytes.sort_unstable();
     let bytes = bytes.iter().map(char::to_string);
-    let vocabulary: Vec<String> = SPECIALS.map(str::to_owned).into_iter().chain(bytes).collect();
+    let vocabulary: Vec<String> = SPECIALS
+        .map(str::to_owned)
+        .into_iter()
+        .chain(bytes)
+        .collect();
     if vocabulary.len() > vocab_size {
         return Err(TextError::VocabularyTooSmall {
             vocab_size,

@@ -197,7 +197,10 @@ mod tests {
         assert_eq!(found.first().unwrap(), "[CLS]");
         assert!(found[1].starts_with('▁'), "{found:?}");
         for text in TEXTS {
-            assert!(!pieces(&tokenizer, text).contains(&"<unk>".to_owned()), "{text}");
+            assert!(
+                !pieces(&tokenizer, text).contains(&"<unk>".to_owned()),
+                "{text}"
+            );
         }
         assert!(pieces(&tokenizer, "日本").contains(&"<unk>".to_owned()));
     }
@@ -224,9 +227,15 @@ mod tests {
         for kind in OTHERS {
             let counts = kind.count_words(&TEXTS, true, &mut go_on).unwrap();
             let error = kind.learn(&counts, true, 20, 1, &mut go_on).unwrap_err();
-            assert!(matches!(error, TextError::VocabularyTooSmall { .. }), "{kind:?}: {error}");
+            assert!(
+                matches!(error, TextError::VocabularyTooSmall { .. }),
+                "{kind:?}: {error}"
+            );
             let nothing = kind.learn(&WordCounts::default(), true, 300, 1, &mut go_on);
-            assert!(matches!(nothing, Err(TextError::NothingToLearnFrom)), "{kind:?}");
+            assert!(
+                matches!(nothing, Err(TextError::NothingToLearnFrom)),
+                "{kind:?}"
+            );
         }
     }
 }
