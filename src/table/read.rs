@@ -209,7 +209,7 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
         Format::Conll => conll::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
         Format::Squad => squad::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
         Format::SquadContexts => squad::contexts(file, &shape::utf8(file, bytes)?),
-        Format::Wordnet => wordnet::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
+        Format::Wordnet => wordnet::read(file, &shape::utf8(file, bytes)?),
     }
 }
 

@@ -18,11 +18,11 @@ const GLOSS: &str = "| ";
 /// What stands before an example.
 const EXAMPLE: &str = "; \"";
 
-/// Reads the meanings and the examples of a file. With `skip`, lines that are none of the database's are left out.
+/// Reads the meanings and the examples of a file.
 ///
 /// # Errors
-/// Such a line; a file without any.
-pub(super) fn read(file: &Path, text: &str, skip: bool) -> Result<Raw, TableError> {
+/// A line that is none of the database's; a file without any.
+pub(super) fn read(file: &Path, text: &str) -> Result<Raw, TableError> {
     let mut raw = Raw::empty(file, Kind::Texts, Places::Rows);
     let mut lines = Vec::new();
     for (line, number) in text.lines().zip(1..) {
@@ -38,17 +38,9 @@ pub(super) fn read(file: &Path, text: &str, skip: bool) -> Result<Raw, TableErro
             text: Cow::Owned(text),
             ..Row::default()
         };
-        match synset(line) {
-            Err(message) => {
-                raw.add(lines.len(), Err(wrong(message)), skip)?;
-                lines.push(number);
-            }
-            Ok(texts) => {
-                for text in texts {
-                    raw.add(lines.len(), Ok(row(text)), skip)?;
-                    lines.push(number);
-                }
-            }
+        for text in synset(line).map_err(wrong)? {
+            raw.add(lines.len(), Ok(row(text)), false)?;
+            lines.push(number);
         }
     }
     if lines.is_empty() {
@@ -102,7 +94,7 @@ mod tests {
     const LICENCE: &str = "  1 This software and database is being provided to you\n";
 
     fn texts(text: &str) -> Result<Vec<String>, TableError> {
-        let raw = read(Path::new("data.noun"), text, false)?;
+        let raw = read(Path::new("data.noun"), text)?;
         Ok(raw.texts().map(str::to_owned).collect())
     }
 
@@ -137,13 +129,5 @@ mod tests {
             assert_eq!(place, Place::line(Path::new("data.noun"), 2));
         }
         assert!(matches!(texts(LICENCE), Err(TableError::Empty { .. })));
-    }
-
-    #[test]
-    fn broken_lines_can_be_left_out() {
-        let text = "entity\n00002312 00 a 01 dorsal 0 000 | of the back\n";
-        let raw = read(Path::new("data.adj"), text, true).unwrap();
-        assert_eq!(raw.texts().collect::<Vec<_>>(), ["dorsal: of the back"]);
-        assert_eq!(raw.left_out(), 1);
     }
 }

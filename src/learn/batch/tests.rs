@@ -251,7 +251,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
             for (index, chosen) in wanted.iter().enumerate() {
                 let found = batches.recv().unwrap();
                 assert_eq!((found.epoch, &found.rows), (number, chosen));
-                assert_eq!(found.parts, lay_out(chosen));
+                assert_eq!(found.parts, lay_out(number, chosen));
                 assert_eq!(found.ends_epoch, index + 1 == wanted.len());
             }
         }
