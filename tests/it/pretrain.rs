@@ -16,9 +16,12 @@ fn sentences(count: usize, offset: usize) -> String {
     ];
     let mut text = String::new();
     for index in offset..offset + count {
-        let (animal, does, place) = animals[index * 7 % 4];
-        let size = ["small", "large", "old"][index / 4 % 3];
-        let line = match index % 3 {
+        // In no order that could be learned.
+        let digest = blake3::hash(&index.to_le_bytes());
+        let [first, second, third, ..] = digest.as_bytes().map(usize::from);
+        let (animal, does, place) = animals[first % 4];
+        let size = ["small", "large", "old"][second % 3];
+        let line = match third % 3 {
             0 => format!("the {size} {animal} {does} near {place} ."),
             1 => format!("near {place} the {animal} {does} ."),
             _ => format!("a {animal} is {size} , and it {does} near {place} ."),
@@ -94,6 +97,11 @@ fn perplexities(project: &Project) -> Vec<f64> {
 #[test]
 fn perplexity_falls_on_held_out_text_and_more_is_right_than_by_chance() {
     let project = project();
+    // A sentence a row: how far words are from each other takes longer to learn than there is time.
+    project.replace("spec.toml", "pack = true\n", "");
+    project.replace("spec.toml", "max_length = 32", "max_length = 20");
+    project.replace("spec.toml", "epochs = 12", "epochs = 6");
+    project.replace("spec.toml", "learning_rate = 5e-3", "learning_rate = 3e-3");
     let run = project.run(&["spec.toml"]);
     let scores = &run["scores"]["encoder"];
     let score = |name: &str| {
@@ -102,7 +110,7 @@ fn perplexity_falls_on_held_out_text_and_more_is_right_than_by_chance() {
             .unwrap_or_else(|| panic!("{name}: {scores}"))
     };
     let all = perplexities(&project);
-    assert_eq!(all.len(), 12);
+    assert_eq!(all.len(), 6);
     assert!(score("perplexity") < all[0] / 2.0, "{all:?}");
     assert!((score("loss").exp() - score("perplexity")).abs() < 1e-9);
     assert!(score("accuracy_by_chance") < 0.02 && score("accuracy_by_frequency") < 0.3);
