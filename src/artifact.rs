@@ -29,6 +29,8 @@ pub enum Kind {
     Tokens,
     /// What the frozen layers of an encoder give for every row of tokens (before a `train`).
     Activations,
+    /// An encoder with the head that predicts masked words, and its tokenizer (`pretrain`).
+    Encoder,
     /// A trained model with its tokenizer (`train`).
     Model,
     /// Metrics and predictions (`evaluate`).
@@ -45,6 +47,7 @@ impl fmt::Display for Kind {
             Kind::Table => "table",
             Kind::Tokens => "tokens",
             Kind::Activations => "activations",
+            Kind::Encoder => "encoder",
             Kind::Model => "model",
             Kind::Scores => "scores",
             Kind::Predictions => "predictions",

@@ -22,6 +22,7 @@ mod freeze;
 mod gradients;
 mod loss;
 mod masked;
+mod masking;
 mod objective;
 mod optimizer;
 mod predict;
@@ -29,7 +30,8 @@ mod schedule;
 
 pub use balance::{BalanceMethod, BalanceSettings, Balanced, balanced_rows};
 pub use batch::{
-    BatchSettings, Laid, Layout, MicroSize, Padding, Rows, Window, length_grouped, shuffled,
+    BatchSettings, Laid, Layout, MaskedTokens, MicroSize, Padding, Rows, Window, length_grouped,
+    shuffled,
 };
 pub use fit::{
     Course, EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Held, Judgement, Keep, Kept,
@@ -43,6 +45,7 @@ pub use loss::{
     span_cross_entropy, squared_error,
 };
 pub use masked::{Likely, predict_masked};
+pub use masking::{MaskedRows, MaskingSettings};
 pub use objective::{Mean, Objective};
 pub use optimizer::{
     Memory, Optimizer, OptimizerName, OptimizerSettings, ParameterGroup, Place, places,
@@ -118,6 +121,12 @@ pub enum LearnError {
     #[error("no word of the split `{split}` has a tag")]
     #[diagnostic(help("check the column of tags, and that its rows are not all empty"))]
     NoTags { split: String },
+
+    #[error("no token of the split `{split}` is masked, so there is nothing to predict")]
+    #[diagnostic(help(
+        "give more text, or raise `masking.rate`: of a few words none may be chosen"
+    ))]
+    NothingMasked { split: String },
 
     #[error(
         "the answer of row {row} of the split `{split}` goes from token {start} to token {end}, but the row has {tokens}, numbered from 0"

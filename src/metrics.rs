@@ -108,6 +108,8 @@ pub enum Metric {
     Mae,
     /// R², the share of the variance that is explained: 1 at best, 0 for the mean as the answer, and below.
     R2,
+    /// Of masked words e to the power of the mean loss: among how many words the model is as unsure as if it guessed; lower is better.
+    Perplexity,
     /// Pearson's correlation, from -1 to 1.
     Pearson,
     /// Spearman's rank correlation, from -1 to 1.
@@ -116,7 +118,7 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric, the loss last.
-    pub const ALL: [Metric; 29] = [
+    pub const ALL: [Metric; 30] = [
         Metric::Accuracy,
         Metric::F1Micro,
         Metric::F1Macro,
@@ -145,6 +147,7 @@ impl Metric {
         Metric::R2,
         Metric::Pearson,
         Metric::Spearman,
+        Metric::Perplexity,
         Metric::Loss,
     ];
 
@@ -215,6 +218,9 @@ impl Metric {
         Metric::Loss,
     ];
 
+    /// What masked words are scored by.
+    pub const MASKED: &'static [Metric] = &[Metric::Accuracy, Metric::Perplexity, Metric::Loss];
+
     /// The name in specs and in `scores.json`.
     pub fn name(self) -> &'static str {
         match self {
@@ -245,6 +251,7 @@ impl Metric {
             Metric::Rmse => "rmse",
             Metric::Mae => "mae",
             Metric::R2 => "r2",
+            Metric::Perplexity => "perplexity",
             Metric::Pearson => "pearson",
             Metric::Spearman => "spearman",
         }
@@ -254,7 +261,12 @@ impl Metric {
     pub fn higher_is_better(self) -> bool {
         !matches!(
             self,
-            Metric::Loss | Metric::HammingLoss | Metric::Mse | Metric::Rmse | Metric::Mae
+            Metric::Loss
+                | Metric::HammingLoss
+                | Metric::Mse
+                | Metric::Rmse
+                | Metric::Mae
+                | Metric::Perplexity
         )
     }
 
@@ -296,6 +308,7 @@ mod tests {
             Metric::TAGS,
             Metric::ANSWERS,
             Metric::REGRESSION,
+            Metric::MASKED,
         ] {
             assert_eq!(list.last(), Some(&Metric::Loss));
             let unique: std::collections::HashSet<_> = list.iter().collect();
@@ -311,6 +324,7 @@ mod tests {
             Metric::TAGS,
             Metric::ANSWERS,
             Metric::REGRESSION,
+            Metric::MASKED,
         ];
         let of_tasks: std::collections::HashSet<_> = lists.concat().into_iter().collect();
         assert_eq!(of_tasks, Metric::ALL.into_iter().collect());

@@ -48,7 +48,7 @@ mod task;
 mod tests;
 mod weights;
 
-pub use artifact::{ModelInfo, open, open_as, save};
+pub use artifact::{ModelInfo, PretrainingInfo, open, open_as, save, save_masked};
 pub use bert::{Batch, Bert, Given};
 pub use checkpoint::{Checkpoint, CheckpointError, StoredTensor};
 pub use config::{
@@ -147,8 +147,12 @@ impl Classifier {
     }
 
     /// What the head answers: `[texts, outputs]`, or `[tokens, outputs]` for a head over tokens, whose numbers at padding
-    /// have no meaning.
+    /// have no meaning. Of a head over masked places `[asked, pieces]` for the tokens that the batch asks for; where it asks for
+    /// none, of its first.
     pub fn forward(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
+        if self.head.masked().is_some() {
+            return self.logits_at(self.hidden(batch, mode), batch.asked(), mode);
+        }
         let pooled = self
             .head
             .read(&self.encoder, batch, self.frozen_in(mode), mode);

@@ -316,7 +316,7 @@ fn resolve_edges(
             .iter()
             .position(|other| other.name == edge.stage)
         {
-            Some(index) if pipeline.stages[index].stage.produces() == edge.accepts => {
+            Some(index) if edge.takes(pipeline.stages[index].stage.produces()) => {
                 resolved.insert(edge.role, index);
             }
             Some(index) => {
@@ -328,7 +328,7 @@ fn resolve_edges(
                     article(other.stage.produces()),
                     edge.field,
                     stage.kind,
-                    article(edge.accepts)
+                    accepted(&edge)
                 );
                 problems.push(fault(message, suggestions(pipeline, &edge)));
             }
@@ -352,8 +352,15 @@ fn resolve_edges(
     resolved
 }
 
+/// What a field takes, in words.
+fn accepted(edge: &Edge) -> String {
+    let kinds: Vec<String> = edge.kinds().map(article).collect();
+    kinds.join(" or ")
+}
+
 fn article(kind: Kind) -> String {
     match kind {
+        Kind::Encoder => format!("an {kind}"),
         Kind::Tokens | Kind::Scores | Kind::Predictions => kind.to_string(),
         _ => format!("a {kind}"),
     }
@@ -363,20 +370,20 @@ fn suggestions(pipeline: &Pipeline, edge: &Edge) -> String {
     let fitting: Vec<&str> = pipeline
         .stages
         .iter()
-        .filter(|other| other.stage.produces() == edge.accepts)
+        .filter(|other| edge.takes(other.stage.produces()))
         .map(|other| other.name.as_str())
         .collect();
     if fitting.is_empty() {
         format!(
             "`{}` takes {}; no stage of this file gives that",
             edge.field,
-            article(edge.accepts)
+            accepted(edge)
         )
     } else {
         format!(
             "`{}` takes {}, which {} can give",
             edge.field,
-            article(edge.accepts),
+            accepted(edge),
             listed(fitting, "or")
         )
     }

@@ -295,7 +295,9 @@ pub fn scores(plan: &Plan, store: &Store, steps: &[StepRecord]) -> Map<String, V
         let scored = plan
             .index(&entry.stage)
             .map(|index| plan.steps[index].stage.produces());
-        let (Some(Kind::Scores | Kind::Model), Some(digest)) = (scored, entry.digest) else {
+        let (Some(Kind::Scores | Kind::Model | Kind::Encoder), Some(digest)) =
+            (scored, entry.digest)
+        else {
             continue;
         };
         let found = scores_of(store, &plan.pipeline, &entry.stage, &digest);

@@ -12,9 +12,11 @@ pub mod evaluate;
 pub mod export;
 pub mod load;
 pub mod predict;
+pub mod pretrain;
 mod pretrained;
 pub mod tokenize;
 pub mod train;
+mod training;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -318,8 +320,9 @@ pub struct Edge {
     pub field: Cow<'static, str>,
     /// The stage named there.
     pub stage: String,
-    /// The kind of artifact that this field accepts.
+    /// The kind of artifact that this field accepts, and which others.
     pub accepts: Kind,
+    pub or: &'static [Kind],
 }
 
 impl Edge {
@@ -329,7 +332,30 @@ impl Edge {
             field: field.into(),
             stage: stage.into(),
             accepts,
+            or: &[],
         }
+    }
+
+    /// One whose field accepts several kinds.
+    pub fn any(field: &'static str, stage: impl Into<String>, kinds: &'static [Kind]) -> Self {
+        let (accepts, or) = match kinds {
+            [first, rest @ ..] => (*first, rest),
+            [] => (Kind::Table, kinds),
+        };
+        Edge {
+            or,
+            ..Edge::new(field, stage, accepts)
+        }
+    }
+
+    /// The kinds of artifact that this field accepts.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        std::iter::once(self.accepts).chain(self.or.iter().copied())
+    }
+
+    /// Whether it accepts such an artifact.
+    pub fn takes(&self, kind: Kind) -> bool {
+        self.kinds().any(|accepted| accepted == kind)
     }
 }
 
@@ -682,6 +708,34 @@ fn activations_in(context: &Context) -> Result<Option<Activations>, StageError> 
     Ok(opened.transpose()?)
 }
 
+/// Copies the files of a tokenizer.
+///
+/// # Errors
+/// One of them cannot be read or written.
+fn copy_tokenizer_folder(from: &Path, to: &Path) -> Result<(), StageError> {
+    for path in crate::artifact::files_under(from)? {
+        let target = to.join(path.strip_prefix(from).unwrap_or(&path));
+        let bytes = std::fs::read(&path).map_err(|e| Unreadable::new(&path, e))?;
+        write_file(&target, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Writes a file, and the folders above it.
+///
+/// # Errors
+/// It cannot be written.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
+    let failed = |source| StageError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    std::fs::write(path, bytes).map_err(failed)
+}
+
 fn test_split() -> String {
     "test".to_owned()
 }
@@ -798,10 +852,11 @@ const fn kind<S: Stage + DeserializeOwned + JsonSchema + 'static>(
 }
 
 /// Every kind of stage, in the order in which they follow each other.
-pub const KINDS: [KindOfStage; 7] = [
+pub const KINDS: [KindOfStage; 8] = [
     kind::<load::Load>("load", Kind::Table),
     kind::<augment::Augment>("augment", Kind::Table),
     kind::<tokenize::Tokenize>("tokenize", Kind::Tokens),
+    kind::<pretrain::Pretrain>("pretrain", Kind::Encoder),
     kind::<train::Train>("train", Kind::Model),
     kind::<evaluate::Evaluate>("evaluate", Kind::Scores),
     kind::<predict::Predict>("predict", Kind::Predictions),

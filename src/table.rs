@@ -41,6 +41,7 @@ pub mod split;
 mod squad;
 pub mod stored;
 pub mod twins;
+mod wordnet;
 mod write;
 
 use std::collections::BTreeMap;

@@ -3,12 +3,12 @@
 //! ```text
 //! tokenizer.json ─┐                 ┌─ Tokenizer ── encode ── Encoded ── tokens::write_split ─┐
 //! older files ────┴─ open ──────────┤                                                         ├─ Tokens (memory-mapped)
-//! training texts ── count_words ── learn_wordpiece                                            │
+//! training texts ── count_words ── learn (VocabularyKind)                                     │
 //!                                   └─ save ── tokenizer/ ─────────────────────────────────────┘
 //! ```
 //!
 //! Texts and pairs are cut to `max_length`. Lists of words and the contexts of questions are not: they go into as many
-//! rows as they need: *windows* of one *example*.
+//! rows as they need: *windows* of one *example*. Texts to learn from as such are [packed](Packer).
 //!
 //! Ids are those of Hugging Face transformers for the same folder. Nothing here depends on the number of threads, the
 //! order of a hash map or the truncation and padding that somebody left in a `tokenizer.json`.
@@ -24,6 +24,8 @@ mod compose;
 mod encoded;
 mod files;
 mod masking;
+mod packing;
+mod pieces;
 mod places;
 mod save;
 mod sentencepiece;
@@ -55,9 +57,11 @@ use std::path::PathBuf;
 pub use encoded::Encoded;
 pub use files::{TOKENIZER_FILES, tokenizer_files, tokenizer_names};
 pub use masking::MaskedRow;
+pub use packing::Packer;
+pub use pieces::Pieces;
 pub use tokenizer::Tokenizer;
 pub use tokens::{TokenSplit, Tokens, TokensCard};
-pub use train::{WordCounts, count_words, learn_wordpiece};
+pub use train::{Learned, VocabularyKind, WordCounts, count_words, learn_wordpiece};
 
 /// Marks "nothing" where each token has a number: no word begins here, no tag, no place in the context.
 pub const NONE: u32 = u32::MAX;
@@ -202,6 +206,12 @@ pub enum TextError {
         needed: usize,
         characters: usize,
     },
+
+    #[error("no vocabulary can be learned from these texts: {message}")]
+    #[diagnostic(help(
+        "raise vocab_size, or take another `model`: `wordpiece` and `bpe` are learned from any text"
+    ))]
+    NotLearnt { message: String },
 
     #[error("{} is damaged: {problem}", path.display())]
     #[diagnostic(help("`refit cache verify` finds what is damaged; the next run builds it again"))]

@@ -179,7 +179,9 @@ impl Tracker {
         trial: Option<String>,
     ) -> Tracked<'a, P> {
         let makes = |step: &&Step, kind: Kind| step.stage.produces() == kind;
-        let trainings = plan.steps.iter().filter(|step| makes(step, Kind::Model));
+        let trainings = plan.steps.iter();
+        let trainings =
+            trainings.filter(|step| makes(step, Kind::Model) || makes(step, Kind::Encoder));
         let scored = |step: &Step| {
             let mut inputs = step.inputs.values().map(|&index| &plan.steps[index]);
             let model = inputs.find(|step| makes(step, Kind::Model))?;

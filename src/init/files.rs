@@ -122,11 +122,11 @@ fn one_of_twins(found: &[PathBuf]) -> Vec<PathBuf> {
     let rank = |path: &Path| match Format::of_ending(path) {
         Some(Format::Parquet) => 0,
         Some(Format::Jsonl) => 1,
-        Some(Format::Json | Format::Squad) => 2,
+        Some(Format::Json | Format::Squad | Format::SquadContexts) => 2,
         Some(Format::Csv) => 3,
         Some(Format::Tsv) => 4,
         Some(Format::Conll) => 5,
-        Some(Format::Text) => 6,
+        Some(Format::Text | Format::Wordnet) => 6,
         None => 7,
     };
     let mut best = BTreeMap::<(PathBuf, String), PathBuf>::new();

@@ -95,6 +95,23 @@ pub trait Rows: Sync {
     fn known(&self, _row: usize) -> Option<Known<'_>> {
         None
     }
+
+    /// The row with masks in the places of some of its tokens, as it is in an epoch (counted from 1; 0 outside of a training),
+    /// for rows of which such tokens are to be predicted.
+    fn masked(&self, _row: usize, _epoch: u64) -> Option<MaskedTokens> {
+        None
+    }
+}
+
+/// A row with masks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MaskedTokens {
+    /// All of the row's tokens, with what stands in the places of those that are to be predicted.
+    pub ids: Vec<u32>,
+    /// These places, ascending, counted from 0.
+    pub places: Vec<usize>,
+    /// The tokens that stood there.
+    pub wanted: Vec<u32>,
 }
 
 /// Some of the rows of a split that follow each other, each of which is an example.
@@ -167,6 +184,10 @@ impl Rows for Window<'_> {
 
     fn known(&self, row: usize) -> Option<Known<'_>> {
         self.rows.known(self.row(row))
+    }
+
+    fn masked(&self, row: usize, epoch: u64) -> Option<MaskedTokens> {
+        self.rows.masked(self.row(row), epoch)
     }
 }
 
@@ -431,6 +452,9 @@ pub struct Laid {
     pub spans: Spans,
     /// What is known of them already.
     given: Given,
+    /// The tokens that are to be predicted, as rows of the spans, and what each was.
+    asked: Vec<i32>,
+    pub wanted: Vec<i32>,
 }
 
 impl Laid {
@@ -442,14 +466,34 @@ impl Laid {
         pad_id: u32,
         max_length: usize,
     ) -> Laid {
+        Laid::out_in(0, rows, chosen, layout, pad_id, max_length)
+    }
+
+    /// The same as they are in an epoch.
+    pub(super) fn out_in(
+        epoch: u64,
+        rows: &dyn Rows,
+        chosen: &[usize],
+        layout: Layout,
+        pad_id: u32,
+        max_length: usize,
+    ) -> Laid {
         // A row without a token gets one of padding: there is no first token of nothing, and no mean.
         let lengths = chosen.iter().map(|&row| rows.length(row).max(1));
         let spans = layout.spans(lengths, max_length);
         let mut ids = vec![pad_id as i32; spans.rows()];
         let mut type_ids = vec![0; spans.rows()];
+        let (mut asked, mut wanted) = (Vec::new(), Vec::new());
         for (&row, text) in chosen.iter().zip(spans.texts()) {
-            for (to, &id) in ids[text.clone()].iter_mut().zip(rows.ids(row)) {
+            let masked = rows.masked(row, epoch);
+            let own = masked.as_ref().map_or(rows.ids(row), |masked| &masked.ids);
+            for (to, &id) in ids[text.clone()].iter_mut().zip(own) {
                 *to = id as i32;
+            }
+            if let Some(masked) = masked {
+                let places = masked.places.iter();
+                asked.extend(places.map(|place| (text.start + place) as i32));
+                wanted.extend(masked.wanted.iter().map(|&id| id as i32));
             }
             for (to, &id) in type_ids[text.clone()].iter_mut().zip(rows.type_ids(row)) {
                 *to = i32::from(id);
@@ -461,6 +505,8 @@ impl Laid {
             type_ids,
             spans,
             given,
+            asked,
+            wanted,
         }
     }
 
@@ -478,7 +524,8 @@ impl Laid {
             },
             Given::Pooled(values) => model::Given::Pooled(matrix(values, self.spans.texts().len())),
         };
-        Batch::new(self.ids, self.type_ids, self.spans, device).with(given)
+        let batch = Batch::new(self.ids, self.type_ids, self.spans, device);
+        batch.with(given).asking(self.asked)
     }
 }
 
@@ -519,7 +566,13 @@ pub(super) fn shares(rows: usize, devices: usize) -> impl Iterator<Item = Range<
 impl Cut {
     /// Each device's share of the rows `chosen`, in parts of `at_once` rows, the last one smaller where it does not come out
     /// even. Every part has the shape that it has within the whole.
-    pub(super) fn parts(self, rows: &dyn Rows, chosen: &[usize], at_once: usize) -> Vec<Part> {
+    pub(super) fn parts(
+        self,
+        rows: &dyn Rows,
+        epoch: u64,
+        chosen: &[usize],
+        at_once: usize,
+    ) -> Vec<Part> {
         let at_once = at_once.max(1);
         let layout = match self.layout {
             Layout::Padded { to: None } if chosen.len() > at_once || self.devices > 1 => {
@@ -535,7 +588,8 @@ impl Cut {
             for first in share.clone().step_by(at_once) {
                 let of_batch = first..(first + at_once).min(share.end);
                 let chosen = &chosen[of_batch.clone()];
-                let laid = Laid::out(rows, chosen, layout, self.pad_id, self.max_length);
+                let (pad_id, longest) = (self.pad_id, self.max_length);
+                let laid = Laid::out_in(epoch, rows, chosen, layout, pad_id, longest);
                 let tokens = laid.spans.rows();
                 parts.push(Part {
                     device,
@@ -571,7 +625,7 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
     settings: &'rows BatchSettings,
     seed: u64,
     from: u64,
-    lay_out: impl Fn(&[usize]) -> Vec<Part> + Send + 'scope,
+    lay_out: impl Fn(u64, &[usize]) -> Vec<Part> + Send + 'scope,
 ) -> Result<Receiver<Prepared>, LearnError> {
     let (sender, receiver) = sync_channel(2);
     let work = move || {
@@ -587,7 +641,7 @@ pub(super) fn ahead<'scope, 'rows: 'scope>(
                 if passed <= from {
                     continue;
                 }
-                let parts = lay_out(&rows);
+                let parts = lay_out(epoch, &rows);
                 let ends_epoch = number == last;
                 let prepared = Prepared {
                     epoch,

@@ -273,7 +273,7 @@ fn fit_at(
     }
     let _turn = turn;
     let at_once = recipe.batch.at_once();
-    let lay_out = move |chosen: &[usize]| cut.parts(train, chosen, at_once);
+    let lay_out = move |epoch: u64, chosen: &[usize]| cut.parts(train, epoch, chosen, at_once);
     let taken = from.as_ref().map_or(0, |state| state.numbers.step);
     let learn = || {
         std::thread::scope(|scope| {

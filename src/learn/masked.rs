@@ -13,11 +13,8 @@ use burn::tensor::Device;
 use super::LearnError;
 use super::batch::{self, Laid, Rows};
 use super::gradients::read;
-use super::predict::log_sum_exp;
+use super::predict::{MOST_LOGITS, log_sum_exp};
 use crate::model::{Masked, Mode};
-
-/// The most logits that are computed at once: 64 MiB.
-const MOST_LOGITS: usize = 1 << 24;
 
 /// A piece of the vocabulary and its probability, of all that there are.
 #[derive(Debug, Clone, Copy, PartialEq)]

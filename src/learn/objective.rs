@@ -34,6 +34,9 @@ pub enum Objective {
     Answer,
     /// The row's numbers, by [`squared_error`](super::squared_error).
     Targets,
+    /// The tokens of the row in whose places something else stands, by [`cross_entropy`](super::cross_entropy): the mean over the batch's
+    /// such tokens. Which they are changes from epoch to epoch ([`Rows::masked`]).
+    Masked,
 }
 
 impl Objective {
@@ -46,7 +49,7 @@ impl Objective {
         let weights = match self {
             Objective::Label(loss) | Objective::Tags(loss) => loss.class_weights.as_ref(),
             Objective::Labels(loss) => loss.positive_weights.as_ref(),
-            Objective::Answer | Objective::Targets => None,
+            Objective::Answer | Objective::Targets | Objective::Masked => None,
         };
         if let Some(weights) = weights
             && weights.len() != outputs
@@ -56,7 +59,7 @@ impl Objective {
                 labels: outputs,
             });
         }
-        let mut tagged = false;
+        let (mut tagged, mut masked) = (false, false);
         for row in 0..rows.rows() {
             match self {
                 Objective::Label(_) => {
@@ -91,6 +94,11 @@ impl Objective {
                         });
                     }
                 }
+                Objective::Masked => {
+                    let own = rows.masked(row, 0).unwrap_or_default();
+                    masked |= !own.wanted.is_empty();
+                    in_range(rows, row, split, &own.wanted, outputs)?;
+                }
                 Objective::Targets => {
                     let targets =
                         required(rows.targets(row), rows, row, split, "target", "target")?;
@@ -114,6 +122,11 @@ impl Objective {
                 }
             }
         }
+        if matches!(self, Objective::Masked) && rows.rows() > 0 && !masked {
+            return Err(LearnError::NothingMasked {
+                split: split.to_owned(),
+            });
+        }
         if matches!(self, Objective::Tags(_)) && rows.rows() > 0 && !tagged {
             return Err(LearnError::NoTags {
                 split: split.to_owned(),
@@ -131,11 +144,13 @@ impl Objective {
             Objective::Label(_) | Objective::Labels(_) | Objective::Targets => "whole texts",
             Objective::Tags(_) => "tokens",
             Objective::Answer => "start and end of an answer",
+            Objective::Masked => "masked words",
         };
         let found = match head.reads() {
             Reads::Texts(_) => "whole texts",
             Reads::Tokens => "tokens",
             Reads::Spans => "start and end of an answer",
+            Reads::Masked => "masked words",
         };
         if found == wanted {
             Ok(())
@@ -174,6 +189,7 @@ impl Objective {
             Objective::Labels(_) | Objective::Targets => (chosen.len() * outputs) as f64,
             Objective::Tags(loss) => chosen.iter().map(|&row| of_tags(loss, row)).sum(),
             Objective::Answer => 2.0 * chosen.len() as f64,
+            Objective::Masked => wanted_of(rows, chosen).len() as f64,
         }
     }
 
@@ -252,6 +268,9 @@ impl Objective {
                 let wanted: Vec<(u32, u32)> = chosen.iter().map(answer).collect();
                 sum_of_span_cross_entropies(answers, spans, &wanted)
             }
+            Objective::Masked => {
+                return masked_share(answers, &wanted_of(rows, chosen), weight);
+            }
             Objective::Targets => {
                 let wanted: Vec<f32> = chosen
                     .iter()
@@ -326,6 +345,12 @@ impl Objective {
                     }
                 })
                 .collect(),
+            Objective::Masked => answers()
+                .map(|(_, logits)| Part {
+                    sum: logits.iter().step_by(2).map(|&loss| f64::from(loss)).sum(),
+                    weight: (logits.len() / 2) as f64,
+                })
+                .collect(),
             Objective::Targets => answers()
                 .map(|(row, logits)| {
                     let targets = rows.targets(row).unwrap_or_default();
@@ -345,6 +370,26 @@ impl Objective {
             mean.weight += part.weight;
         }
     }
+}
+
+/// The tokens that are to be predicted outside of a training.
+fn wanted_of(rows: &dyn Rows, chosen: &[usize]) -> Vec<i32> {
+    let masked = chosen.iter().filter_map(|&row| rows.masked(row, 0));
+    let wanted = masked.flat_map(|masked| masked.wanted);
+    wanted.map(|id| id as i32).collect()
+}
+
+/// What some places add to the loss of a batch with so many of them: `answers [asked, pieces]`, `wanted [asked]` → `[1]`.
+pub(super) fn masked_share(answers: Tensor<2>, wanted: &[i32], weight: f64) -> Tensor<1> {
+    if wanted.is_empty() {
+        // Of no place, and so without a direction; yet a loss that gradients can be asked of.
+        return answers.sum().mul_scalar(0.0);
+    }
+    let device = answers.device().without_autodiff();
+    let wanted = Tensor::<1, Int>::from_data(wanted, &device);
+    CrossEntropy::default()
+        .sum(answers, wanted)
+        .div_scalar(weight)
 }
 
 /// A mean on its way: the loss of rows that come one after the other.

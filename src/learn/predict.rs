@@ -29,7 +29,9 @@ pub struct Predictions {
     /// - of a head over texts, one number per label or target;
     /// - of a head over tokens, for each word that the row owns, in their order, one number per label: `[words, labels]`, what
     ///   [`Crf::decode`](crate::model::Crf::decode) takes;
-    /// - of a head for answers, for each token that of a start and that of an end: `[tokens, 2]`.
+    /// - of a head for answers, for each token that of a start and that of an end: `[tokens, 2]`;
+    /// - of a head over masked places, for each place the cross entropy of the token that stood there, in nats, and 1 where it
+    ///   is the likeliest, else 0: `[places, 2]`.
     pub logits: Vec<Vec<f32>>,
 }
 
@@ -99,6 +101,17 @@ fn answers(
     laid: Laid,
     device: &Device,
 ) -> Result<Vec<Vec<f32>>, LearnError> {
+    if model.head.masked().is_some() {
+        let masked: Vec<usize> = chosen.iter().map(|&row| masked_places(rows, row)).collect();
+        let judged = judged(mode, model, laid, device)?;
+        let mut judged = judged.as_slice();
+        let of_row = |places: usize| {
+            let (own, later) = judged.split_at((2 * places).min(judged.len()));
+            judged = later;
+            own.to_vec()
+        };
+        return Ok(masked.into_iter().map(of_row).collect());
+    }
     let batch = laid.on(device);
     let answers = model.forward(&batch, mode); // [chosen, outputs] or [tokens, outputs]
     let [_, outputs] = answers.dims();
@@ -116,11 +129,49 @@ fn answers(
             .flat_map(|(_, token)| of(token..token + 1))
             .copied()
             .collect(),
-        Reads::Spans => of(tokens.start..tokens.start + rows.length(row)).to_vec(),
+        Reads::Spans | Reads::Masked => of(tokens.start..tokens.start + rows.length(row)).to_vec(),
     };
     let texts = chosen.iter().zip(batch.spans.texts()).enumerate();
     Ok(texts.map(of_row).collect())
 }
+
+fn masked_places(rows: &dyn Rows, row: usize) -> usize {
+    rows.masked(row, 0).map_or(0, |masked| masked.places.len())
+}
+
+/// Of each place that is asked for the cross entropy of what stood there, and whether that is the likeliest: `[asked, 2]`. The
+/// pieces of the vocabulary are many, so places are taken some at a time.
+fn judged(
+    mode: &Mode,
+    model: &Classifier,
+    laid: Laid,
+    device: &Device,
+) -> Result<Vec<f32>, LearnError> {
+    let wanted = laid.wanted.clone();
+    let batch = laid.on(device);
+    let mut judged = Vec::with_capacity(2 * wanted.len());
+    if wanted.is_empty() {
+        return Ok(judged);
+    }
+    let hidden = model.hidden(&batch, mode); // [tokens, hidden]
+    let pieces = model.outputs().max(1);
+    let some = (MOST_LOGITS / pieces).max(1);
+    for (asked, wanted) in batch.asked().chunks(some).zip(wanted.chunks(some)) {
+        let logits = model.logits_at(hidden.clone(), asked, mode); // [asked, pieces]
+        let logits = read(logits, "predicting")?;
+        for (logits, &wanted) in logits.chunks(pieces).zip(wanted) {
+            let own = logits.get(wanted as usize).copied();
+            let own = own.unwrap_or(f32::NEG_INFINITY);
+            let likeliest = logits.iter().all(|&logit| logit <= own);
+            let loss = log_sum_exp(logits) - f64::from(own);
+            judged.extend([loss as f32, f32::from(u8::from(likeliest))]);
+        }
+    }
+    Ok(judged)
+}
+
+/// The most logits of masked places that are there at once: 64 MiB.
+pub(super) const MOST_LOGITS: usize = 1 << 24;
 
 /// Of a model with one label for each text.
 impl Predictions {

@@ -217,8 +217,9 @@ impl At<'_> {
 
     /// What may be the value of the field at `path`, of which `part` is there.
     fn values(&mut self, path: &[String], part: &str) -> Vec<Offer> {
-        if let Some(kind) = accepts(path) {
-            return self.stages(Some(kind), path.get(1));
+        let kinds = accepts(path);
+        if !kinds.is_empty() {
+            return self.stages(&kinds, path.get(1));
         }
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
         match keys.as_slice() {
@@ -258,16 +259,15 @@ impl At<'_> {
             | ["load", _, "map"] => self.labels(path),
             [kind, stage, _] => {
                 let below: Vec<String> = path.iter().cloned().chain(["*".to_owned()]).collect();
-                match accepts_as_key(&below) {
-                    Some(accepted) => {
-                        let stage = (*stage).to_owned();
-                        let mut offers = self.stages(Some(accepted), Some(&stage));
-                        let taken = self.keys_below(kind, &stage, path);
-                        offers.retain(|offer| !taken.contains(&offer.word));
-                        offers
-                    }
-                    None => Vec::new(),
+                let accepted = accepts_as_key(&below);
+                if accepted.is_empty() {
+                    return Vec::new();
                 }
+                let stage = (*stage).to_owned();
+                let mut offers = self.stages(&accepted, Some(&stage));
+                let taken = self.keys_below(kind, &stage, path);
+                offers.retain(|offer| !taken.contains(&offer.word));
+                offers
             }
             _ => Vec::new(),
         }
@@ -288,8 +288,8 @@ impl At<'_> {
             .collect()
     }
 
-    /// The stages that give an artifact of this kind, but for the one that asks.
-    fn stages(&self, gives: Option<Kind>, asking: Option<&String>) -> Vec<Offer> {
+    /// The stages that give an artifact of one of these kinds, or whatever they give where there are none; but for the one that asks.
+    fn stages(&self, gives: &[Kind], asking: Option<&String>) -> Vec<Offer> {
         let mut seen = BTreeSet::new();
         let mut offers = Vec::new();
         for mention in self.document.mentions() {
@@ -303,8 +303,8 @@ impl At<'_> {
             let kind = KINDS
                 .iter()
                 .find(|kind| path.first().is_some_and(|key| key == kind.name));
-            let Some(kind) = kind.filter(|kind| gives.is_none_or(|gives| kind.produces == gives))
-            else {
+            let fits = |kind: Kind| gives.is_empty() || gives.contains(&kind);
+            let Some(kind) = kind.filter(|kind| fits(kind.produces)) else {
                 continue;
             };
             if Some(&mention.name) != asking && seen.insert(&mention.name) {

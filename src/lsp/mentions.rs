@@ -35,21 +35,23 @@ impl Mention {
     }
 }
 
-/// What the field at `path` (`train.NAME.input`) takes, where its value is a stage.
-pub(super) fn accepts(path: &[String]) -> Option<Kind> {
+/// What the field at `path` (`train.NAME.input`) takes, where its value is a stage; nothing where it is none.
+pub(super) fn accepts(path: &[String]) -> Vec<Kind> {
     edge_field(path, false)
 }
 
 /// What the table around `path` (`augment.NAME.inputs.KEY`) takes, where its keys are stages.
-pub(super) fn accepts_as_key(path: &[String]) -> Option<Kind> {
+pub(super) fn accepts_as_key(path: &[String]) -> Vec<Kind> {
     edge_field(path, true)
 }
 
-fn edge_field(path: &[String], by_key: bool) -> Option<Kind> {
+fn edge_field(path: &[String], by_key: bool) -> Vec<Kind> {
     let [kind, _, field @ ..] = path else {
-        return None;
+        return Vec::new();
     };
-    let kind = KINDS.iter().find(|known| known.name == kind)?;
+    let Some(kind) = KINDS.iter().find(|known| known.name == kind) else {
+        return Vec::new();
+    };
     let fits = |pattern: &str| {
         let mut parts = pattern.split('.');
         let same = field
@@ -58,8 +60,8 @@ fn edge_field(path: &[String], by_key: bool) -> Option<Kind> {
         same && parts.next().is_none() && pattern.ends_with('*') == by_key
     };
     let fields = (kind.edge_fields)().iter();
-    let mut fitting = fields.filter(|(pattern, _)| fits(pattern));
-    fitting.next().map(|(_, kind)| *kind)
+    let fitting = fields.filter(|(pattern, _)| fits(pattern));
+    fitting.map(|(_, kind)| *kind).collect()
 }
 
 /// Every mention, in the order of the text.
@@ -93,7 +95,7 @@ pub(super) fn mentions(text: &str, tokens: &[Token]) -> Vec<Mention> {
                     add(of, range, None);
                 }
             }
-            (What::Key, _) if accepts_as_key(&token.path).is_some() => {
+            (What::Key, _) if !accepts_as_key(&token.path).is_empty() => {
                 add(Of::Stage, 0..word.len(), None);
             }
             (What::Text, _) if word.contains("${") => {
@@ -105,7 +107,7 @@ pub(super) fn mentions(text: &str, tokens: &[Token]) -> Vec<Mention> {
                 let end = word.find('.').unwrap_or(word.len());
                 add(Of::Stage, 0..end, None);
             }
-            (What::Text, _) if accepts(&token.path).is_some() => {
+            (What::Text, _) if !accepts(&token.path).is_empty() => {
                 add(Of::Stage, 0..word.len(), None);
             }
             _ => {}
@@ -216,8 +218,11 @@ set = { together = [{ "train.c.seed" = 1 }], when = { "vars.encoder" = "a" } }
                     let field = edge.field.split('.');
                     let path = [stage.kind, &stage.name].into_iter().chain(field);
                     let path: Vec<String> = path.map(str::to_owned).collect();
-                    let accepted = accepts(&path).or_else(|| accepts_as_key(&path));
-                    assert_eq!(accepted, Some(edge.accepts), "{path:?}");
+                    let accepted = [accepts(&path), accepts_as_key(&path)].concat();
+                    assert!(
+                        edge.kinds().all(|kind| accepted.contains(&kind)),
+                        "{path:?}"
+                    );
                     seen.insert(stage.kind);
                 }
             }

@@ -1,6 +1,7 @@
-//! A trained model on disk: `model.safetensors`, `config.json`, `model.json`.
+//! A trained model on disk: `model.safetensors`, `config.json`, `model.json`; or, of a model that predicts masked words, the first
+//! two and `pretraining.json`.
 //!
-//! The first two are what transformers reads; `model.json` is what only this program needs. Equal models give equal
+//! The first two are what transformers reads; the third is what only this program needs. Equal models give equal
 //! bytes. The other files of a model artifact (tokenizer, metrics) are the train stage's.
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::EncoderConfig;
 use super::head::{HeadKind, Pooling};
+use super::masked::MaskedHead;
 use super::stack::Stack;
 use super::weights::{self, Rest};
 use super::{Checkpoint, Classifier, EncoderFiles, ModelError, Task};
@@ -132,6 +134,68 @@ pub fn save(
         json(config.for_task(info.task, info.names(), info.head_dropout)).as_bytes(),
     )?;
     write("model.json", json(serde_json::json!(info)).as_bytes())
+}
+
+/// How a model that predicts masked words was made: `pretraining.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PretrainingInfo {
+    /// The most tokens of the rows that it learned from.
+    pub max_length: usize,
+    /// They came from this tokenizer.
+    pub tokenizer_digest: String,
+    /// The epoch, counted from 1, after which the kept weights were reached.
+    pub best_epoch: u64,
+    /// The optimizer steps after which the kept weights were reached.
+    pub best_step: u64,
+    /// The optimizer steps of the whole training.
+    pub steps: u64,
+}
+
+impl PretrainingInfo {
+    /// Its file in a folder.
+    pub const FILE: &str = "pretraining.json";
+
+    /// Reads the file of a pretrained encoder.
+    ///
+    /// # Errors
+    /// It is missing or is another.
+    pub fn read(folder: &Path) -> Result<PretrainingInfo, ModelError> {
+        let path = folder.join(PretrainingInfo::FILE);
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        serde_json::from_slice(&bytes).map_err(|e| ModelError::Config {
+            path,
+            reason: e.to_string(),
+        })
+    }
+}
+
+/// Writes a model that predicts masked words into `folder`.
+///
+/// # Errors
+/// A file that cannot be written, or values that the device could not hand over.
+pub fn save_masked(
+    folder: &Path,
+    classifier: &Classifier,
+    config: &EncoderConfig,
+    info: &PretrainingInfo,
+) -> Result<(), ModelError> {
+    let own_matrix = classifier
+        .head
+        .masked()
+        .is_some_and(MaskedHead::has_own_matrix);
+    weights::write(classifier, &folder.join("model.safetensors"))?;
+    for (name, value) in [
+        ("config.json", config.for_masked(own_matrix)),
+        (PretrainingInfo::FILE, serde_json::json!(info)),
+    ] {
+        let path = folder.join(name);
+        let text = format!("{value:#}\n");
+        std::fs::write(&path, text).map_err(|source| ModelError::Write { path, source })?;
+    }
+    Ok(())
 }
 
 /// Reads a model artifact onto `device`.

@@ -39,6 +39,8 @@ pub struct Batch {
     counted: Vec<i32>,
     /// What is known of them already.
     pub given: Given,
+    /// The tokens of which a head over masked places is asked, as rows of the hidden states.
+    asked: Vec<i32>,
 }
 
 /// What is known of a batch before the encoder has read it, computed by a part of it that does not change.
@@ -69,7 +71,18 @@ impl Batch {
             spans,
             counted: ids,
             given: Given::Nothing,
+            asked: Vec::new(),
         }
+    }
+
+    /// The same batch, of which a head over masked places is asked for these tokens, as rows of the hidden states.
+    pub fn asking(self, asked: Vec<i32>) -> Batch {
+        Batch { asked, ..self }
+    }
+
+    /// See [`asking`](Self::asking).
+    pub fn asked(&self) -> &[i32] {
+        &self.asked
     }
 
     /// The same batch, of which this is known already.

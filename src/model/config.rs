@@ -361,6 +361,22 @@ impl EncoderConfig {
         config
     }
 
+    /// The `config.json` of a model with this encoder, as the family's class for masked language modelling reads it, whose matrix
+    /// over the vocabulary is the embeddings or its own.
+    pub fn for_masked(&self, own_matrix: bool) -> Value {
+        // Of all tasks the one whose head adds nothing to the file.
+        let mut config = self.for_task(Task::QuestionAnswering, &[], 0.0);
+        if let Value::Object(fields) = &mut config {
+            let class = json!([self.family.masked_architecture()]);
+            fields.insert("architectures".to_owned(), class);
+            fields.remove("tie_word_embeddings");
+            if own_matrix {
+                fields.insert("tie_word_embeddings".to_owned(), json!(false));
+            }
+        }
+        config
+    }
+
     /// The fields as they were read, with those of the task.
     fn as_read_for(
         &self,

@@ -126,6 +126,11 @@ impl Family {
         format!("{}For{}", self.description().class, task.class())
     }
 
+    /// The class of transformers for masked language modelling.
+    pub fn masked_architecture(self) -> String {
+        format!("{}ForMaskedLM", self.description().class)
+    }
+
     /// The model types of all families, for messages.
     pub fn known() -> String {
         Family::ALL.map(Family::model_type).join(", ")

@@ -4,7 +4,8 @@
 //! over every token `BertForTokenClassification`; `qa_outputs` over every token, without dropout, is
 //! `BertForQuestionAnswering`. Over texts, the classes of some families have a dense layer before the one that answers
 //! (`RobertaClassificationHead`); `family` says which. A head over tokens may also carry a [`Crf`], which transformers does
-//! not have, and any head but that for answers a [`Stack`].
+//! not have, and any head but that for answers a [`Stack`]. What predicts masked words (`masked`) is a head of another make, and stands
+//! in the same place.
 //!
 //! Deliberately absent: the dense layer of a pooler. It belongs to the encoder, in checkpoints as in the reference; here
 //! only the choice to use it is kept. Nor does a head know what its numbers mean: see `learn::Objective`.
@@ -21,6 +22,7 @@ use super::crf::Crf;
 use super::dropout::{Mode, Site};
 use super::encoder::Encoder;
 use super::layers::{LayerNorm, Linear, apply, linear};
+use super::masked::MaskedHead;
 use super::stack::{self, Combine, Stack};
 use crate::kernels::{self, Spans};
 
@@ -151,14 +153,20 @@ pub enum HeadKind {
     },
     /// Two numbers for each token: how well an answer starts there, and how well it ends there. No dropout but DistilBERT's.
     Spans,
+    /// For each token that is asked for, one number for each piece of the vocabulary.
+    Masked {
+        /// Whether it has a matrix over the vocabulary of its own, in place of the embeddings.
+        own_matrix: bool,
+    },
 }
 
 impl HeadKind {
-    /// The numbers for each text or token.
-    pub fn outputs(&self) -> usize {
+    /// The numbers for each text or token; none where the encoder's vocabulary says how many.
+    pub fn outputs(&self) -> Option<usize> {
         match self {
-            HeadKind::Texts { outputs, .. } | HeadKind::Tokens { outputs, .. } => *outputs,
-            HeadKind::Spans => 2,
+            HeadKind::Texts { outputs, .. } | HeadKind::Tokens { outputs, .. } => Some(*outputs),
+            HeadKind::Spans => Some(2),
+            HeadKind::Masked { .. } => None,
         }
     }
 
@@ -166,7 +174,7 @@ impl HeadKind {
     pub(super) fn stack(&self) -> Option<&Stack> {
         match self {
             HeadKind::Texts { stack, .. } | HeadKind::Tokens { stack, .. } => Some(stack),
-            HeadKind::Spans => None,
+            HeadKind::Spans | HeadKind::Masked { .. } => None,
         }
     }
 
@@ -186,6 +194,7 @@ impl HeadKind {
             HeadKind::Texts { pooling, .. } => Reads::Texts(*pooling),
             HeadKind::Tokens { .. } => Reads::Tokens,
             HeadKind::Spans => Reads::Spans,
+            HeadKind::Masked { .. } => Reads::Masked,
         }
     }
 
@@ -194,6 +203,7 @@ impl HeadKind {
             HeadKind::Texts { dropout, .. } => (*dropout, None),
             HeadKind::Tokens { dropout, .. } => (*dropout, config.token_dropout),
             HeadKind::Spans => (None, Some(config.answer_dropout)),
+            HeadKind::Masked { .. } => (None, Some(0.0)),
         };
         own.or(otherwise).unwrap_or(config.text_dropout())
     }
@@ -221,7 +231,7 @@ impl HeadKind {
             let wanted = "a probability of at least 0 and below 1";
             return wrong("dropout", dropout.to_string(), wanted.to_owned());
         }
-        if self.outputs() == 0 {
+        if self.outputs() == Some(0) {
             return Err(ModelError::NoOutputs);
         }
         if let Some(stack) = self.stack() {
@@ -263,6 +273,8 @@ pub enum Reads {
     Tokens,
     /// Single tokens, as start and end of an answer.
     Spans,
+    /// Single tokens, where the batch asks for them.
+    Masked,
 }
 
 impl Reads {
@@ -271,7 +283,7 @@ impl Reads {
     pub(super) fn summary(self, own: Option<DenseHead>) -> Option<Summary> {
         let means = own.is_some_and(|own| own.reads_mean);
         match self {
-            Reads::Tokens | Reads::Spans => None,
+            Reads::Tokens | Reads::Spans | Reads::Masked => None,
             Reads::Texts(Pooling::Max) => Some(Summary::Max),
             Reads::Texts(Pooling::Mean) => Some(Summary::Mean),
             Reads::Texts(Pooling::Pooler | Pooling::Cls) if means => Some(Summary::Mean),
@@ -287,11 +299,13 @@ pub struct Head {
     norm: Option<LayerNorm>,
     /// The dense layers of the stack.
     mlp: Vec<Linear>,
-    /// One of the three is there; `answers` follows `dense`, and families differ in what they call the two.
+    /// One of the three is there, but in a head over masked places; `answers` follows `dense`, and families differ in what they call the two.
     answers: Option<Linear>,
     classifier: Option<Linear>,
     qa_outputs: Option<Linear>,
     crf: Option<Crf>,
+    /// In place of all the others.
+    masked: Option<MaskedHead>,
     dropout: f64,
     #[module(skip)]
     own: Option<DenseHead>,
@@ -309,8 +323,13 @@ impl Head {
         let dense = stack.dense(stack.combined_width(width));
         let last = dense.last().map(|&[_, outputs]| outputs);
         let last = last.unwrap_or(stack.combined_width(width));
-        let layer = || linear(last, kind.outputs(), true, device);
+        let outputs = kind.outputs().unwrap_or_default();
+        let layer = || linear(last, outputs, true, device);
         let spans = matches!(kind, HeadKind::Spans);
+        let masked = match kind {
+            HeadKind::Masked { own_matrix } => Some(MaskedHead::unset(config, *own_matrix, device)),
+            _ => None,
+        };
         let with_crf = matches!(kind, HeadKind::Tokens { crf: true, .. });
         let own = kind.dense(config);
         Head {
@@ -323,9 +342,10 @@ impl Head {
                 .map(|[inputs, outputs]| linear(inputs, outputs, true, device))
                 .collect(),
             answers: own.map(|_| layer()),
-            classifier: (!spans && own.is_none()).then(layer),
+            classifier: (!spans && own.is_none() && masked.is_none()).then(layer),
             qa_outputs: (spans && own.is_none()).then(layer),
-            crf: with_crf.then(|| Crf::unset(kind.outputs(), device)),
+            crf: with_crf.then(|| Crf::unset(outputs, device)),
+            masked,
             dropout: kind.dropout(config),
             own,
             reads: kind.reads(config),
@@ -342,7 +362,7 @@ impl Head {
     pub fn pooling(&self) -> Option<Pooling> {
         match self.reads {
             Reads::Texts(pooling) => Some(pooling),
-            Reads::Tokens | Reads::Spans => None,
+            Reads::Tokens | Reads::Spans | Reads::Masked => None,
         }
     }
 
@@ -361,8 +381,16 @@ impl Head {
         self.crf.as_ref()
     }
 
+    /// What it is where it predicts masked words.
+    pub fn masked(&self) -> Option<&MaskedHead> {
+        self.masked.as_ref()
+    }
+
     /// The numbers for each text or token.
     pub fn outputs(&self) -> usize {
+        if let Some(masked) = &self.masked {
+            return masked.pieces();
+        }
         self.linear()
             .weight
             .lazy_shape()
@@ -383,7 +411,7 @@ impl Head {
     pub(super) fn forward(&self, read: Tensor<2>, mode: &Mode) -> Tensor<2> {
         let mode = match self.reads {
             Reads::Texts(_) => mode.of_texts(),
-            Reads::Tokens | Reads::Spans => *mode,
+            Reads::Tokens | Reads::Spans | Reads::Masked => *mode,
         };
         let read = match (&self.dense, self.own) {
             (Some(dense), Some(own)) => {

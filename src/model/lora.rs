@@ -318,7 +318,8 @@ pub fn write(classifier: &Classifier, task: Task, folder: &Path) -> Result<(), M
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let name = |name: &str| {
         let learned = is_factor(name) || adapted.whole.contains(name);
-        learned.then(|| format!("base_model.model.{name}"))
+        let called = learned.then(|| format!("base_model.model.{name}"));
+        called.into_iter().collect()
     };
     weights::write_some(classifier, &name, &folder.join("adapter_model.safetensors"))?;
     let path = folder.join("adapter_config.json");

@@ -2,35 +2,96 @@
 //!
 //! The head is that of the family's `…ForMaskedLM` in transformers 5.23: a dense layer, an activation, LayerNorm, and the
 //! product with the embeddings of the vocabulary (Devlin et al., arXiv:1810.04805, section 3.1), or with a matrix of its own
-//! where the checkpoint stores one. Families differ in names, and ALBERT and ELECTRA in the width between.
+//! where the checkpoint stores one that is another. Families differ in names, and ALBERT and ELECTRA in the width between.
 //!
-//! Promises the reference's logits in float32 to rounding. Deliberately absent: logits of places that nobody asked for,
-//! losses, writing, reduced precision, and heads drawn anew.
+//! Promises the reference's logits, and gradients of them, in float32 to rounding. Where the embeddings are the matrix, their
+//! gradient is that of both uses.
+//!
+//! Deliberately absent: logits of places that nobody asked for, and losses.
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::bert::Batch;
 use super::config::{Activation, EncoderConfig};
 use super::dropout::Mode;
-use super::encoder::Encoder;
 use super::family::Family;
 use super::files::EncoderFiles;
 use super::layers::{LayerNorm, Linear, apply, linear};
-use super::weights::{Misfits, by_canonical_name, misfit, read};
-use super::{Checkpoint, Classifier, HeadKind, ModelError, Stack, StoredTensor, parameters};
+use super::weights::by_canonical_name;
+use super::{Checkpoint, Classifier, HeadKind, LoadReport, ModelError, StoredTensor};
+use super::{ScratchSettings, Vocabulary, initial, named_parameters, weights};
+use crate::kernels;
 
-/// What the family calls the head's parts in a checkpoint, and how wide they are.
-struct Layout {
+/// What the family calls the head's parts in a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MaskedNames {
     dense: &'static str,
     norm: &'static str,
     /// The matrix over the vocabulary; none where it is always the embeddings.
     decoder: Option<&'static str>,
-    /// The first of these that is there counts; none at all for a head without.
+    /// The first of these that is there counts; none at all for a head without. The last is what it is written as.
     biases: &'static [&'static str],
+}
+
+impl MaskedNames {
+    pub(super) fn of(config: &EncoderConfig) -> MaskedNames {
+        Layout::of(config).names
+    }
+
+    /// The name of a field of the head, whose LayerNorm has a weight and a bias.
+    pub(super) fn of_field(self, field: &str) -> String {
+        match (field.split_once('.'), self.biases.last(), self.decoder) {
+            (Some(("dense", rest)), ..) => format!("{}.{rest}", self.dense),
+            (Some(("norm", rest)), ..) => format!("{}.{rest}", self.norm),
+            (None, Some(bias), _) if field == "bias" => (*bias).to_owned(),
+            (None, _, Some(decoder)) if field == "decoder" => decoder.to_owned(),
+            _ => field.to_owned(),
+        }
+    }
+
+    /// Whether a tensor of that name is the head's.
+    pub(super) fn has(self, name: &str) -> bool {
+        let within = |module: &str| {
+            name.strip_prefix(module)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        within(self.dense)
+            || within(self.norm)
+            || self.decoder == Some(name)
+            || self.biases.contains(&name)
+    }
+
+    /// Lets each part stand under the one name that the head has for it, and what a head without a matrix of its own does not
+    /// read be gone.
+    pub(super) fn settle<T>(self, found: &mut BTreeMap<String, T>, own_matrix: bool) {
+        if let Some((&last, others)) = self.biases.split_last() {
+            for &name in others.iter().rev() {
+                if let Some(tensor) = found.remove(name) {
+                    found.insert(last.to_owned(), tensor);
+                }
+            }
+        }
+        if let Some(decoder) = self.decoder.filter(|_| !own_matrix) {
+            found.remove(decoder);
+        }
+    }
+
+    /// Under which further name transformers reads the bias beside a matrix of its own: there the two are not the same.
+    pub(super) fn second_bias(self) -> Option<(&'static str, &'static str)> {
+        match self.biases {
+            [other, .., last] => Some((last, other)),
+            _ => None,
+        }
+    }
+}
+
+/// The names of a head's parts, and how wide they are.
+struct Layout {
+    names: MaskedNames,
     width: usize,
     activation: Activation,
     epsilon: f64,
@@ -45,10 +106,12 @@ impl Layout {
             said.and_then(serde_json::Value::as_bool).unwrap_or(true)
         };
         let bert = Layout {
-            dense: "cls.predictions.transform.dense",
-            norm: "cls.predictions.transform.LayerNorm",
-            decoder: Some("cls.predictions.decoder.weight"),
-            biases: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
+            names: MaskedNames {
+                dense: "cls.predictions.transform.dense",
+                norm: "cls.predictions.transform.LayerNorm",
+                decoder: Some("cls.predictions.decoder.weight"),
+                biases: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
+            },
             width: config.hidden_size,
             activation: config.hidden_act,
             epsilon: config.layer_norm_eps,
@@ -58,34 +121,42 @@ impl Layout {
         match config.family {
             Family::Bert => bert,
             Family::Roberta | Family::XlmRoberta | Family::MpNet => Layout {
-                dense: "lm_head.dense",
-                norm: "lm_head.layer_norm",
-                decoder: Some("lm_head.decoder.weight"),
-                biases: &["lm_head.decoder.bias", "lm_head.bias"],
+                names: MaskedNames {
+                    dense: "lm_head.dense",
+                    norm: "lm_head.layer_norm",
+                    decoder: Some("lm_head.decoder.weight"),
+                    biases: &["lm_head.decoder.bias", "lm_head.bias"],
+                },
                 activation: Activation::Gelu,
                 ..bert
             },
             Family::Electra => Layout {
-                dense: "generator_predictions.dense",
-                norm: "generator_predictions.LayerNorm",
-                decoder: Some("generator_lm_head.weight"),
-                biases: &["generator_lm_head.bias"],
+                names: MaskedNames {
+                    dense: "generator_predictions.dense",
+                    norm: "generator_predictions.LayerNorm",
+                    decoder: Some("generator_lm_head.weight"),
+                    biases: &["generator_lm_head.bias"],
+                },
                 width: config.embedding_size,
                 activation: Activation::Gelu,
                 ..bert
             },
             Family::DistilBert => Layout {
-                dense: "vocab_transform",
-                norm: "vocab_layer_norm",
-                decoder: Some("vocab_projector.weight"),
-                biases: &["vocab_projector.bias"],
+                names: MaskedNames {
+                    dense: "vocab_transform",
+                    norm: "vocab_layer_norm",
+                    decoder: Some("vocab_projector.weight"),
+                    biases: &["vocab_projector.bias"],
+                },
                 ..bert
             },
             Family::Albert => Layout {
-                dense: "predictions.dense",
-                norm: "predictions.LayerNorm",
-                decoder: Some("predictions.decoder.weight"),
-                biases: &["predictions.decoder.bias", "predictions.bias"],
+                names: MaskedNames {
+                    dense: "predictions.dense",
+                    norm: "predictions.LayerNorm",
+                    decoder: Some("predictions.decoder.weight"),
+                    biases: &["predictions.decoder.bias", "predictions.bias"],
+                },
                 width: config.embedding_size,
                 ..bert
             },
@@ -94,22 +165,26 @@ impl Layout {
                 ..bert
             },
             Family::Deberta => Layout {
-                dense: "lm_predictions.lm_head.dense",
-                norm: "lm_predictions.lm_head.LayerNorm",
-                decoder: None,
-                biases: &["lm_predictions.lm_head.bias"],
+                names: MaskedNames {
+                    dense: "lm_predictions.lm_head.dense",
+                    norm: "lm_predictions.lm_head.LayerNorm",
+                    decoder: None,
+                    biases: &["lm_predictions.lm_head.bias"],
+                },
                 ..bert
             },
             Family::ModernBert => {
                 let own = config.dense;
                 let norm = own.and_then(|own| own.norm);
                 Layout {
-                    dense: "head.dense",
-                    norm: "head.norm",
-                    decoder: Some("decoder.weight"),
-                    biases: match said("decoder_bias") {
-                        true => &["decoder.bias"],
-                        false => &[],
+                    names: MaskedNames {
+                        dense: "head.dense",
+                        norm: "head.norm",
+                        decoder: Some("decoder.weight"),
+                        biases: match said("decoder_bias") {
+                            true => &["decoder.bias"],
+                            false => &[],
+                        },
                     },
                     activation: own.map_or(config.hidden_act, |own| own.activation),
                     dense_bias: own.is_some_and(|own| own.bias),
@@ -118,31 +193,6 @@ impl Layout {
                 }
             }
         }
-    }
-
-    /// The tensors that must be there: the path of the field, the names of which one is enough, and the shape.
-    fn wanted(&self, config: &EncoderConfig) -> Vec<(&'static str, Vec<String>, Vec<usize>)> {
-        let named = |module: &str, part: &str| vec![format!("{module}.{part}")];
-        let biases: Vec<String> = self.biases.iter().map(|&name| name.to_owned()).collect();
-        let (width, vocab) = (self.width, config.vocab_size);
-        let all = [
-            (
-                "dense.weight",
-                named(self.dense, "weight"),
-                vec![width, config.hidden_size],
-            ),
-            ("norm.gamma", named(self.norm, "weight"), vec![width]),
-            ("bias", biases, vec![vocab]),
-            ("dense.bias", named(self.dense, "bias"), vec![width]),
-            ("norm.beta", named(self.norm, "bias"), vec![width]),
-        ];
-        let there = |path: &str| match path {
-            "bias" => !self.biases.is_empty(),
-            "dense.bias" => self.dense_bias,
-            "norm.beta" => self.norm_bias,
-            _ => true,
-        };
-        all.into_iter().filter(|(path, ..)| there(path)).collect()
     }
 }
 
@@ -157,126 +207,145 @@ pub struct MaskedHead {
     bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    pieces: usize,
 }
 
 impl MaskedHead {
+    /// A head over the vocabulary of `config` whose weights are not yet set.
+    pub(super) fn unset(config: &EncoderConfig, own_matrix: bool, device: &Device) -> MaskedHead {
+        let layout = Layout::of(config);
+        let (width, pieces) = (layout.width, config.vocab_size);
+        MaskedHead {
+            dense: linear(config.hidden_size, width, layout.dense_bias, device),
+            norm: LayerNorm::unset(width, layout.epsilon, layout.norm_bias, device),
+            decoder: own_matrix.then(|| Initializer::Zeros.init([pieces, width], device)),
+            bias: (!layout.names.biases.is_empty())
+                .then(|| Initializer::Zeros.init([pieces], device)),
+            activation: layout.activation,
+            pieces,
+        }
+    }
+
     /// Looks whether the checkpoint of `files` has the head, without reading a weight.
     ///
     /// # Errors
     /// [`ModelError::NoMaskedHead`] where it has not, and files that cannot be read.
     pub fn check(files: &EncoderFiles) -> Result<(), ModelError> {
         let config = EncoderConfig::read(&files.config)?;
-        MaskedHead::there(&Checkpoint::open(files)?, &config)
-    }
-
-    fn there(checkpoint: &Checkpoint, config: &EncoderConfig) -> Result<(), ModelError> {
-        let missing = MaskedHead::missing(checkpoint, config);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let path = checkpoint.path().to_owned();
-        Err(ModelError::NoMaskedHead { path, missing })
-    }
-
-    /// The tensors of the head that the family of `config` has in transformers and `checkpoint` has not, by their names.
-    fn missing(checkpoint: &Checkpoint, config: &EncoderConfig) -> Vec<String> {
-        let there = by_canonical_name(config.family, checkpoint, &mut Vec::new());
-        let wanted = Layout::of(config).wanted(config);
-        let missing = wanted
+        let unset = Classifier::unset(
+            &config,
+            &HeadKind::Masked { own_matrix: false },
+            &Device::flex(),
+        )?;
+        let checkpoint = Checkpoint::open(files)?;
+        let mut there = by_canonical_name(config.family, &checkpoint, &mut Vec::new());
+        let names = MaskedNames::of(&config);
+        names.settle(&mut there, false);
+        let missing: Vec<String> = named_parameters(&unset)
             .into_iter()
-            .filter(|(_, names, _)| !names.iter().any(|name| there.contains_key(name)))
-            .filter_map(|(_, names, _)| names.into_iter().last());
-        missing.collect()
+            .map(|parameter| parameter.name)
+            .filter(|name| names.has(name) && !there.contains_key(name))
+            .collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(ModelError::NoMaskedHead {
+                path: checkpoint.path().to_owned(),
+                missing,
+            }),
+        }
     }
 
-    fn load(
-        checkpoint: &Checkpoint,
-        config: &EncoderConfig,
-        device: &Device,
-    ) -> Result<MaskedHead, ModelError> {
-        let layout = Layout::of(config);
-        MaskedHead::there(checkpoint, config)?;
-        let mut misfits = Vec::new();
-        let there = by_canonical_name(config.family, checkpoint, &mut misfits);
-        let shape = vec![config.vocab_size, layout.width];
-        let decoder = layout.decoder.filter(|&name| there.contains_key(name));
-        let mut wanted = layout.wanted(config);
-        wanted.extend(decoder.map(|name| ("decoder", vec![name.to_owned()], shape)));
-        let mut found: BTreeMap<&str, &StoredTensor> = BTreeMap::new();
-        for (path, names, shape) in wanted {
-            if let Some(&tensor) = names.iter().find_map(|name| there.get(name)) {
-                misfits.extend(misfit(tensor, &shape));
-                found.insert(path, tensor);
-            }
-        }
-        let mut values = BTreeMap::new();
-        if misfits.is_empty() {
-            for (path, tensor) in found {
-                values.insert(path, read(checkpoint, tensor, &mut misfits)?);
-            }
-        }
-        if !misfits.is_empty() {
-            return Err(ModelError::WeightsDoNotFit {
-                path: checkpoint.path().to_owned(),
-                misfits: Misfits(misfits),
-            });
-        }
-        let (width, vocab) = (layout.width, config.vocab_size);
-        let head = MaskedHead {
-            dense: linear(config.hidden_size, width, layout.dense_bias, device),
-            norm: LayerNorm::unset(width, layout.epsilon, layout.norm_bias, device),
-            decoder: decoder.map(|_| Initializer::Zeros.init([vocab, width], device)),
-            bias: (!layout.biases.is_empty()).then(|| Initializer::Zeros.init([vocab], device)),
-            activation: layout.activation,
-        };
-        let path = Vec::new();
-        Ok(head.map(&mut Set { path, values }))
+    /// The pieces of the vocabulary.
+    pub fn pieces(&self) -> usize {
+        self.pieces
+    }
+
+    /// Whether its matrix is its own, and not the embeddings.
+    pub fn has_own_matrix(&self) -> bool {
+        self.decoder.is_some()
     }
 
     /// `[masked, hidden]` and the embeddings of the vocabulary, `[vocab, width]` → `[masked, vocab]`.
-    fn forward(&self, hidden: Tensor<2>, words: Tensor<2>, mode: &Mode) -> Tensor<2> {
+    pub(super) fn forward(&self, hidden: Tensor<2>, words: Tensor<2>, mode: &Mode) -> Tensor<2> {
         let dense = self.activation.of(apply(&self.dense, hidden, mode)); // [masked, width]
         let words = match &self.decoder {
             Some(decoder) => decoder.val(),
             None => words,
         };
-        let logits = self.norm.forward(dense).matmul(words.transpose()); // [masked, vocab]
-        match &self.bias {
-            Some(bias) => logits + bias.val().unsqueeze(), // [1, vocab]
-            None => logits,
-        }
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([self.pieces], &words.device().without_autodiff()),
+        };
+        let normed = self.norm.forward(dense); // [masked, width]
+        kernels::linear(normed, words.transpose(), bias, mode.precision()) // [masked, vocab]
     }
 }
 
-/// Sets the head's parameters by the paths of their fields.
-struct Set<'a> {
-    path: Vec<String>,
-    values: BTreeMap<&'a str, Vec<f32>>,
+/// Whether a checkpoint has a matrix over the vocabulary that is not its embeddings.
+fn has_own_matrix(checkpoint: &Checkpoint, config: &EncoderConfig) -> Result<bool, ModelError> {
+    let there = by_canonical_name(config.family, checkpoint, &mut Vec::new());
+    let Some(matrix) = MaskedNames::of(config)
+        .decoder
+        .and_then(|name| there.get(name))
+    else {
+        return Ok(false);
+    };
+    let is_table = |name: &str| {
+        ["word_embeddings.weight", "tok_embeddings.weight"]
+            .iter()
+            .any(|table| name.ends_with(table))
+    };
+    let table = there.iter().find(|(name, _)| is_table(name));
+    let same = |table: &StoredTensor| -> Result<bool, ModelError> {
+        Ok(table.shape == matrix.shape && checkpoint.read(table)? == checkpoint.read(matrix)?)
+    };
+    Ok(match table {
+        Some((_, table)) => !same(table)?,
+        None => true,
+    })
 }
 
-impl ModuleMapper for Set<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.path.join(".");
-        match self.values.remove(path.as_str()) {
-            Some(values) => parameters::set(&path, param, values),
-            None => param,
-        }
+impl Classifier {
+    /// The encoder in `files` with its head for masked language modelling, or with a new one, drawn from `seed`, where the
+    /// checkpoint lacks a part of it; [`LoadReport::initialised`] then names what is new.
+    ///
+    /// # Errors
+    /// As [`Classifier::pretrained`].
+    pub fn masked(
+        files: &EncoderFiles,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
+        let config = EncoderConfig::read(&files.config)?;
+        let checkpoint = Checkpoint::open(files)?;
+        let own_matrix = has_own_matrix(&checkpoint, &config)?;
+        let unset = Classifier::unset(&config, &HeadKind::Masked { own_matrix }, device)?;
+        let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
+        let (classifier, report) = weights::load(unset, &checkpoint, weights::Rest::Drawn(&draw))?;
+        Ok((classifier, config, report))
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    /// An encoder of the given sizes over `vocabulary` with a head for masked language modelling, every weight drawn from `seed`.
+    ///
+    /// # Errors
+    /// As [`Classifier::scratch`].
+    pub fn masked_scratch(
+        settings: &ScratchSettings,
+        vocabulary: Vocabulary,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Classifier, EncoderConfig), ModelError> {
+        let head = HeadKind::Masked { own_matrix: false };
+        Classifier::scratch(settings, vocabulary, &head, seed, device)
     }
 }
 
-/// An encoder and its head for masked language modelling: the family's `…ForMaskedLM` in the reference.
-#[derive(Module, Debug)]
+/// A model that is asked which pieces are likely: an encoder and its own head for masked language modelling.
+#[derive(Debug)]
 pub struct Masked {
-    pub encoder: Encoder,
-    pub head: MaskedHead,
+    model: Classifier,
+    pieces: usize,
 }
 
 impl Masked {
@@ -288,36 +357,43 @@ impl Masked {
         files: &EncoderFiles,
         device: &Device,
     ) -> Result<(Masked, EncoderConfig), ModelError> {
-        let config = EncoderConfig::read(&files.config)?;
-        let head = MaskedHead::load(&Checkpoint::open(files)?, &config, device)?;
-        // Only its encoder is kept.
-        let tokens = HeadKind::Tokens {
-            outputs: 1,
-            crf: false,
-            dropout: None,
-            stack: Stack::default(),
-        };
-        let (classifier, config, _) = Classifier::pretrained(files, &tokens, 0, device)?;
-        let encoder = classifier.encoder;
-        Ok((Masked { encoder, head }, config))
+        MaskedHead::check(files)?;
+        let (model, config, _) = Classifier::masked(files, 0, device)?;
+        let pieces = config.vocab_size;
+        Ok((Masked { model, pieces }, config))
     }
 
     /// How many pieces the vocabulary has.
     pub fn vocabulary(&self) -> usize {
-        let [pieces, _] = self.encoder.words().dims();
-        pieces
+        self.pieces
     }
 
     /// The encoder's last hidden states, `[tokens, hidden]`.
     pub fn hidden(&self, batch: &Batch, mode: &Mode) -> Tensor<2> {
-        self.encoder.forward(batch, None, mode)
+        self.model.hidden(batch, mode)
     }
 
     /// How likely each piece of the vocabulary is in these rows of the hidden states `[tokens, hidden]`, as logits:
     /// `[masked, vocab]`. There must be at least one row, and each below `tokens`.
     pub fn logits(&self, hidden: Tensor<2>, rows: &[i32], mode: &Mode) -> Tensor<2> {
+        self.model.logits_at(hidden, rows, mode)
+    }
+}
+
+impl Classifier {
+    /// What its head over masked places makes of these rows of the last hidden states `[tokens, hidden]`: `[rows, vocab]`. Of no
+    /// rows, of the first one.
+    ///
+    /// # Panics
+    /// Its head is another.
+    pub fn logits_at(&self, hidden: Tensor<2>, rows: &[i32], mode: &Mode) -> Tensor<2> {
+        let head = self
+            .head
+            .masked()
+            .expect("only a model with this head is asked so");
+        let rows: &[i32] = if rows.is_empty() { &[0] } else { rows };
         let rows = Tensor::<1, Int>::from_data(rows, &hidden.device().without_autodiff());
-        let chosen = hidden.select(0, rows); // [masked, hidden]
-        self.head.forward(chosen, self.encoder.words(), mode)
+        let chosen = hidden.select(0, rows); // [rows, hidden]
+        head.forward(chosen, self.encoder.words(), mode)
     }
 }

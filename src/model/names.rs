@@ -8,6 +8,7 @@
 
 use super::config::EncoderConfig;
 use super::family::Family;
+use super::masked::MaskedNames;
 
 /// What the names of a CRF's parameters begin with.
 pub(super) const CRF: &str = "crf.";
@@ -21,6 +22,8 @@ pub(super) struct Names {
     pub(super) family: Family,
     /// The blocks in a group of layers.
     inner: usize,
+    /// What a head over masked places is called.
+    pub(super) masked: MaskedNames,
 }
 
 impl Names {
@@ -28,6 +31,7 @@ impl Names {
         Names {
             family: config.family,
             inner: config.layers.inner,
+            masked: MaskedNames::of(config),
         }
     }
 
@@ -82,6 +86,9 @@ impl Names {
     }
 
     fn within_head(self, name: &str) -> String {
+        if let Some(field) = name.strip_prefix("masked.") {
+            return self.masked.of_field(field);
+        }
         let Some(own) = self.family.description().head else {
             return name.to_owned();
         };
@@ -164,13 +171,21 @@ pub fn decays(name: &str) -> bool {
     !name.contains("bias") && !is_norm(name) && !name.starts_with(CRF)
 }
 
+/// How the names of a head's own matrix over the vocabulary end: it lies as the embeddings do.
+const OVER_THE_VOCABULARY: [&str; 3] = [
+    "decoder.weight",
+    "generator_lm_head.weight",
+    "vocab_projector.weight",
+];
+
 /// Whether a matrix lies the other way round in a checkpoint: the weights of linear layers do, which here are all matrices
-/// but the embedding tables and those of a CRF.
+/// but the embedding tables, a matrix over the vocabulary, and those of a CRF.
 pub(super) fn transposed(name: &str) -> bool {
     name.ends_with(".weight")
         && !is_norm(name)
         && !name.contains("_embeddings.")
         && !name.ends_with("relative_attention_bias.weight")
+        && !OVER_THE_VOCABULARY.iter().any(|end| name.ends_with(end))
 }
 
 /// Whether the whole of `name` is as `pattern` says, in which `*` stands for any characters and `?` for one.

@@ -126,7 +126,7 @@ const LENGTH: Size = Size::Named("sequence_length");
 
 /// Makes outputs of what the head answers.
 fn answer(graph: &mut Graph, head: &HeadKind, answers: Answers) {
-    let outputs = Size::Fixed(head.outputs());
+    let outputs = Size::Fixed(head.outputs().unwrap_or_default());
     match answers {
         Answers::Texts(logits) => {
             let text = "one number for each label or target";

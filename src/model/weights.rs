@@ -164,6 +164,15 @@ pub(super) fn load(
     let mut misfits = Vec::new();
     let family = classifier.family();
     let mut found = by_canonical_name(family, checkpoint, &mut misfits);
+    let masked = classifier.names.masked;
+    let mut masked_absent = false;
+    if let Some(head) = classifier.head.masked() {
+        masked.settle(&mut found, head.has_own_matrix());
+        // Half a head is none: what was learned with the other half says nothing.
+        masked_absent = named_parameters(&classifier)
+            .iter()
+            .any(|Parameter { name, .. }| masked.has(name) && !found.contains_key(name));
+    }
     let mut report = LoadReport {
         family,
         ..LoadReport::default()
@@ -172,7 +181,10 @@ pub(super) fn load(
     let pooler_absent = !found.keys().any(|name| is_pooler(family, name));
     let mut taken = BTreeMap::new();
     for Parameter { name, shape, .. } in named_parameters(&classifier) {
-        let drawn = is_head(family, &name) || (is_pooler(family, &name) && pooler_absent);
+        let drawn = match classifier.head.masked() {
+            Some(_) => masked_absent && masked.has(&name),
+            None => is_head(family, &name) || (is_pooler(family, &name) && pooler_absent),
+        };
         match (&rest, found.get(&name).copied()) {
             (Rest::Drawn(_), _) if drawn => report.initialised.push(name),
             (_, None) => misfits.push(Misfit::Missing {
@@ -287,30 +299,39 @@ pub fn set_tensors(
 /// # Errors
 /// A file that cannot be written, or values that the device could not hand over.
 pub(super) fn write(classifier: &Classifier, path: &Path) -> Result<(), ModelError> {
-    write_some(classifier, &|name| Some(name.to_owned()), path)
+    let own_matrix = classifier
+        .head
+        .masked()
+        .filter(|head| head.has_own_matrix());
+    let twice = own_matrix.and_then(|_| classifier.names.masked.second_bias());
+    let names = |name: &str| {
+        let again = twice.filter(|(first, _)| *first == name);
+        let again = again.map(|(_, second)| second.to_owned());
+        std::iter::once(name.to_owned()).chain(again).collect()
+    };
+    write_some(classifier, &names, path)
 }
 
-/// The same of those parameters alone for which `named` has a name, which is what they are called in the file.
+/// The same of those parameters alone for which `named` has a name, or several, which is what they are called in the file.
 pub(super) fn write_some(
     classifier: &Classifier,
-    named: &dyn Fn(&str) -> Option<String>,
+    named: &dyn Fn(&str) -> Vec<String>,
     path: &Path,
 ) -> Result<(), ModelError> {
     /// A parameter's values are fetched when it is its turn.
     type Fetch = Box<dyn Fn() -> Result<Vec<f32>, ModelError>>;
     struct Collect<'a> {
-        named: &'a dyn Fn(&str) -> Option<String>,
+        named: &'a dyn Fn(&str) -> Vec<String>,
         found: BTreeMap<String, (Vec<usize>, Fetch)>,
     }
     impl VisitParameters for Collect<'_> {
         fn visit<const D: usize>(&mut self, name: &str, parameter: &Param<Tensor<D>>) {
-            let Some(called) = (self.named)(name) else {
-                return;
-            };
-            let shape = parameters::shape(name, parameter);
-            let (owned, parameter) = (name.to_owned(), parameter.clone());
-            let fetch = Box::new(move || parameters::get(&owned, &parameter));
-            self.found.insert(called, (shape, fetch));
+            for called in (self.named)(name) {
+                let shape = parameters::shape(name, parameter);
+                let (owned, parameter) = (name.to_owned(), parameter.clone());
+                let fetch = Box::new(move || parameters::get(&owned, &parameter));
+                self.found.insert(called, (shape, fetch));
+            }
         }
     }
     let mut collect = Collect {

@@ -70,6 +70,7 @@ impl Stage for Augment {
             .map(|stage| Edge::new("input", stage, Kind::Table));
         let inputs = self.inputs.0.iter().zip(mix::ROLES);
         let inputs = inputs.map(|((stage, _), role)| Edge {
+            or: &[],
             role,
             field: format!("inputs.{stage}").into(),
             stage: stage.clone(),

@@ -4,7 +4,7 @@
 //! `AutoTokenizer` loads; and `onnx/model.onnx`, as onnxruntime does. In place of the weights it may be what LoRA learned, as
 //! PEFT's `from_pretrained` loads it. A head that transformers' classes cannot express comes with `modeling_refit.py` and a
 //! model type of its own. What transformers has no place for at all (thresholds, how long an answer may be, by which tokenizer it learned)
-//! is in `model.json`, from which `refit predict` knows the model. Two
+//! is in `model.json`, from which `refit predict` knows the model. Of a pretrained encoder it is what `AutoModelForMaskedLM` loads (`pretrained`). Two
 //! exports of one model have the same bytes, not only the same digest.
 //!
 //! The `scores` edge and the model card ([`card`]) are no part of the result: the card is written where the bundle is placed.
@@ -13,30 +13,33 @@
 
 mod card;
 mod modelling;
+mod pretrained;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Kind, Unreadable};
 use crate::hub::{Repository, RepositoryKind};
-use crate::model::{Family, ModelInfo, OnnxPrecision, Pooling, write_onnx};
+use crate::model::{Family, ModelInfo, OnnxPrecision, Pooling, PretrainingInfo, write_onnx};
 use crate::task::{Rule, Task};
 
 use super::{ADAPTER, CardFacts, Context, Edge, Fault, Publication, Stage, StageError};
 
 use card::card;
 
-/// Turns a trained model into a folder that transformers loads, with labels, tokenizer and model card.
+/// Turns a trained model, or a pretrained encoder, into a folder that transformers loads, with labels, tokenizer and model card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// The `train` stage whose model is exported.
+    /// The `train` stage whose model is exported; or a `pretrain` stage, whose encoder is, with the head that predicts masked words
+    /// (as `safetensors` alone).
     pub model: String,
     /// An `evaluate` stage whose scores the model card shows.
     #[serde(default)]
@@ -68,6 +71,9 @@ pub struct Export {
 pub enum Format {
     /// What transformers, Candle and most other libraries load.
     Safetensors,
+    /// The same with weights of 16 bits, in half the space: to hand a model on. Whoever loads it computes in 32 bits again (refit), or
+    /// may (transformers: `dtype="float32"`). In place of `safetensors`.
+    SafetensorsFp16,
     /// What onnxruntime computes without Python or torch, and optimum and transformers.js through it: `onnx/model.onnx`.
     /// Alone, without `safetensors`, it comes with the `config.json` of transformers' own class, whatever the head.
     Onnx,
@@ -77,7 +83,12 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Format; 3] = [Format::Safetensors, Format::Onnx, Format::OnnxFp16];
+    const ALL: [Format; 4] = [
+        Format::Safetensors,
+        Format::SafetensorsFp16,
+        Format::Onnx,
+        Format::OnnxFp16,
+    ];
 
     /// The folder in which transformers.js, optimum and the hub look for ONNX files.
     const ONNX: &str = "onnx";
@@ -85,7 +96,7 @@ impl Format {
     /// The precision of an ONNX file, and its name.
     fn onnx(self) -> Option<(OnnxPrecision, &'static str)> {
         match self {
-            Format::Safetensors => None,
+            Format::Safetensors | Format::SafetensorsFp16 => None,
             Format::Onnx => Some((OnnxPrecision::Fp32, "model.onnx")),
             Format::OnnxFp16 => Some((OnnxPrecision::Fp16, "model_fp16.onnx")),
         }
@@ -110,7 +121,8 @@ impl Stage for Export {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        let model = Edge::new("model", self.model.clone(), Kind::Model);
+        const MODELS: &[Kind] = &[Kind::Model, Kind::Encoder];
+        let model = Edge::any("model", self.model.clone(), MODELS);
         let scores = self
             .scores
             .iter()
@@ -119,7 +131,11 @@ impl Stage for Export {
     }
 
     fn edge_fields() -> &'static [(&'static str, Kind)] {
-        &[("model", Kind::Model), ("scores", Kind::Scores)]
+        &[
+            ("model", Kind::Model),
+            ("model", Kind::Encoder),
+            ("scores", Kind::Scores),
+        ]
     }
 
     fn settings(&self) -> Value {
@@ -144,6 +160,21 @@ impl Stage for Export {
                 "formats",
                 "an adapter has no ONNX file: this is a whole model",
                 "drop `adapter` to export the model with the adapter in its weights, or leave only \"safetensors\" here",
+            ));
+        }
+        let half = self.formats.contains(&Format::SafetensorsFp16);
+        if half && self.formats.contains(&Format::Safetensors) {
+            faults.push(Fault::new(
+                "formats",
+                "the weights of `safetensors` and `safetensors_fp16` are one file",
+                "keep one of the two",
+            ));
+        }
+        if half && self.adapter {
+            faults.push(Fault::new(
+                "formats",
+                "an adapter is written in 32 bits: it is small",
+                "write \"safetensors\", or drop `adapter`",
             ));
         }
         if let Some(named) = &self.push_to_hub {
@@ -183,6 +214,9 @@ impl Stage for Export {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let model = context.input("model");
+        if model.join(PretrainingInfo::FILE).is_file() {
+            return self.run_pretrained(context);
+        }
         let info = ModelInfo::read(model)?;
         let rule = Rule::of_model(&info)?;
         let path = model.join("config.json");
@@ -194,7 +228,8 @@ impl Stage for Export {
             write_json(&context.draft.join("config.json"), &Value::Object(config))?;
             return write_rest(context, &info);
         }
-        let for_transformers = self.formats.contains(&Format::Safetensors);
+        let half = self.formats.contains(&Format::SafetensorsFp16);
+        let for_transformers = half || self.formats.contains(&Format::Safetensors);
         if for_transformers {
             write_weights(
                 &model.join("model.safetensors"),
@@ -203,6 +238,7 @@ impl Stage for Export {
                     family,
                     pooler: info.pooling == Some(Pooling::Pooler),
                 }),
+                half,
             )?;
         }
         context.checkpoint()?;
@@ -219,6 +255,9 @@ impl Stage for Export {
                 config.extend(own.into_iter().filter(said));
             }
             None => {}
+        }
+        if half {
+            config.insert("dtype".to_owned(), json!("float16"));
         }
         write_json(&context.draft.join("config.json"), &Value::Object(config))?;
         write_rest(context, &info)
@@ -359,8 +398,13 @@ struct Own {
 }
 
 /// Writes the weights anew: with the one metadata field that transformers looks for, and for a class of our own that does
-/// not read the pooler of its family without that, which it has no place for.
-fn write_weights(from: &Path, to: &Path, own_class: Option<Own>) -> Result<(), StageError> {
+/// not read the pooler of its family without that, which it has no place for. Where `half` is set, in 16 bits.
+fn write_weights(
+    from: &Path,
+    to: &Path,
+    own_class: Option<Own>,
+    half: bool,
+) -> Result<(), StageError> {
     let unreadable = |source| Unreadable::new(from, source);
     let file = File::open(from).map_err(unreadable)?;
     // SAFETY: a finished artifact is not written to; a file changed all the same gives weights that the digest exposes.
@@ -371,9 +415,32 @@ fn write_weights(from: &Path, to: &Path, own_class: Option<Own>) -> Result<(), S
     views.retain(|(name, _)| !unread.is_some_and(|family| family.is_pooler(name)));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     // `serialize_to_file` would leave a file that only its owner may read.
-    let bytes =
-        safetensors::serialize(views, Some(metadata)).map_err(|error| damaged(from, error))?;
-    write(to, &bytes)
+    let bytes = match half {
+        false => safetensors::serialize(views, Some(metadata)),
+        true => {
+            let halved: Vec<(String, Vec<usize>, Vec<u8>)> = views
+                .iter()
+                .map(|(name, view)| (name.clone(), view.shape().to_vec(), halved(view.data())))
+                .collect();
+            let views = halved.iter().map(|(name, shape, bytes)| {
+                let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
+                view.map(|view| (name.as_str(), view))
+            });
+            let views: Result<Vec<_>, SafeTensorError> = views.collect();
+            views.and_then(|views| safetensors::serialize(views, Some(metadata)))
+        }
+    };
+    write(to, &bytes.map_err(|error| damaged(from, error))?)
+}
+
+/// Numbers of 32 bits as the nearest of 16. What is beyond their range becomes the largest.
+fn halved(bytes: &[u8]) -> Vec<u8> {
+    let most = half::f16::MAX.to_f32();
+    let (values, _) = bytes.as_chunks::<4>();
+    let values = values.iter().map(|value| f32::from_le_bytes(*value));
+    values
+        .flat_map(|value| half::f16::from_f32(value.clamp(-most, most)).to_le_bytes())
+        .collect()
 }
 
 /// Copies the tokenizer's files, and tells transformers to truncate where training did.

@@ -30,7 +30,13 @@ use crate::table::stored::{self, Piece, RowText, StoredSplit, StoredTable};
 use crate::table::{self, Answer, Texts};
 use crate::text::answers;
 use crate::text::tokens::{self, Labelled, SplitCard, SplitWriter, TokensCard};
-use crate::text::{self, Encoded, TextError, Tokenizer, Tokens, WordCounts};
+use crate::text::{
+    self, Encoded, Learned, Packer, TextError, Tokenizer, Tokens, VocabularyKind, WordCounts,
+};
+
+/// The field that names a stage, and what has a tokenizer.
+const STAGE: &str = "tokenizer_stage";
+const WITH_TOKENIZER: &[Kind] = &[Kind::Encoder, Kind::Model, Kind::Tokens];
 
 const TRAINING: &str = "train";
 const VALIDATION: &str = "validation";
@@ -38,7 +44,7 @@ const VALIDATION: &str = "validation";
 /// A share of truncated training rows that deserves a warning.
 const MANY_TRUNCATED: f64 = 0.1;
 
-/// Turns text into token ids. Needs one of `tokenizer` and `train_tokenizer`.
+/// Turns text into token ids. Needs one of `tokenizer`, `tokenizer_stage` and `train_tokenizer`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tokenize {
@@ -50,6 +56,10 @@ pub struct Tokenize {
     /// tokenizer.
     #[serde(default)]
     pub tokenizer: Option<String>,
+    /// A `pretrain` or `train` stage whose encoder is to be fine-tuned, or a `tokenize` stage that learns a vocabulary: its tokenizer
+    /// is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_stage: Option<String>,
     /// Learns a vocabulary from the training split instead: for encoders that are trained from scratch.
     #[serde(default)]
     pub train_tokenizer: Option<TrainTokenizer>,
@@ -66,6 +76,11 @@ pub struct Tokenize {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 8191))]
     pub stride: Option<usize>,
+    /// Puts texts one after the other into rows of `max_length` tokens, a separator between two, for a `pretrain` stage: no row is
+    /// short, and of a long text nothing is lost. Of a pair both texts come, of labels none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
+    pub pack: bool,
 }
 
 /// How to learn a vocabulary.
@@ -80,13 +95,22 @@ pub struct TrainTokenizer {
     #[serde(default = "default_vocab_size")]
     #[schemars(range(min = 16, max = 1_000_000))]
     pub vocab_size: usize,
-    /// Characters and pieces of words that the training texts have less often than this are left out.
+    /// Characters and pieces of words that the training texts have less often than this are left out. `unigram` knows of
+    /// characters alone, and scores pieces by how much they help.
     #[serde(default = "default_min_frequency")]
     #[schemars(range(min = 1))]
     pub min_frequency: u64,
-    /// Whether to lowercase text and strip accents before anything else.
-    #[serde(default = "default_lowercase")]
-    pub lowercase: bool,
+    /// Whether to lowercase text and strip accents before anything else. `bpe` keeps text as it is by default, as RoBERTa's does, and
+    /// knows no accents: each byte is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
+    pub lowercase: Option<bool>,
+}
+
+impl TrainTokenizer {
+    fn lowercase(&self) -> bool {
+        self.lowercase.unwrap_or(self.model != VocabularyModel::Bpe)
+    }
 }
 
 /// Kinds of vocabulary that can be learnt.
@@ -96,6 +120,10 @@ pub enum VocabularyModel {
     /// BERT's: words are cut into the longest known pieces, inner pieces marked with `##`.
     #[default]
     Wordpiece,
+    /// RoBERTa's and ModernBERT's: bytes that often stand together are merged, so that no text is unknown.
+    Bpe,
+    /// ALBERT's and DeBERTa's, as SentencePiece learns it: of all ways to cut a text the likeliest.
+    Unigram,
 }
 
 fn default_max_length() -> usize {
@@ -108,10 +136,6 @@ fn default_vocab_size() -> usize {
 
 fn default_min_frequency() -> u64 {
     2
-}
-
-fn default_lowercase() -> bool {
-    true
 }
 
 impl Stage for Tokenize {
@@ -128,36 +152,64 @@ impl Stage for Tokenize {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge::new("input", self.input.clone(), Kind::Table)]
+        let input = Edge::new("input", self.input.clone(), Kind::Table);
+        let tokenizer = self.tokenizer_stage.iter();
+        let tokenizer = tokenizer.map(|stage| Edge::any(STAGE, stage.clone(), WITH_TOKENIZER));
+        std::iter::once(input).chain(tokenizer).collect()
     }
 
     fn edge_fields() -> &'static [(&'static str, Kind)] {
-        &[("input", Kind::Table)]
+        &[
+            ("input", Kind::Table),
+            (STAGE, Kind::Encoder),
+            (STAGE, Kind::Model),
+            (STAGE, Kind::Tokens),
+        ]
     }
 
     fn settings(&self) -> Value {
-        serde_json::to_value(self).expect("plain settings are JSON")
+        let mut stated = self.clone();
+        if let Some(train) = &mut stated.train_tokenizer {
+            // As it was written before the default depended on the model.
+            train.lowercase = Some(train.lowercase());
+        }
+        serde_json::to_value(stated).expect("plain settings are JSON")
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "tokenizer"]
+        &["input", "tokenizer", STAGE]
     }
 
     fn check(&self) -> Vec<Fault> {
-        let mut faults = match (&self.tokenizer, &self.train_tokenizer) {
-            (Some(_), None) | (None, Some(_)) => Vec::new(),
-            (Some(_), Some(_)) => vec![Fault::new(
-                "train_tokenizer",
-                "`tokenizer` and `train_tokenizer` exclude each other",
-                "remove `train_tokenizer` to use the existing tokenizer, or `tokenizer` to learn a new one",
+        let given = [
+            ("tokenizer", self.tokenizer.is_some()),
+            (STAGE, self.tokenizer_stage.is_some()),
+            ("train_tokenizer", self.train_tokenizer.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|&(_, given)| given);
+        let mut faults = match (given.next(), given.next()) {
+            (Some(_), None) => Vec::new(),
+            (Some((first, _)), Some((second, _))) => vec![Fault::new(
+                second,
+                format!("`{first}` and `{second}` exclude each other"),
+                format!(
+                    "remove `{second}` to keep the tokenizer of `{first}`, or the other way round"
+                ),
             )],
-            (None, None) => vec![Fault::new(
+            (None, _) => vec![Fault::new(
                 "",
                 "neither `tokenizer` nor `train_tokenizer` is given",
                 "name the encoder's folder, `tokenizer = \"models/bert-base-uncased\"`, or learn a vocabulary, \
                  `train_tokenizer = { vocab_size = 8000 }`",
             )],
         };
+        if self.pack && self.stride.is_some() {
+            faults.push(Fault::new(
+                "stride",
+                "packed rows have nothing in common",
+                "remove `stride`, or `pack`",
+            ));
+        }
         if let Some(stride) = self.stride.filter(|stride| *stride >= self.max_length) {
             faults.push(Fault::new(
                 "stride",
@@ -193,7 +245,8 @@ impl Stage for Tokenize {
     }
 
     fn token_counts(&self, table: &Path, files: &Files) -> Result<Option<TokenCounts>, StageError> {
-        if self.train_tokenizer.is_some() || files.is_empty() {
+        // Nothing of packed rows is cut.
+        if self.train_tokenizer.is_some() || files.is_empty() || self.pack {
             return Ok(None);
         }
         let table = StoredTable::open(table)?;
@@ -242,8 +295,18 @@ impl Stage for Tokenize {
         let pieces = stored::ahead(rows.collect())?;
         let tokenizer = match &self.train_tokenizer {
             Some(settings) => learn(settings, &table, context)?,
-            None => open(&context.files, &table)?,
+            None => match context.inputs.get(STAGE) {
+                Some(stage) => fitting(Tokenizer::open(&stage.path.join("tokenizer"))?, &table),
+                None => open(&context.files, &table)?,
+            },
         };
+        if self.pack && table.has("words") {
+            return Err(StageError::Mismatch {
+                message: "`pack` puts texts one after the other, and these rows are lists of words"
+                    .to_owned(),
+                help: "load the texts themselves, or remove `pack`".to_owned(),
+            });
+        }
         for note in tokenizer.notes() {
             context.progress.warn(note);
         }
@@ -258,13 +321,14 @@ impl Stage for Tokenize {
         }
 
         let encode = || self.encode(&table, pieces, &tokenizer, context);
-        let new_card = || TokensCard::new(&tokenizer, self.max_length, table.label_names.clone());
+        let label_names = table.label_names.clone().filter(|_| !self.pack);
+        let new_card = || TokensCard::new(&tokenizer, self.max_length, label_names);
         let (splits, card) = rayon::join(encode, new_card);
         let splits = splits?;
         let windowed = splits.values().any(|split| split.examples.is_some());
         let card = TokensCard {
             stride: windowed.then(|| self.stride(&tokenizer)),
-            target_names: table.target_names.clone(),
+            target_names: table.target_names.clone().filter(|_| !self.pack),
             splits,
             ..card
         };
@@ -395,8 +459,18 @@ impl Tokenize {
                 .start(&format!("tokenizing {name}"), rows.rows() as u64, "rows");
             let mut writer = SplitWriter::new(context.draft, name);
             let mut met = Met::default();
+            let mut packer = match self.pack {
+                true => Some(Packer::new(tokenizer, self.max_length)?),
+                false => None,
+            };
             while let Some((_, piece)) = pieces.next_if(|(of, _)| *of == number) {
-                self.encode_piece(piece, tokenizer, &mut writer, &mut met, context)?;
+                match &mut packer {
+                    Some(packer) => pack(piece, packer, &mut writer, &mut met, context)?,
+                    None => self.encode_piece(piece, tokenizer, &mut writer, &mut met, context)?,
+                }
+            }
+            if let Some(packer) = packer {
+                add_packed(&packer.finish(), &mut writer, &mut met)?;
             }
             let split = writer.finish()?;
             self.tell(name, &split, &met, context);
@@ -442,6 +516,13 @@ impl Tokenize {
     fn tell(&self, name: &str, split: &SplitCard, met: &Met, context: &Context) {
         let lengths = &split.lengths;
         let what = match split.examples {
+            _ if self.pack => {
+                context.progress.say(&format!(
+                    "{name}: {} texts became {} rows of {} tokens, {} in all",
+                    met.texts, split.rows, self.max_length, split.tokens
+                ));
+                return;
+            }
             None => format!(
                 "{} rows, {} tokens, {} of the rows cut to {}",
                 split.rows,
@@ -494,6 +575,8 @@ impl Tokenize {
 #[derive(Default)]
 struct Met {
     examples: usize,
+    /// Those that were packed.
+    texts: usize,
     /// Tokens.
     unknown: usize,
     /// Questions with an answer, and those of them whose answer is whole in no window.
@@ -510,6 +593,45 @@ impl Met {
             self.torn += answers::torn(encoded, answers);
         }
     }
+}
+
+/// Packs the texts of a piece.
+fn pack(
+    piece: Piece,
+    packer: &mut Packer,
+    writer: &mut SplitWriter,
+    met: &mut Met,
+    context: &Context,
+) -> Result<(), StageError> {
+    let piece = piece?;
+    let texts = table::borrowed(&piece)?;
+    let mut all = Vec::with_capacity(texts.text.len());
+    for (row, text) in texts.text.iter().enumerate() {
+        let pair = texts.text_pair.as_ref().and_then(|pairs| pairs.get(row));
+        all.extend([Some(text), pair].into_iter().flatten().copied());
+    }
+    let rows = texts.len();
+    let mut on_texts = advance(context);
+    let mut told = 0;
+    let on_texts = &mut |done: usize| {
+        // Bars count rows.
+        let before = told;
+        told = (before + done).min(rows);
+        on_texts(told - before)
+    };
+    let packed = packer.add(&all, on_texts);
+    let packed = packed.map_err(|error| stopped(error.further(met.texts)))?;
+    met.texts += all.len();
+    add_packed(&packed, writer, met)
+}
+
+/// Writes packed rows, which are called by their numbers.
+fn add_packed(packed: &Encoded, writer: &mut SplitWriter, met: &mut Met) -> Result<(), StageError> {
+    let from = met.examples as u64;
+    let ids: Vec<u64> = (from..from + packed.rows() as u64).collect();
+    writer.add(packed, &ids, &Labelled::default())?;
+    met.add(packed, None);
+    Ok(())
 }
 
 fn copy_examples(table: &StoredTable, folder: &Path) -> Result<(), StageError> {
@@ -538,7 +660,12 @@ fn learn(
     table: &StoredTable,
     context: &Context,
 ) -> Result<Tokenizer, StageError> {
-    let VocabularyModel::Wordpiece = settings.model;
+    let kind = match settings.model {
+        VocabularyModel::Wordpiece => VocabularyKind::WordPiece,
+        VocabularyModel::Bpe => VocabularyKind::ByteLevelBpe,
+        VocabularyModel::Unigram => VocabularyKind::Unigram,
+    };
+    let lowercase = settings.lowercase();
     let rows = table.split(TRAINING).ok_or(TextError::NothingToLearnFrom)?;
     let pairs = usize::from(rows.has("text_pair"));
     let all = rows.rows() * (1 + pairs);
@@ -552,7 +679,7 @@ fn learn(
         let texts = table::borrowed(&piece)?;
         for texts in [Some(&texts.text), texts.text_pair.as_ref()] {
             let texts = texts.map_or(&[][..], Vec::as_slice);
-            let more = text::count_words(texts, settings.lowercase, &mut advance(context));
+            let more = kind.count_words(texts, lowercase, &mut advance(context));
             counts.add(more.map_err(|error| stopped(error.further(before)))?);
         }
         before += texts.len();
@@ -562,19 +689,18 @@ fn learn(
         settings.vocab_size as u64,
         "tokens",
     );
-    let vocabulary = text::learn_wordpiece(
+    let learned = kind.learn(
         &counts,
+        lowercase,
         settings.vocab_size,
         settings.min_frequency,
         &mut advance(context),
-    )
-    .map_err(stopped)?;
+    );
+    let Learned { tokenizer, tokens } = learned.map_err(stopped)?;
     context.progress.say(&format!(
-        "learnt a vocabulary of {} tokens from {} training texts",
-        vocabulary.len(),
-        all
+        "learnt a vocabulary of {tokens} tokens from {all} training texts"
     ));
-    Ok(Tokenizer::from_vocabulary(&vocabulary, settings.lowercase)?)
+    Ok(tokenizer)
 }
 
 /// Training, validation, test, then the further test sets.

@@ -10,11 +10,7 @@
 //! Deliberately absent: downloads. An encoder is a folder here.
 
 mod activations;
-mod curves;
 mod encoder;
-mod log;
-mod outlook;
-mod resume;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -27,28 +23,24 @@ use serde_json::{Map, Value};
 
 pub use settings::Train;
 
-use self::log::Log;
-use self::resume::{Resumed, Writer};
-use self::settings::EPOCHS;
+use super::training::{self, METRICS};
 use super::{
     ACTIVATIONS, ADAPTER, Before, Context, Edge, Fault, Files, Scoring, Stage, StageError,
-    Validation, activations_in, examples_of,
+    Validation, activations_in, copy_tokenizer_folder, examples_of, write_file,
 };
-use crate::artifact::{Kind, Unreadable, files_under};
+use crate::artifact::Kind;
 use crate::device;
 use crate::hub::{Fetched, Remote};
 use crate::learn::{
-    self, Balanced, Course, Fitted, Frozen, Judgement, LearnError, Length, Material, Objective,
-    Predictions, Recipe, Rows, ScheduleName,
+    self, Balanced, Fitted, Frozen, Judgement, LearnError, Material, Objective, Predictions,
+    Recipe, Rows,
 };
 use crate::metrics::Metric;
 use crate::model::{self, Classifier, Crf, EncoderConfig, HeadKind, ModelInfo};
 use crate::table::{self, Table, Texts};
 use crate::task::{self, Asked, LossName, Rule, Task, TaskError, Threshold};
-use crate::text::{TokenSplit, Tokens};
+use crate::text::{TokenSplit, Tokens, TokensCard};
 
-/// What happened at each step and validation.
-const METRICS: &str = "metrics.jsonl";
 /// Below it lie the weights of the last evaluations, a folder each.
 const KEPT: &str = "kept";
 
@@ -66,11 +58,17 @@ impl Stage for Train {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge::new("input", self.input.clone(), Kind::Tokens)]
+        let input = Edge::new("input", self.input.clone(), Kind::Tokens);
+        let encoder = training::encoder_edge(self.encoder_stage.as_ref());
+        std::iter::once(input).chain(encoder).collect()
     }
 
     fn edge_fields() -> &'static [(&'static str, Kind)] {
-        &[("input", Kind::Tokens)]
+        const FIELDS: [(&str, Kind); 3] = {
+            let [first, second] = training::encoder_edge_fields();
+            [("input", Kind::Tokens), first, second]
+        };
+        &FIELDS
     }
 
     fn settings(&self) -> Value {
@@ -78,7 +76,12 @@ impl Stage for Train {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "encoder", "gradient_checkpointing"]
+        &[
+            "input",
+            "encoder",
+            "encoder_stage",
+            "gradient_checkpointing",
+        ]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -94,11 +97,11 @@ impl Stage for Train {
     }
 
     fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
-        encoder::remotes(self.encoder.as_ref(), base)
+        training::remotes(self.encoder.as_ref(), base)
     }
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
-        encoder::files(self.encoder.as_ref(), base, fetched)
+        training::files(self.encoder.as_ref(), base, fetched)
     }
 
     fn before(&self, _named: &dyn Fn(&str) -> Option<Arc<dyn Stage>>) -> Option<Before> {
@@ -115,7 +118,9 @@ impl Stage for Train {
         verbose: bool,
     ) -> Vec<String> {
         match verbose {
-            true => self.foreseen(inputs),
+            true => self
+                .rows_of(inputs)
+                .map_or_else(Vec::new, |rows| self.stated().foreseen(rows)),
             false => Vec::new(),
         }
     }
@@ -129,10 +134,14 @@ impl Stage for Train {
     }
 
     fn validations(&self, artifact: &Path) -> Result<Vec<Validation>, StageError> {
-        log::validations(&artifact.join(METRICS))
+        training::validations(&artifact.join(METRICS))
     }
 
     fn activations_of(&self, input: &str, split: &str) -> Option<Arc<dyn Stage>> {
+        // A step before another stage has the inputs of that one alone.
+        if self.encoder_stage.is_some() {
+            return None;
+        }
         let of_training = self.activations()?;
         let activations = of_training.of_split(input, split)?;
         Some(Arc::new(activations))
@@ -144,7 +153,14 @@ impl Stage for Train {
             split: "train".to_owned(),
         })?;
         let validation = tokens.split("validation");
-        self.check_validation(context, validation)?;
+        let recipe = self.recipe(context.seed, None);
+        if validation.is_none() {
+            let tuned = self.threshold == Some(Threshold::Tuned);
+            let evaluates = self.evaluate_every.is_some();
+            let further = [("threshold = \"tuned\"", tuned)];
+            training::check_validation(context, &recipe, evaluates, &further)?;
+        }
+        training::check_tokenizer(context, &tokens);
         let examples = examples_of(&tokens)?;
         let loss = self.loss.clone().unwrap_or_default();
         let rule = self.rule(&tokens, train, examples.as_ref())?;
@@ -156,14 +172,7 @@ impl Stage for Train {
         let examples = examples.map(table::borrowed).transpose()?;
 
         let chosen = device::choose(context.device)?;
-        context
-            .progress
-            .say(&format!("training on {}", chosen.name));
-        if chosen.automatic && chosen.cpu {
-            context.progress.warn(
-                "no GPU was found, so training runs on the CPU; `--device cuda` needs a build with the feature `cuda`",
-            );
-        }
+        training::say_device(context, &chosen);
         let head = self.head(&rule);
         let (classifier, config, frozen) =
             self.classifier(context, &tokens, &head, &chosen.device)?;
@@ -215,90 +224,35 @@ impl Stage for Train {
             pad_id: tokens.pad_id(),
             max_length: tokens.max_length(),
         };
-        let recipe = self.recipe(context.seed, frozen);
-        let kind = chosen.kind.as_str();
-        let checkpoints = context.checkpoints;
-        let resumed = checkpoints
-            .every
-            .and_then(|_| resume::newest(context, kind));
-        let writer = checkpoints.every;
-        let writer = writer.map(|_| Writer::start(checkpoints, kind, chosen.cpu));
-        let mut log = Log::new(
-            context,
-            recipe.length.steps(train_rows.rows(), recipe.batch.size),
-            self.metric(),
-            recipe.evaluate_every,
-            &chosen.device,
-            writer,
-        );
-        let from = match resumed {
-            Some(Resumed { state, log: before }) => {
-                log.take_up(state.numbers.step, before)?;
-                Some(state)
-            }
-            None => None,
-        };
-        context.checkpoint()?;
-        log.meter
-            .begin(from.as_ref().map_or(0, |state| state.numbers.step));
-        let course = Course {
-            from,
-            every: checkpoints.every,
-            beside: chosen.beside.clone(),
-        };
-        let device = &chosen.device;
-        let fitted = learn::fit(
-            classifier,
-            &material,
-            &recipe,
-            device,
-            course,
-            &mut |event| log.hear(event),
-        );
-        log.finish();
-        if let Some(error) = log.failed {
-            return Err(error.into());
-        }
-        let fitted = match fitted {
-            Err(LearnError::Interrupted) => return Err(StageError::Interrupted),
-            other => other?,
-        };
-        if fitted.skipped > 0 {
-            context.progress.say(&format!(
-                "{} of {} steps were skipped, since their gradients overflowed in {}",
-                fitted.skipped, fitted.steps, self.precision
-            ));
-        }
-        if fitted.stopped_early
-            && let Some(stopping) = &self.early_stopping
-        {
-            context.progress.say(&format!(
-                "stopped after {} steps: no better {} for {} evaluations",
-                fitted.steps,
-                self.metric(),
-                stopping.patience
-            ));
-        }
+        let recipe = Recipe { frozen, ..recipe };
+        let (fitted, log) = training::fit(context, &chosen, classifier, &material, &recipe)?;
         let thresholds = fitted.thresholds.clone().or(rule.thresholds.clone());
         let rule = Rule {
             thresholds,
             ..rule.clone()
         };
-        self.write(context, &tokens, rule, &config, &fitted, &log.lines)
+        self.write(context, &tokens, rule, &config, &fitted, &log)
     }
 }
 
 impl Train {
-    fn length(&self) -> Length {
-        match self.max_steps {
-            Some(steps) => Length::Steps(u64::from(steps)),
-            None => Length::Epochs(u64::from(self.epochs.unwrap_or(EPOCHS))),
+    /// How many rows there are to learn from, with those that `balance` adds; nothing where the tokens are not at hand, or have no
+    /// training split.
+    fn rows_of(&self, inputs: &BTreeMap<&'static str, PathBuf>) -> Option<usize> {
+        let tokens = inputs.get("input")?;
+        if self.balance.is_none() {
+            let card = TokensCard::read(tokens).ok()?;
+            return card.splits.get("train").map(|train| train.rows);
         }
+        let tokens = Tokens::open(tokens).ok()?;
+        tokens
+            .split("train")
+            .map(|train| learn::balanced_rows(train))
     }
 
     fn recipe(&self, seed: u64, frozen: Option<Frozen>) -> Recipe {
         Recipe {
-            length: self.length(),
+            length: self.stated().length(),
             batch: self.batch.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
@@ -315,45 +269,7 @@ impl Train {
     }
 
     fn metric(&self) -> Metric {
-        let watched = self
-            .early_stopping
-            .as_ref()
-            .and_then(|stopping| stopping.metric);
-        watched.unwrap_or(self.usual_metric())
-    }
-
-    fn check_validation(
-        &self,
-        context: &Context,
-        validation: Option<&TokenSplit>,
-    ) -> Result<(), StageError> {
-        if validation.is_some() {
-            return Ok(());
-        }
-        let watching = [
-            ("early_stopping", self.early_stopping.is_some()),
-            (
-                "threshold = \"tuned\"",
-                self.threshold == Some(Threshold::Tuned),
-            ),
-            ("evaluate_every", self.evaluate_every.is_some()),
-            (
-                "schedule.name = \"reduce_on_plateau\"",
-                self.schedule.name == ScheduleName::ReduceOnPlateau,
-            ),
-        ];
-        if let Some((needs, _)) = watching.into_iter().find(|&(_, stated)| stated) {
-            return Err(StageError::Mismatch {
-                message: format!("`{needs}` watches the validation split, and the input has none"),
-                help: format!(
-                    "give `validation = [\"FILE\"]` or `split = {{ validation = 0.1 }}` in the load stage, or drop `{needs}`"
-                ),
-            });
-        }
-        context
-            .progress
-            .warn("there is no validation split: the weights of the last step are kept, unscored");
-        Ok(())
+        training::watched(self.early_stopping.as_ref(), self.usual_metric())
     }
 
     /// A score that never comes would keep the first epoch's weights, whatever the others are worth.
@@ -515,11 +431,11 @@ impl Train {
             adapter(&folder, &snapshot.model)?;
             model::save(&folder, &whole(&snapshot.model), config, &info)?;
         }
-        copy_folder(tokens.tokenizer_folder(), &context.draft.join("tokenizer"))?;
-        write(&context.draft.join(METRICS), log)?;
+        copy_tokenizer_folder(tokens.tokenizer_folder(), &context.draft.join("tokenizer"))?;
+        write_file(&context.draft.join(METRICS), log)?;
         if let Some(scores) = &fitted.scores {
             let text = format!("{:#}\n", Value::Object(scores.clone()));
-            write(&context.draft.join("scores.json"), text.as_bytes())?;
+            write_file(&context.draft.join("scores.json"), text.as_bytes())?;
         }
         Ok(())
     }
@@ -575,26 +491,6 @@ fn names(task: Task, tokens: &Tokens) -> Result<Vec<String>, StageError> {
         }
         Some(names) => Ok(names.to_vec()),
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<(), StageError> {
-    for path in files_under(from)? {
-        let target = to.join(path.strip_prefix(from).unwrap_or(&path));
-        let bytes = fs::read(&path).map_err(|e| Unreadable::new(&path, e))?;
-        write(&target, &bytes)?;
-    }
-    Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
-    let failed = |source| StageError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    fs::write(path, bytes).map_err(failed)
 }
 
 #[cfg(test)]

@@ -138,7 +138,8 @@ pub fn pipeline(
     let mut laid = assignment.clone();
     for stage in &plain.stages {
         let path = |field: &str| format!("{}.{}.{field}", stage.kind, stage.name);
-        let trains = stage.stage.produces() == Kind::Model && stage.stage.draws_random_numbers();
+        let trains = matches!(stage.stage.produces(), Kind::Model | Kind::Encoder)
+            && stage.stage.draws_random_numbers();
         if trains && replicate.repeat > 0 {
             let seed = stage.stage.seed().unwrap_or(plain.seed);
             let seed = seed.wrapping_add(u64::from(replicate.repeat));

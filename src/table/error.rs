@@ -287,6 +287,12 @@ pub enum TableError {
         #[help]
         help: String,
     },
+    #[error("{place}: {message}")]
+    #[diagnostic(help(
+        "a WordNet database file has a synset on each line: `00001740 03 n 01 entity 0 000 | that which is …`; name `data.noun`, `data.verb`, `data.adj` and `data.adv`, not the index beside them"
+    ))]
+    NotWordnet { place: Place, message: String },
+
     /// JSON that is well formed, but not as SQuAD's.
     #[error("{place}: {message}")]
     NotSquad {

@@ -40,7 +40,7 @@ pub fn columns(
         Format::Json => return names(first_object(&beginning(file)?)?),
         Format::Parquet => return parquet(file),
         Format::Text => return Some(vec!["text".to_owned()]),
-        Format::Conll | Format::Squad => return None,
+        Format::Conll | Format::Squad | Format::SquadContexts | Format::Wordnet => return None,
     };
     let numbered = || (0..width).map(|number| format!("column_{number}"));
     Some(names.unwrap_or_else(|| numbered().collect()))

@@ -128,7 +128,7 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
         Format::Json => array(file, &text, whole)?,
         Format::Squad => questions(file, &text, whole)?,
         Format::Conll => sentences(file, &text, whole)?,
-        Format::Text | Format::Parquet => lines(&text),
+        Format::Text | Format::Parquet | Format::SquadContexts | Format::Wordnet => lines(&text),
     };
     peek.format = format;
     peek.whole = whole;

@@ -2,7 +2,7 @@
 //!
 //! Text stays text: delimited files are read as strings throughout, so `001` and `nan` are never numbers; labels are
 //! made numbers in [`labels`](super::labels). The rows of a text file are places in it, so that its text is in memory once.
-//! The other formats have a file each beside this one: JSON, Parquet, CoNLL, SQuAD. Compressed files are unpacked first.
+//! The other formats have a file each beside this one: JSON, Parquet, CoNLL, SQuAD, WordNet. Compressed files are unpacked first.
 //!
 //! Texts with at most one label each are read a whole column at a time. Rows with lists, numbers or answers are read one by
 //! one, and so are rows of which the broken ones may be left out. polars never takes the process down: a panic inside it
@@ -28,7 +28,7 @@ use super::error::TableError;
 use super::raw::append;
 pub use super::raw::{Kind, Raw, Skipped};
 use super::shape::{self, Places, Shape};
-use super::{compressed, conll, frame, json, parquet, rows, squad};
+use super::{compressed, conll, frame, json, parquet, rows, squad, wordnet};
 
 /// How rows are written in a file. A further ending, `.gz`, `.zst`, `.bz2` or `.xz`, says that the file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,9 +53,22 @@ pub enum Format {
     /// The JSON of SQuAD 1.1 and 2.0: questions with contexts and answers. Needs no `columns`; a `.json` file of this form is
     /// also known by its content when `columns` ask for questions.
     Squad,
+    /// The same files as plain texts: their contexts, each once, without the questions. For `pretrain`.
+    SquadContexts,
+    /// A file of the WordNet database (`data.noun`, `data.verb`, `data.adj`, `data.adv`) as plain texts: what words mean, and examples
+    /// of their use. For `pretrain`.
+    Wordnet,
 }
 
 impl Format {
+    /// Whether rows are made of columns that settings can name.
+    pub fn has_columns(self) -> bool {
+        !matches!(
+            self,
+            Format::Conll | Format::Squad | Format::SquadContexts | Format::Wordnet
+        )
+    }
+
     /// The format that a file's ending stands for: of a compressed file, the ending before that of the compression.
     pub fn of_ending(file: &Path) -> Option<Format> {
         let ending = compressed::unpacked_name(file)
@@ -86,6 +99,8 @@ impl fmt::Display for Format {
             Format::Text => "text",
             Format::Conll => "conll",
             Format::Squad => "squad",
+            Format::SquadContexts => "squad_contexts",
+            Format::Wordnet => "wordnet",
         })
     }
 }
@@ -128,6 +143,26 @@ impl Layout {
         })
     }
 
+    /// For files of texts that nothing is said of.
+    ///
+    /// # Errors
+    /// The settings want more of them.
+    fn texts_alone(&self, file: &Path) -> Result<(), TableError> {
+        let wanted = match &self.rows {
+            Rows::Texts {
+                gold: None | Some(Gold::Label(_)),
+                ..
+            } => return Ok(()),
+            Rows::Texts { .. } => "labels or numbers",
+            Rows::Words { .. } | Rows::Questions { .. } => self.rows.kind().plural(),
+        };
+        Err(TableError::WrongFormat {
+            file: file.to_owned(),
+            format: self.format.to_string(),
+            wanted,
+        })
+    }
+
     /// Whether whole columns can be read at a time.
     pub(super) fn is_plain(&self) -> bool {
         let one_label = matches!(
@@ -158,8 +193,11 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
     if bytes.is_empty() {
         return Err(empty());
     }
-    if let format @ (Format::Conll | Format::Squad) = layout.format {
-        layout.no_columns(file, format)?;
+    if !layout.format.has_columns() {
+        layout.no_columns(file, layout.format)?;
+    }
+    if let Format::Text | Format::SquadContexts | Format::Wordnet = layout.format {
+        layout.texts_alone(file)?;
     }
     match layout.format {
         Format::Csv => delimited(file, bytes, layout, b','),
@@ -170,25 +208,12 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
         Format::Text => lines(file, bytes, layout),
         Format::Conll => conll::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
         Format::Squad => squad::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
+        Format::SquadContexts => squad::contexts(file, &shape::utf8(file, bytes)?),
+        Format::Wordnet => wordnet::read(file, &shape::utf8(file, bytes)?),
     }
 }
 
 fn lines(file: &Path, bytes: Vec<u8>, layout: &Layout) -> Result<Raw, TableError> {
-    let wanted = match &layout.rows {
-        Rows::Texts {
-            gold: None | Some(Gold::Label(_)),
-            ..
-        } => None,
-        Rows::Texts { gold, .. } => gold.as_ref().map(|_| "labels or numbers"),
-        Rows::Words { .. } | Rows::Questions { .. } => Some(layout.rows.kind().plural()),
-    };
-    if let Some(wanted) = wanted {
-        return Err(TableError::WrongFormat {
-            file: file.to_owned(),
-            format: Format::Text.to_string(),
-            wanted,
-        });
-    }
     let contents = shape::utf8(file, bytes)?;
     if !layout.beside.is_empty() || !layout.keep.is_empty() {
         return lines_one_by_one(file, &contents, layout);

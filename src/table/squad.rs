@@ -6,6 +6,7 @@
 //! Deliberately absent: titles, `plausible_answers`, and every other key that the form does not need.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::Answer;
@@ -27,32 +28,7 @@ const WAY: [&str; 3] = ["data", "paragraphs", "qas"];
 /// Text that is no JSON or has another form, answers that do not stand at their starts, and questions of which some have
 /// answers (or ids) and some have none.
 pub(super) fn read(file: &Path, text: &str, skip: bool) -> Result<Raw, TableError> {
-    let empty = || TableError::Empty {
-        file: file.to_owned(),
-    };
-    if text.trim().is_empty() {
-        return Err(empty());
-    }
-    if let Some(line) = too_deep(text) {
-        return Err(TableError::NotJson {
-            place: Place::line(file, line),
-            message: "nested deeper than questions are".to_owned(),
-            help: FORM.to_owned(),
-        });
-    }
-    let cell = serde_json::from_str::<Cell>(text).map_err(|error| TableError::NotJson {
-        place: Place::line(file, error.line().max(1)),
-        message: format!("not JSON: {}", short(&error)),
-        help: "mend the file; `python -m json.tool` shows the place too".to_owned(),
-    })?;
-    let mut root = Node {
-        file,
-        way: Way {
-            line: 1,
-            path: String::new(),
-        },
-        cell,
-    };
+    let mut root = root(file, text)?;
     let [mut articles, mut paragraphs, mut questions] = lines(text).map(Vec::into_iter);
     let mut raw = Raw::empty(file, Kind::Questions, Places::Rows);
     let (mut places, mut first) = (Vec::new(), First::default());
@@ -71,10 +47,72 @@ pub(super) fn read(file: &Path, text: &str, skip: bool) -> Result<Raw, TableErro
         }
     }
     if places.is_empty() {
-        return Err(empty());
+        return Err(empty(file));
     }
     raw.places = Places::Nested(places);
     Ok(raw)
+}
+
+/// Reads the contexts of a file as texts, each once.
+///
+/// # Errors
+/// Text that is no JSON or has another form.
+pub(super) fn contexts(file: &Path, text: &str) -> Result<Raw, TableError> {
+    let mut root = root(file, text)?;
+    let [mut articles, mut paragraphs, _] = lines(text).map(Vec::into_iter);
+    let mut raw = Raw::empty(file, Kind::Texts, Places::Rows);
+    let (mut places, mut seen) = (Vec::new(), HashSet::new());
+    for mut article in root.objects(WAY[0], &mut articles)? {
+        for mut paragraph in article.objects(WAY[1], &mut paragraphs)? {
+            let text = paragraph.text("context")?;
+            if seen.insert(text.clone()) {
+                let row = Row {
+                    text,
+                    ..Row::default()
+                };
+                raw.add(places.len(), Ok(row), false)?;
+                places.push(paragraph.way);
+            }
+        }
+    }
+    if places.is_empty() {
+        return Err(empty(file));
+    }
+    raw.places = Places::Nested(places);
+    Ok(raw)
+}
+
+fn empty(file: &Path) -> TableError {
+    TableError::Empty {
+        file: file.to_owned(),
+    }
+}
+
+/// The whole of a file.
+fn root<'c>(file: &'c Path, text: &'c str) -> Result<Node<'c>, TableError> {
+    if text.trim().is_empty() {
+        return Err(empty(file));
+    }
+    if let Some(line) = too_deep(text) {
+        return Err(TableError::NotJson {
+            place: Place::line(file, line),
+            message: "nested deeper than questions are".to_owned(),
+            help: FORM.to_owned(),
+        });
+    }
+    let cell = serde_json::from_str::<Cell>(text).map_err(|error| TableError::NotJson {
+        place: Place::line(file, error.line().max(1)),
+        message: format!("not JSON: {}", short(&error)),
+        help: "mend the file; `python -m json.tool` shows the place too".to_owned(),
+    })?;
+    Ok(Node {
+        file,
+        way: Way {
+            line: 1,
+            path: String::new(),
+        },
+        cell,
+    })
 }
 
 /// What the first question has, and so every other must.

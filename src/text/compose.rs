@@ -122,16 +122,16 @@ pub(super) fn from_vocabulary(
 
 /// BERT's tokenizer over `tokens`, in the order of their ids.
 pub(super) fn from_words(tokens: &[String], config: &Config) -> Value {
+    from_learnt(&Class::Bert, Vocabulary::Words(tokens.to_vec()), config)
+}
+
+/// The tokenizer of `class` over a vocabulary that was learnt.
+pub(super) fn from_learnt(class: &Class, vocabulary: Vocabulary, config: &Config) -> Value {
     let nothing = Additions {
         saved: Vec::new(),
         marked: Vec::new(),
     };
-    compose(
-        &Class::Bert,
-        Vocabulary::Words(tokens.to_vec()),
-        nothing,
-        config,
-    )
+    compose(class, vocabulary, nothing, config)
 }
 
 /// The `tokenizer.json` that `class` makes of another, of which it keeps the vocabulary. None where the class takes what it

@@ -134,6 +134,25 @@ impl Tokenizer {
         Self::build(&value, value.to_string().as_bytes(), path, &config, None)
     }
 
+    /// The tokenizer of a class over a vocabulary that was learnt, with another normalizer where one is given.
+    ///
+    /// # Errors
+    /// A special token is missing.
+    pub(super) fn learnt(
+        class: Class,
+        vocabulary: compose::Vocabulary,
+        normalizer: Option<Value>,
+    ) -> Result<Self, TextError> {
+        let config = Config::default();
+        let mut value = compose::from_learnt(&class, vocabulary, &config);
+        if let Some(normalizer) = normalizer {
+            value["normalizer"] = normalizer;
+        }
+        let path = Path::new("the learnt vocabulary");
+        let json = value.to_string();
+        Self::build(&value, json.as_bytes(), path, &config, Some(class))
+    }
+
     /// `saved` is what `json` says.
     fn build(
         saved: &Value,

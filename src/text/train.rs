@@ -1,13 +1,19 @@
-//! Learning a WordPiece vocabulary from texts.
+//! Learning a vocabulary from texts: WordPiece here, the other kinds in the files below.
 //!
-//! The rule is that of Hugging Face's `WordPieceTrainer`: words become characters, and the most frequent adjacent pair of
+//! The rule of WordPiece is that of Hugging Face's `WordPieceTrainer`: words become characters, and the most frequent adjacent pair of
 //! pieces is merged until the vocabulary is full. It is written anew because theirs numbers the `##` characters, and
 //! thereby breaks ties between equally frequent pairs, in the order of a hash map that differs from process to process.
 //! Here ties go to the pair whose pieces came first, with characters in the order of their code points. Two more
 //! differences: a character seen less often than `min_frequency` is left out, and a vocabulary too small for the
 //! characters is an error instead of a larger vocabulary.
 //!
+//! Byte-level BPE is learned in the same way (`byte_level`), Unigram by tokenizers itself (`unigram`).
+//!
 //! Source: tokenizers 0.23, `models/bpe/trainer.rs`.
+
+mod byte_level;
+mod kinds;
+mod unigram;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -19,6 +25,8 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
+
+pub use kinds::{Learned, VocabularyKind};
 
 use super::TextError;
 use super::tokenizer::ROWS_AT_A_TIME;
@@ -59,11 +67,23 @@ pub fn count_words(
     on_texts: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<WordCounts, TextError> {
     let normalizer = BertNormalizer::new(true, true, None, lowercase);
+    counted(texts, Some(&normalizer), &BertPreTokenizer, on_texts)
+}
+
+/// The same for any normalizer and pre-tokenizer.
+fn counted<N: Normalizer + Sync, P: PreTokenizer + Sync>(
+    texts: &[&str],
+    normalizer: Option<&N>,
+    pre_tokenizer: &P,
+    on_texts: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<WordCounts, TextError> {
     let count = |text: &str| -> Result<HashMap<String, u64>, tokenizers::Error> {
         let mut normalized = NormalizedString::from(text);
-        normalizer.normalize(&mut normalized)?;
+        if let Some(normalizer) = normalizer {
+            normalizer.normalize(&mut normalized)?;
+        }
         let mut words = PreTokenizedString::from(normalized);
-        BertPreTokenizer.pre_tokenize(&mut words)?;
+        pre_tokenizer.pre_tokenize(&mut words)?;
         let mut counts = HashMap::new();
         for (word, ..) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
             *counts.entry(word.to_owned()).or_default() += 1;
@@ -140,18 +160,52 @@ pub fn learn_wordpiece(
             characters: alphabet.len(),
         });
     }
-    let mut ids: HashMap<String, u32> = vocabulary
+    let ids: HashMap<String, u32> = vocabulary
         .iter()
         .enumerate()
         .map(|(id, token)| (token.clone(), id as u32))
         .collect();
+    let pieces = words.iter().map(|(word, _)| characters(word, &ids));
+    let begun = Begun {
+        pieces: pieces.collect(),
+        counts: words.iter().map(|(_, count)| *count).collect(),
+        vocabulary,
+        ids,
+    };
+    let join = |first: &str, second: &str| {
+        format!("{first}{}", second.strip_prefix("##").unwrap_or(second))
+    };
+    let (vocabulary, _) = merged(begun, vocab_size, min_frequency, &join, on_pieces)?;
+    Ok(vocabulary)
+}
 
-    let mut pieces: Vec<Vec<u32>> = words
-        .iter()
-        .map(|(word, _)| characters(word, &ids))
-        .collect();
+/// A vocabulary of single characters, and words cut into them.
+struct Begun {
+    vocabulary: Vec<String>,
+    ids: HashMap<String, u32>,
+    /// Of each word.
+    pieces: Vec<Vec<u32>>,
+    counts: Vec<u64>,
+}
+
+/// Merges the most frequent pair of pieces until the vocabulary is full; with it the pairs in the order in which they were
+/// merged. `join` writes two pieces as one.
+fn merged(
+    begun: Begun,
+    vocab_size: usize,
+    min_frequency: u64,
+    join: &dyn Fn(&str, &str) -> String,
+    on_pieces: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<(Vec<String>, Vec<Pair>), TextError> {
+    let Begun {
+        mut vocabulary,
+        mut ids,
+        mut pieces,
+        counts,
+    } = begun;
+    let mut merges = Vec::new();
     let mut pairs: HashMap<Pair, Seen> = HashMap::new();
-    for (word, (pieces, (_, count))) in pieces.iter().zip(&words).enumerate() {
+    for (word, (pieces, count)) in pieces.iter().zip(&counts).enumerate() {
         for pair in pieces.windows(2) {
             let seen = pairs.entry((pair[0], pair[1])).or_default();
             seen.count += count;
@@ -183,7 +237,8 @@ pub fn learn_wordpiece(
             None => continue,
         }
         let (first, second) = (&vocabulary[pair.0 as usize], &vocabulary[pair.1 as usize]);
-        let token = format!("{first}{}", second.strip_prefix("##").unwrap_or(second));
+        let token = join(first, second);
+        merges.push(pair);
         // Two ways of cutting a word can end in the same token.
         let new = *ids.entry(token).or_insert_with_key(|token| {
             vocabulary.push(token.clone());
@@ -195,7 +250,7 @@ pub fn learn_wordpiece(
         affected.dedup();
         let mut changes: HashMap<Pair, i64> = HashMap::new();
         for word in affected {
-            let (pieces, count) = (&mut pieces[word as usize], words[word as usize].1 as i64);
+            let (pieces, count) = (&mut pieces[word as usize], counts[word as usize] as i64);
             let merged = merge(pieces, pair, new);
             if merged.len() == pieces.len() {
                 continue;
@@ -233,7 +288,7 @@ pub fn learn_wordpiece(
     if on_pieces(vocabulary.len() - reported).is_break() {
         return Err(TextError::Interrupted);
     }
-    Ok(vocabulary)
+    Ok((vocabulary, merges))
 }
 
 fn alphabet(words: &BTreeMap<&str, u64>, min_frequency: u64) -> BTreeSet<char> {

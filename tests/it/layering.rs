@@ -335,9 +335,11 @@ fn stage_files_never_import_each_other() {
             .unwrap()
             .to_string_lossy()
             .into_owned();
-        for kind in ["load", "augment", "tokenize", "train", "evaluate", "export"]
-            .iter()
-            .filter(|kind| **kind != own && **kind != folder && own != "stage")
+        for kind in [
+            "load", "augment", "tokenize", "pretrain", "train", "evaluate", "export",
+        ]
+        .iter()
+        .filter(|kind| **kind != own && **kind != folder && own != "stage")
         {
             for line in code(&source.text) {
                 assert!(

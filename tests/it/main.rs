@@ -29,6 +29,7 @@ mod newcomer;
 mod objects;
 mod page;
 mod predict;
+mod pretrain;
 mod project;
 mod real;
 mod remote;

@@ -72,6 +72,27 @@ fn a_stage_whose_results_change_raises_its_version() {
     }
 }
 
+/// As [`LOSSES`], of a tiny pretraining.
+const PRETRAINING: (u64, f64) = (1, 0.0);
+
+#[test]
+fn a_pretraining_whose_result_changes_raises_its_version() {
+    let project = crate::pretrain::project();
+    project.replace("spec.toml", "epochs = 12", "max_steps = 6");
+    let run = project.run(&["spec.toml"]);
+    let now = run["scores"]["encoder"]["loss"].as_f64().unwrap();
+    let (version, loss) = PRETRAINING;
+    assert_eq!(
+        versions(&project)["pretrain"].1,
+        version,
+        "pin the loss of the new version: {now}"
+    );
+    assert!(
+        (now - loss).abs() < SAME_LOSS * 10.0,
+        "pretrain version {version}: loss {now}, pinned {loss}: {REMEDY}"
+    );
+}
+
 /// Kind → (stage, version), from the record of the run.
 fn versions(project: &Project) -> BTreeMap<String, (String, u64)> {
     let runs = project

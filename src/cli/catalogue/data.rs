@@ -266,6 +266,10 @@ fn tags_and_answers() -> Vec<Sample> {
             length: 512,
             help: "`answer_start` counts characters from 0; the text stands at 170".into(),
         },
+        TableError::NotWordnet {
+            place: Place::line(Path::new("data/data.noun"), 31),
+            message: "no gloss after `|`".into(),
+        },
         TableError::NotSquad {
             place: question(),
             message: "no `question`".into(),
@@ -419,6 +423,9 @@ fn tokenizers() -> Vec<Sample> {
             message: "the text is too long".into(),
         },
         TextError::NothingToLearnFrom,
+        TextError::NotLearnt {
+            message: "tokenizers gave up: likelihood is NAN".into(),
+        },
         TextError::VocabularyTooSmall {
             vocab_size: 60,
             needed: 105,

@@ -195,6 +195,7 @@ fn rows_to_learn_from() -> Vec<Sample> {
             column: "tags",
         },
         LearnError::NoTags { split: split() },
+        LearnError::NothingMasked { split: split() },
         LearnError::AnswerOutOfRange {
             split: split(),
             row: 7,

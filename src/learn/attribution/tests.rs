@@ -201,7 +201,7 @@ fn pretrained(head: &HeadKind, device: &Device) -> Option<(Classifier, Encoded)>
     let files = EncoderFiles::in_folder(&folder);
     let (model, _, _) = Classifier::pretrained(&files, head, 5, device).unwrap();
     // A new head's weights are small, and so would be all that is explained.
-    let (outputs, width) = (head.outputs(), 384);
+    let (outputs, width) = (head.outputs().unwrap(), 384);
     let weight = (0..outputs * width).map(|i| ((i * 7919 % 1009) as f32 / 1009.0 - 0.5) * 0.6);
     let name = match head {
         HeadKind::Spans => "qa_outputs.weight",

@@ -195,7 +195,7 @@ proptest! {
         let layout = if padded { Layout::Padded { to: None } } else { Layout::Packed };
         let cut = Cut { layout, pad_id: 0, max_length: 64, devices };
         let whole = Laid::out(&rows, &chosen, layout, 0, 64);
-        let parts = cut.parts(&rows, &chosen, at_once);
+        let parts = cut.parts(&rows, 1, &chosen, at_once);
         let ids: Vec<i32> = parts.iter().flat_map(|part| part.laid.ids.clone()).collect();
         prop_assert_eq!(ids, whole.ids);
         let texts: Vec<Range<usize>> = parts
@@ -243,7 +243,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
         max_length: 8,
         devices: 1,
     };
-    let lay_out = |chosen: &[usize]| cut.parts(&rows, chosen, 3);
+    let lay_out = |epoch: u64, chosen: &[usize]| cut.parts(&rows, epoch, chosen, 3);
     std::thread::scope(|scope| {
         let batches = ahead(scope, &rows, &settings, 13, 0, lay_out).unwrap();
         for number in 1..=3 {
@@ -251,7 +251,7 @@ fn batches_prepared_ahead_are_those_of_epoch_after_epoch() {
             for (index, chosen) in wanted.iter().enumerate() {
                 let found = batches.recv().unwrap();
                 assert_eq!((found.epoch, &found.rows), (number, chosen));
-                assert_eq!(found.parts, lay_out(chosen));
+                assert_eq!(found.parts, lay_out(number, chosen));
                 assert_eq!(found.ends_epoch, index + 1 == wanted.len());
             }
         }

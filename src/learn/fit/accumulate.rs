@@ -23,6 +23,7 @@ use crate::device;
 use crate::kernels::Precision;
 use crate::learn::batch::{Cut, MicroSize, Part, Prepared};
 use crate::learn::gradients::read;
+use crate::learn::objective::masked_share;
 use crate::learn::{Gradients, LearnError, Objective, Rows};
 use crate::model::{Classifier, Given, Mode};
 
@@ -115,7 +116,9 @@ impl<'a> Accumulation<'a> {
             .first()
             .is_some_and(|part| part.rows.len() > self.at_once)
         {
-            parts = self.cut.parts(self.material.train, &rows, self.at_once);
+            parts = self
+                .cut
+                .parts(self.material.train, epoch, &rows, self.at_once);
         }
         let rows = Arc::new(rows);
         let weights = self.replicas.weights(model)?;
@@ -126,7 +129,9 @@ impl<'a> Accumulation<'a> {
                 Err(error) if self.halves && largest > 1 && error.is_out_of_memory() => {
                     self.at_once = largest.div_ceil(2);
                     tell(on, Event::Halved(self.at_once))?;
-                    parts = self.cut.parts(self.material.train, &rows, self.at_once);
+                    parts = self
+                        .cut
+                        .parts(self.material.train, epoch, &rows, self.at_once);
                 }
                 done => return done,
             }
@@ -144,7 +149,13 @@ impl<'a> Accumulation<'a> {
         let Material {
             train, objective, ..
         } = *self.material;
-        let weight = objective.weight(train, rows, model.outputs());
+        let weight = match objective {
+            Objective::Masked => parts
+                .iter()
+                .map(|part| part.laid.wanted.len())
+                .sum::<usize>() as f64,
+            _ => objective.weight(train, rows, model.outputs()),
+        };
         let mut of_devices: Vec<Vec<Part>> = Vec::new();
         of_devices.resize_with(self.replicas.devices(), Vec::new);
         for part in parts {
@@ -220,11 +231,14 @@ impl<'a> Work<'a> {
             let mode = Mode::train(self.seed, share.step)
                 .after(part.tokens_before, part.rows.start)
                 .in_precision(self.precision);
+            let wanted = part.laid.wanted.clone();
             let laid = part.laid.on(device);
             let spans = laid.spans.clone();
-            // [texts, outputs] or [tokens, outputs] → [1]
-            let loss_of =
-                |answers| objective.share(model, answers, train, chosen, &spans, share.weight);
+            // [texts, outputs], [tokens, outputs] or [asked, outputs] → [1]
+            let loss_of = |answers| match objective {
+                Objective::Masked => masked_share(answers, &wanted, share.weight),
+                _ => objective.share(model, answers, train, chosen, &spans, share.weight),
+            };
             // Above a pooled vector no layer of the encoder is left.
             let in_layers = !matches!(laid.given, Given::Pooled(_));
             let summand = match self.checkpoints && in_layers {
@@ -336,7 +350,7 @@ mod tests {
         let chosen: Vec<usize> = (0..rows.rows()).rev().collect();
         let batch = Prepared {
             epoch: 1,
-            parts: cut.parts(rows, &chosen, accumulation.at_once),
+            parts: cut.parts(rows, 1, &chosen, accumulation.at_once),
             rows: chosen,
             ends_epoch: true,
         };

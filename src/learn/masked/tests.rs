@@ -8,8 +8,11 @@ use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use burn::module::Module;
+
 use super::*;
-use crate::model::{EncoderFiles, MaskedHead, ModelError};
+use crate::learn::{Gradients, MaskedTokens, Objective, predict};
+use crate::model::{self, Classifier, EncoderFiles, MaskedHead, ModelError, PretrainingInfo};
 
 #[derive(Deserialize)]
 struct Case {
@@ -206,4 +209,220 @@ fn equally_likely_masked_pieces_come_by_their_ids() {
     assert_eq!(ids, [1, 2]);
     assert!(likeliest(&[0.0], 0).is_empty());
     assert_eq!(likeliest(&[0.0], 9).len(), 1);
+}
+
+/// What transformers' classes say of a loss and its gradients: `masked_gradients.json`. Computed in double precision.
+#[derive(Deserialize)]
+struct Learned {
+    model: String,
+    config: Map<String, Value>,
+    /// With what stands in the places of what is to be predicted.
+    ids: Vec<Vec<u32>>,
+    places: Vec<Vec<usize>>,
+    wanted: Vec<Vec<u32>>,
+    loss: f64,
+    /// The norm of each parameter's gradient.
+    gradients: BTreeMap<String, f64>,
+}
+
+/// Rows with the masks of a case.
+struct Asked<'a> {
+    texts: Texts,
+    case: &'a Learned,
+}
+
+impl Rows for Asked<'_> {
+    fn rows(&self) -> usize {
+        self.texts.rows()
+    }
+    fn ids(&self, row: usize) -> &[u32] {
+        self.texts.ids(row)
+    }
+    fn type_ids(&self, row: usize) -> &[u8] {
+        self.texts.type_ids(row)
+    }
+    fn label(&self, _row: usize) -> Option<u32> {
+        None
+    }
+    fn id(&self, row: usize) -> u64 {
+        row as u64
+    }
+    fn masked(&self, row: usize, _epoch: u64) -> Option<MaskedTokens> {
+        Some(MaskedTokens {
+            ids: self.case.ids[row].clone(),
+            places: self.case.places[row].clone(),
+            wanted: self.case.wanted[row].clone(),
+        })
+    }
+}
+
+/// Of a gradient's norm, and of the largest one where there is none but rounding (a key's bias).
+const GRADIENT: f64 = 1e-5;
+
+#[test]
+fn the_loss_of_masked_words_and_its_gradients_are_those_of_transformers() {
+    let learned: Vec<Learned> =
+        serde_json::from_slice(&std::fs::read(fixtures().join("masked_gradients.json")).unwrap())
+            .unwrap();
+    let cases = cases();
+    assert_eq!(learned.len(), cases.len());
+    for (case, learned) in cases.iter().zip(&learned) {
+        assert_eq!(
+            (&case.model, &case.config),
+            (&learned.model, &learned.config)
+        );
+        let (_folder, files) = written(case, |_| false);
+        let device = Device::flex();
+        let (model, config, report) = Classifier::masked(&files, 1, &device).unwrap();
+        assert_eq!(report.initialised, [""; 0], "{}", case.model);
+        let model = model.train();
+        let rows = Asked {
+            texts: texts(&case.model),
+            case: learned,
+        };
+        let chosen: Vec<usize> = (0..rows.rows()).collect();
+        Objective::Masked
+            .check(&rows, "train", config.vocab_size)
+            .unwrap();
+        for layout in [batch::Layout::Packed, batch::Layout::Padded { to: None }] {
+            let what = format!("{} {:?} {layout:?}", case.model, case.config);
+            let batch = Laid::out(&rows, &chosen, layout, 0, 1 << 10).on(&device);
+            let answers = model.forward(&batch, &Mode::EVALUATE); // [asked, pieces]
+            let loss = Objective::Masked.loss(&model, answers, &rows, &chosen, &batch.spans);
+            let found = Gradients::of(&loss, &model).norms().unwrap();
+            let loss = f64::from(loss.into_scalar::<f32>());
+            assert!(
+                (loss - learned.loss).abs() < 1e-5 * learned.loss,
+                "{what}: {loss}"
+            );
+            let (ours, theirs) = (found.keys(), learned.gradients.keys());
+            let settled = |name: &String| settled(name, &case.tensors);
+            let theirs: BTreeMap<String, f64> = theirs
+                .map(settled)
+                .zip(learned.gradients.values().copied())
+                .collect();
+            assert!(ours.eq(theirs.keys()), "{what}: {:?}", found.keys());
+            let largest = theirs.values().fold(0.0, |m: f64, norm| m.max(*norm));
+            for (name, &found) in &found {
+                let (found, wanted) = (f64::from(found), theirs[name]);
+                let bound = GRADIENT * (wanted + 0.1 * largest);
+                assert!(
+                    (found - wanted).abs() < bound,
+                    "{what}: {name} has norm {found}, wanted {wanted}"
+                );
+            }
+        }
+    }
+}
+
+/// Beside a matrix of its own a head has a bias of its own, which here has the name of the other one.
+fn settled(name: &str, tensors: &BTreeMap<String, Vec<usize>>) -> String {
+    let other = name.replace("decoder.bias", "bias");
+    match other != name && tensors.contains_key(&other) {
+        true => other,
+        false => name.to_owned(),
+    }
+}
+
+#[test]
+fn a_whole_split_has_the_loss_of_one_batch_and_says_what_is_right() {
+    let cases = cases();
+    let text = std::fs::read(fixtures().join("masked_gradients.json")).unwrap();
+    let learned: Vec<Learned> = serde_json::from_slice(&text).unwrap();
+    for (case, learned) in cases.iter().zip(&learned) {
+        let (_folder, files) = written(case, |_| false);
+        let device = Device::flex();
+        let (model, ..) = Classifier::masked(&files, 1, &device).unwrap();
+        let rows = Asked {
+            texts: texts(&case.model),
+            case: learned,
+        };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let predicted = predict(&model, &rows, 0, 1, &device, go_on).unwrap();
+        let places: Vec<usize> = predicted.logits.iter().map(|row| row.len() / 2).collect();
+        let wanted: Vec<usize> = learned.places.iter().map(Vec::len).collect();
+        assert_eq!(places, wanted, "{}", case.model);
+        let loss = Objective::Masked.loss_of(&predicted, &rows, None);
+        assert!(
+            (loss - learned.loss).abs() < 1e-5 * learned.loss,
+            "{}: {loss}",
+            case.model
+        );
+        let rights = predicted
+            .logits
+            .iter()
+            .flat_map(|row| row.iter().skip(1).step_by(2));
+        assert!(
+            rights
+                .into_iter()
+                .all(|&right| right == 0.0 || right == 1.0)
+        );
+    }
+}
+
+#[test]
+fn an_encoder_without_the_head_gets_a_new_one_and_half_a_head_is_none() {
+    let case = &cases()[0];
+    for left_out in ["cls.", "cls.predictions.transform.dense.weight"] {
+        let (_folder, files) = written(case, |name| name.starts_with(left_out));
+        let (model, config, report) = Classifier::masked(&files, 1, &Device::flex()).unwrap();
+        assert_eq!(report.initialised.len(), 5, "{:?}", report.initialised);
+        assert!(
+            report
+                .initialised
+                .iter()
+                .all(|name| name.starts_with("cls.predictions."))
+        );
+        let masked = model.head.masked().unwrap();
+        assert_eq!(masked.pieces(), config.vocab_size);
+    }
+}
+
+#[test]
+fn a_saved_model_has_every_tensor_that_it_was_read_from_and_reads_again() {
+    for case in cases() {
+        let (folder, files) = written(&case, |_| false);
+        let device = Device::flex();
+        let (model, config, _) = Classifier::masked(&files, 1, &device).unwrap();
+        let info = PretrainingInfo {
+            max_length: 8,
+            tokenizer_digest: String::new(),
+            best_epoch: 1,
+            best_step: 1,
+            steps: 1,
+        };
+        let to = tempfile::tempdir().unwrap();
+        model::save_masked(to.path(), &model, &config, &info).unwrap();
+        assert_eq!(PretrainingInfo::read(to.path()).unwrap(), info);
+        let bytes = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+        let (before, after) = (bytes(folder.path()), bytes(to.path()));
+        let before = SafeTensors::deserialize(&before).unwrap();
+        let after = SafeTensors::deserialize(&after).unwrap();
+        for name in case.tensors.keys() {
+            // Where two are there, the one is written twice.
+            if name.ends_with("predictions.bias") || name == "lm_head.bias" {
+                assert!(after.tensor(name).is_ok(), "{}: {name}", case.model);
+                continue;
+            }
+            let (before, after) = (before.tensor(name).unwrap(), after.tensor(name).unwrap());
+            assert_eq!(
+                (before.shape(), before.data()),
+                (after.shape(), after.data()),
+                "{name}"
+            );
+        }
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(to.path().join("config.json")).unwrap()).unwrap();
+        let class = config["architectures"][0].as_str().unwrap();
+        assert!(class.ends_with("ForMaskedLM"), "{class}");
+        let tied = case.config.get("tie_word_embeddings").is_none();
+        assert_eq!(
+            config.get("tie_word_embeddings").is_none(),
+            tied,
+            "{}",
+            case.model
+        );
+        let again = Classifier::masked(&EncoderFiles::in_folder(to.path()), 2, &device).unwrap();
+        assert_eq!(again.2.initialised, [""; 0], "{}", case.model);
+    }
 }

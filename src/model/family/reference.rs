@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::device::{self, Chosen};
 use crate::kernels::Spans;
 use crate::model::{
-    Batch, Classifier, EncoderConfig, EncoderFiles, HeadKind, Mode, Pooling, Stack,
+    Batch, Classifier, EncoderConfig, EncoderFiles, Family, HeadKind, Mode, Pooling, Stack,
     named_parameters, set_tensors,
 };
 
@@ -84,6 +84,13 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/families")
         .join(name)
+}
+
+/// The configuration of some model of the family.
+pub(crate) fn config_of(family: Family) -> EncoderConfig {
+    let read = |name: &str| EncoderConfig::read(&folder(name).join("config.json")).unwrap();
+    let mut configs = MODELS.into_iter().map(read);
+    configs.find(|config| config.family == family).unwrap()
 }
 
 fn reference(name: &str) -> Numbers {

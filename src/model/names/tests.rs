@@ -3,7 +3,11 @@
 use super::*;
 
 fn names(family: Family, inner: usize) -> Names {
-    Names { family, inner }
+    let config = crate::model::family::reference::config_of(family);
+    Names {
+        inner,
+        ..Names::of(&config)
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn layers<const D: usize>(
     stack: &Stack,
     read: &Value<Single, D>,
 ) -> Value<Single, D> {
-    let (width, outputs) = (config.hidden_size, kind.outputs());
+    let (width, outputs) = (config.hidden_size, kind.outputs().unwrap_or_default());
     let mut read = read.clone();
     let own = kind.dense(config);
     if let Some(own) = own {
@@ -71,7 +71,7 @@ fn layers<const D: usize>(
     let name = match kind {
         _ if own.is_some() => "answers",
         HeadKind::Spans => "qa_outputs",
-        HeadKind::Texts { .. } | HeadKind::Tokens { .. } => "classifier",
+        HeadKind::Texts { .. } | HeadKind::Tokens { .. } | HeadKind::Masked { .. } => "classifier",
     };
     builder.linear(&format!("head.{name}"), &read, [last, outputs], true) // […, outputs]
 }

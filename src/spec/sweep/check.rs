@@ -90,7 +90,7 @@ fn goal(settings: &SweepSettings, stages: &[Written], declared: &[Declared]) -> 
         return at(fault(format!("`{stage}` has no score `{metric}`"), help).meant(meant));
     }
     match &settings.prune {
-        Some(_) if scored.stage.produces() != Kind::Model => vec![(
+        Some(_) if !matches!(scored.stage.produces(), Kind::Model | Kind::Encoder) => vec![(
             At::Field("prune"),
             fault(
                 format!(

@@ -6,6 +6,7 @@
 //! Deliberately absent: a licence, which only the user can know, and prose about what the model is good for.
 
 mod onnx;
+mod pretrained;
 mod usage;
 
 use serde_json::Value;
@@ -18,6 +19,9 @@ const LABELS_SHOWN: usize = 50;
 /// The card's text.
 pub(super) fn card(facts: &CardFacts) -> String {
     let config = read_json(facts, "config.json");
+    if facts.artifact.join("pretraining.json").is_file() {
+        return pretrained::card(facts, &config);
+    }
     let task = task(&config);
     let files = onnx::files(&facts.artifact);
     let model = read_json(facts, "model.json");

@@ -198,7 +198,7 @@ impl Columns {
             faults.push(Fault::new(format!("columns.{field}"), message, help));
         };
         let stated = self.stated();
-        if let Some(format @ (Format::Conll | Format::Squad)) = format {
+        if let Some(format) = format.filter(|format| !format.has_columns()) {
             let fields = stated.iter().map(|(field, ..)| *field);
             let beside = [("id", self.id.is_some()), ("keep", !self.keep.is_empty())];
             let beside = beside.into_iter().filter(|(_, stated)| *stated);

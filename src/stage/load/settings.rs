@@ -211,7 +211,7 @@ impl Load {
                 let help = help.unwrap_or_default();
                 faults.push(Fault::new("where", error.to_string(), help));
             }
-            if let Some(format @ (Format::Conll | Format::Squad)) = self.format {
+            if let Some(format) = self.format.filter(|format| !format.has_columns()) {
                 let message = format!("files in the format {format} have no columns to compare");
                 let help = "remove `where`, or write the data as JSON Lines";
                 faults.push(Fault::new("where", message, help));

@@ -20,7 +20,7 @@ use crate::hub::{Fetched, Remote};
 use crate::learn::activations::{self, Form, Wanted};
 use crate::learn::{Beginning, LearnError, Precision, Rows};
 use crate::model::{self, EncoderConfig, HeadKind, Pooling};
-use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, advance};
+use crate::stage::{Context, Edge, Fault, Files, Stage, StageError, advance, training};
 use crate::text::{TokenSplit, Tokens, TokensCard};
 
 /// The splits that a training reads.
@@ -34,6 +34,8 @@ const GIB: f64 = (1u64 << 30) as f64;
 pub(super) struct Activations {
     input: String,
     encoder: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoder_stage: Option<String>,
     /// How many layers; left out for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<u32>,
@@ -61,7 +63,7 @@ impl Train {
     /// The step whose result this training begins with, where its encoder begins frozen and stays so.
     pub(super) fn activations(&self) -> Option<Activations> {
         let freeze = self.freeze.as_ref()?;
-        if freeze.unfreeze_every.is_some() || freeze.store_limit <= 0.0 || self.encoder.is_none() {
+        if freeze.unfreeze_every.is_some() || freeze.store_limit <= 0.0 || self.scratch.is_some() {
             return None;
         }
         // One hidden state is stored, and several are read.
@@ -77,6 +79,7 @@ impl Train {
         Some(Activations {
             input: self.input.clone(),
             encoder: self.encoder.clone(),
+            encoder_stage: self.encoder_stage.clone(),
             layers,
             tokens: layers.is_some() || !self.task.pools(),
             split: None,
@@ -180,7 +183,9 @@ impl Stage for Activations {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        vec![Edge::new("input", self.input.clone(), Kind::Tokens)]
+        let input = Edge::new("input", self.input.clone(), Kind::Tokens);
+        let encoder = training::encoder_edge(self.encoder_stage.as_ref());
+        std::iter::once(input).chain(encoder).collect()
     }
 
     fn settings(&self) -> Value {
@@ -188,15 +193,15 @@ impl Stage for Activations {
     }
 
     fn not_in_key(&self) -> &'static [&'static str] {
-        &["input", "encoder"]
+        &["input", "encoder", "encoder_stage"]
     }
 
     fn remotes(&self, base: &Path) -> Vec<(String, Remote)> {
-        encoder::remotes(self.encoder.as_ref(), base)
+        training::remotes(self.encoder.as_ref(), base)
     }
 
     fn files(&self, base: &Path, fetched: &Fetched) -> Result<Files, Vec<Fault>> {
-        encoder::files(self.encoder.as_ref(), base, fetched)
+        training::files(self.encoder.as_ref(), base, fetched)
     }
 
     /// Whether it will be stored, and how large that is.
@@ -206,7 +211,8 @@ impl Stage for Activations {
         files: &Files,
         _verbose: bool,
     ) -> Vec<String> {
-        let config = encoder::config_of(files).and_then(|path| EncoderConfig::read(path).ok());
+        let config =
+            training::config_of(files, inputs).and_then(|path| EncoderConfig::read(&path).ok());
         let card = inputs
             .get("input")
             .and_then(|folder| TokensCard::read(folder).ok());

@@ -1,47 +1,12 @@
 //! Where a training begins: a pretrained encoder's files, or random weights.
 
-use std::path::{Path, PathBuf};
-
 use burn::tensor::Device;
 
 use super::Train;
-use crate::hub::{Fetched, Remote};
 use crate::learn::Frozen;
-use crate::model::{
-    self, Classifier, EncoderConfig, EncoderFiles, HeadKind, LoadReport, Vocabulary,
-};
-use crate::stage::{Context, Fault, Files, StageError, model_elsewhere, pretrained};
+use crate::model::{self, Classifier, EncoderConfig, HeadKind, LoadReport, Vocabulary};
+use crate::stage::{Context, StageError, training};
 use crate::text::Tokens;
-
-/// What the role of an encoder's file begins with; then comes its name in its folder.
-const ROLE: &str = "encoder/";
-
-/// What must be fetched of the `encoder` that is named.
-pub(super) fn remotes(encoder: Option<&String>, base: &Path) -> Vec<(String, Remote)> {
-    let repository = model_elsewhere(encoder, base);
-    let remote = |repository| ("encoder".to_owned(), Remote::Encoder(repository));
-    repository.map(remote).into_iter().collect()
-}
-
-/// Its files, by role; none where none is named.
-pub(super) fn files(
-    encoder: Option<&String>,
-    base: &Path,
-    fetched: &Fetched,
-) -> Result<Files, Vec<Fault>> {
-    let Some(encoder) = encoder else {
-        return Ok(Files::new());
-    };
-    let elsewhere = fetched.remotes().find_map(|remote| fetched.get(remote));
-    let files = pretrained::encoder("encoder", encoder, base, elsewhere)?;
-    let role = |(name, path)| (format!("{ROLE}{name}"), path);
-    Ok(files.named().into_iter().map(role).collect())
-}
-
-/// Its `config.json`.
-pub(super) fn config_of(files: &Files) -> Option<&PathBuf> {
-    files.get(&format!("{ROLE}config.json"))
-}
 
 /// The encoder of these files, with a new head, and the names of what the checkpoint lacked.
 pub(super) fn with_head(
@@ -49,16 +14,7 @@ pub(super) fn with_head(
     head: &HeadKind,
     device: &Device,
 ) -> Result<(Classifier, EncoderConfig, LoadReport), StageError> {
-    let named = context.files.iter().filter_map(|(role, path)| {
-        let name = role.strip_prefix(ROLE)?;
-        Some((name.to_owned(), path.clone()))
-    });
-    let Ok(files) = EncoderFiles::among(&named.collect()) else {
-        return Err(StageError::Mismatch {
-            message: "the encoder's files are not among those that the plan found".to_owned(),
-            help: "give `encoder` or `scratch`".to_owned(),
-        });
-    };
+    let files = training::named(context)?;
     Ok(Classifier::pretrained(&files, head, context.seed, device)?)
 }
 

@@ -3,8 +3,8 @@
 //! Deliberately absent: the settings of one thing alone (batches, optimizer, schedule, head, loss), which stand where that
 //! thing is.
 
+mod balance;
 mod loss;
-mod recipe;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::learn::{
 use crate::metrics::Metric;
 use crate::model::{Activation, Combine, HeadSettings, LoraSettings, Pooling, ScratchSettings};
 use crate::stage::Fault;
+use crate::stage::training::Stated;
 use crate::task::{AnswerSettings, LossSettings, Task, Threshold};
 
 /// Where neither `epochs` nor `max_steps` is stated.
@@ -32,10 +33,14 @@ pub struct Train {
     pub input: String,
     /// The pretrained encoder: a folder in the Hugging Face layout (`config.json`, `model.safetensors`), relative to the
     /// spec, or a model of the hub, `owner/name` or `owner/name@revision`, which is fetched; a folder of that name beside the
-    /// spec comes first. Either this or `scratch`.
+    /// spec comes first. Either this, `encoder_stage` or `scratch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
-    /// The sizes of an encoder that begins with random weights. Either this or `encoder`.
+    /// A `pretrain` stage, or another `train` stage, whose encoder is fine-tuned; its head is left behind. The tokens must be of
+    /// its tokenizer: `tokenizer_stage` in the tokenize stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_stage: Option<String>,
+    /// The sizes of an encoder that begins with random weights. Either this, `encoder` or `encoder_stage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<ScratchSettings>,
     /// What the model learns to do.
@@ -191,23 +196,28 @@ impl Train {
         }
     }
 
+    /// What it states as every training does.
+    pub(super) fn stated(&self) -> Stated<'_> {
+        Stated {
+            kind: "train",
+            encoder: self.encoder.as_ref(),
+            encoder_stage: self.encoder_stage.as_ref(),
+            scratch: self.scratch.as_ref(),
+            epochs: self.epochs,
+            usual_epochs: EPOCHS,
+            max_steps: self.max_steps,
+            batch: &self.batch,
+            optimizer: &self.optimizer,
+            schedule: &self.schedule,
+            evaluate_every: self.evaluate_every,
+            freeze: self.freeze.as_ref(),
+        }
+    }
+
     /// What a schema cannot say: fields that exclude or need each other, or belong to other tasks.
     pub(super) fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        match (&self.encoder, &self.scratch) {
-            (None, None) => faults.push(Fault::new(
-                "",
-                "a train stage needs an encoder",
-                "give `encoder = \"FOLDER\"` (config.json and model.safetensors), or `scratch = { layers = 2, hidden = 128, heads = 2 }`",
-            )),
-            (Some(_), Some(_)) => faults.push(Fault::new(
-                "scratch",
-                "`encoder` and `scratch` exclude each other",
-                "keep `encoder` to fine-tune, or `scratch` to begin with random weights",
-            )),
-            _ => {}
-        }
-        if self.lora.is_some() && self.encoder.is_none() {
+        let mut faults = self.stated().faults();
+        if self.lora.is_some() && self.encoder.is_none() && self.encoder_stage.is_none() {
             faults.push(Fault::new(
                 "lora",
                 "LoRA adapts what an encoder has learned, and one from scratch has learned nothing",
@@ -221,27 +231,7 @@ impl Train {
                 "keep one of the two; `lora.target` says where something is added",
             ));
         }
-        if self.epochs.is_some() && self.max_steps.is_some() {
-            faults.push(Fault::new(
-                "max_steps",
-                "`epochs` and `max_steps` exclude each other",
-                "keep the one that should decide how long to train",
-            ));
-        }
-        if let Some(scratch) = &self.scratch
-            && scratch.heads > 0
-            && scratch.hidden % scratch.heads != 0
-        {
-            faults.push(Fault::new(
-                "scratch.heads",
-                format!(
-                    "a hidden size of {} does not divide into {} heads",
-                    scratch.hidden, scratch.heads
-                ),
-                "make `hidden` a multiple of `heads`",
-            ));
-        }
-        faults.extend(self.faults_of_the_recipe());
+        faults.extend(self.faults_of_the_balance());
         faults.extend(self.faults_of_the_loss());
         faults.extend(self.misfits());
         faults

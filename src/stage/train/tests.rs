@@ -118,7 +118,7 @@ fn run(
 #[test]
 fn settings_left_out_have_the_documented_defaults_and_stay_out_of_the_json() {
     let stage = train(json!({ "input": "tokens", "encoder": "models/bert" }));
-    assert_eq!(stage.length(), Length::Epochs(3));
+    assert_eq!(stage.stated().length(), crate::learn::Length::Epochs(3));
     assert_eq!(stage.batch.size, 32);
     assert_eq!(stage.settings().get("epochs"), None);
     assert!(stage.check().is_empty());

@@ -1,16 +1,54 @@
-//! What is wrong with the settings of a recipe: those of another method, and those that exclude or need each other.
+//! What every training states alike: where it begins, how long it is, its recipe; and what is wrong with that: settings of another
+//! method, and those that exclude or need each other.
+//!
+//! Deliberately absent: what only one kind of training has.
 
-use super::Train;
-use crate::learn::{BalanceMethod, MicroSize, OptimizerName, OptimizerSettings, ScheduleName};
+use crate::learn::{
+    BatchSettings, EvaluateEvery, FreezeSettings, Length, MicroSize, OptimizerName,
+    OptimizerSettings, ScheduleName, ScheduleSettings,
+};
+use crate::model::ScratchSettings;
 use crate::stage::Fault;
-use crate::task::Task;
 
-impl Train {
-    pub(super) fn faults_of_the_recipe(&self) -> Vec<Fault> {
-        let mut faults = self.faults_of_the_optimizer();
+/// The settings that a stage states.
+pub(in crate::stage) struct Stated<'a> {
+    /// The kind of the stage, for messages.
+    pub(in crate::stage) kind: &'static str,
+    pub(in crate::stage) encoder: Option<&'a String>,
+    pub(in crate::stage) encoder_stage: Option<&'a String>,
+    pub(in crate::stage) scratch: Option<&'a ScratchSettings>,
+    pub(in crate::stage) epochs: Option<u32>,
+    /// The epochs where neither these nor steps are stated.
+    pub(in crate::stage) usual_epochs: u32,
+    pub(in crate::stage) max_steps: Option<u32>,
+    pub(in crate::stage) batch: &'a BatchSettings,
+    pub(in crate::stage) optimizer: &'a OptimizerSettings,
+    pub(in crate::stage) schedule: &'a ScheduleSettings,
+    pub(in crate::stage) evaluate_every: Option<EvaluateEvery>,
+    pub(in crate::stage) freeze: Option<&'a FreezeSettings>,
+}
+
+impl Stated<'_> {
+    pub(in crate::stage) fn length(&self) -> Length {
+        match self.max_steps {
+            Some(steps) => Length::Steps(u64::from(steps)),
+            None => Length::Epochs(u64::from(self.epochs.unwrap_or(self.usual_epochs))),
+        }
+    }
+
+    /// What a schema cannot say.
+    pub(in crate::stage) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.faults_of_the_beginning();
+        faults.extend(self.faults_of_the_optimizer());
         faults.extend(self.faults_of_the_schedule());
         faults.extend(self.faults_of_the_freezing());
-        faults.extend(self.faults_of_the_balance());
+        if self.epochs.is_some() && self.max_steps.is_some() {
+            faults.push(Fault::new(
+                "max_steps",
+                "`epochs` and `max_steps` exclude each other",
+                "keep the one that should decide how long to train",
+            ));
+        }
         if let Some(MicroSize::Rows(rows)) = self.batch.micro_size
             && rows > self.batch.size
         {
@@ -41,49 +79,45 @@ impl Train {
         faults
     }
 
-    fn faults_of_the_balance(&self) -> Vec<Fault> {
-        let Some(balance) = &self.balance else {
-            return Vec::new();
-        };
+    fn faults_of_the_beginning(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if self.task != Task::Classification {
-            faults.push(Fault::new(
-                "balance",
-                format!("rows for {} have no one class each", self.task),
-                "remove it; rare labels can be given weights: `loss.class_weights` or `loss.weights`",
-            ));
+        let given = [
+            ("encoder", self.encoder.is_some()),
+            ("encoder_stage", self.encoder_stage.is_some()),
+            ("scratch", self.scratch.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|&(_, given)| given);
+        match (given.next(), given.next()) {
+            (None, _) => faults.push(Fault::new(
+                "",
+                format!("a {} stage needs an encoder", self.kind),
+                "give `encoder = \"FOLDER\"` (config.json and model.safetensors), `encoder_stage = \"STAGE\"`, or `scratch = { layers = 2, hidden = 128, heads = 2 }`",
+            )),
+            (Some((first, _)), Some((second, _))) => faults.push(Fault::new(
+                second,
+                format!("`{first}` and `{second}` exclude each other"),
+                "keep the one that training should begin with; `scratch` begins with random weights",
+            )),
+            _ => {}
         }
-        let runs_once = self.activations().is_some_and(|step| step.gives_vectors());
-        if balance.method == BalanceMethod::Smote && !runs_once {
-            faults.push(Fault::new(
-                "balance.method",
-                "SMOTE makes rows of what a frozen encoder gives",
-                "set `freeze = { encoder = true }`, or `method = \"oversample\"`",
-            ));
-        }
-        if balance.method == BalanceMethod::Oversample && balance.neighbors != 5 {
-            faults.push(Fault::new(
-                "balance.neighbors",
-                "oversample has no `neighbors`",
-                "remove it, or set `method = \"smote\"`",
-            ));
-        }
-        if self
-            .loss
-            .as_ref()
-            .is_some_and(|loss| loss.class_weights.is_some())
+        if let Some(scratch) = self.scratch
+            && scratch.heads > 0
+            && scratch.hidden % scratch.heads != 0
         {
             faults.push(Fault::new(
-                "balance",
-                "rare classes would count twice: by more rows, and by their weights",
-                "keep `balance` or `loss.class_weights`",
+                "scratch.heads",
+                format!(
+                    "a hidden size of {} does not divide into {} heads",
+                    scratch.hidden, scratch.heads
+                ),
+                "make `hidden` a multiple of `heads`",
             ));
         }
         faults
     }
 
     fn faults_of_the_freezing(&self) -> Vec<Fault> {
-        let Some(freeze) = &self.freeze else {
+        let Some(freeze) = self.freeze else {
             return Vec::new();
         };
         let mut faults = Vec::new();
@@ -120,7 +154,7 @@ impl Train {
     }
 
     fn faults_of_the_optimizer(&self) -> Vec<Fault> {
-        let optimizer = &self.optimizer;
+        let optimizer = self.optimizer;
         let usual = OptimizerSettings::default();
         let mut faults = Vec::new();
         let name = optimizer.name;
@@ -163,7 +197,7 @@ impl Train {
     }
 
     fn faults_of_the_schedule(&self) -> Vec<Fault> {
-        let schedule = &self.schedule;
+        let schedule = self.schedule;
         let name = schedule.name;
         let mut faults = Vec::new();
         let fields = [

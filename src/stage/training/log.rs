@@ -165,7 +165,7 @@ impl<'a> Log<'a> {
 ///
 /// # Errors
 /// It cannot be read, or has a line that the loop would not write.
-pub(super) fn validations(path: &Path) -> Result<Vec<Validation>, StageError> {
+pub(in crate::stage) fn validations(path: &Path) -> Result<Vec<Validation>, StageError> {
     let text = std::fs::read_to_string(path);
     let found = text.and_then(|text| validations_in(&text));
     Ok(found.map_err(|e| Unreadable::new(path, e))?)

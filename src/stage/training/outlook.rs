@@ -1,11 +1,7 @@
 //! What can be said of a training before it runs: how many steps it has, and the curve of its learning rate.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use super::Train;
+use super::Stated;
 use crate::learn;
-use crate::text::{TextError, Tokens, TokensCard};
 
 /// Columns of a drawn curve.
 const WIDTH: u64 = 60;
@@ -13,18 +9,12 @@ const WIDTH: u64 = 60;
 /// From nothing to all.
 const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-impl Train {
-    /// A line for the length, and one with the curve. Nothing where the tokens are not at hand.
-    pub(super) fn foreseen(&self, inputs: &BTreeMap<&'static str, PathBuf>) -> Vec<String> {
-        let rows = inputs
-            .get("input")
-            .and_then(|folder| self.rows_of(folder).ok().flatten());
-        let Some(rows) = rows else {
-            return Vec::new();
-        };
+impl Stated<'_> {
+    /// A line for the length of a training on so many rows, and one with the curve.
+    pub(in crate::stage) fn foreseen(&self, rows: usize) -> Vec<String> {
         let steps = self.length().steps(rows, self.batch.size);
         let peak = self.optimizer.learning_rate;
-        let curve = learn::curve(&self.schedule, peak, steps);
+        let curve = learn::curve(self.schedule, peak, steps);
         let highest = curve
             .iter()
             .fold((0, 0.0), |highest: (u64, f64), &(step, rate)| {
@@ -50,18 +40,6 @@ impl Train {
             ),
             drawn(&curve, peak),
         ]
-    }
-
-    /// How many rows there are to learn from, with those that `balance` adds; `None` without a training split.
-    fn rows_of(&self, tokens: &Path) -> Result<Option<usize>, TextError> {
-        if self.balance.is_none() {
-            let card = TokensCard::read(tokens)?;
-            return Ok(card.splits.get("train").map(|train| train.rows));
-        }
-        let tokens = Tokens::open(tokens)?;
-        Ok(tokens
-            .split("train")
-            .map(|train| learn::balanced_rows(train)))
     }
 }
 
