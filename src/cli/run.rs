@@ -17,9 +17,9 @@ use super::{
 };
 use crate::artifact::Kind;
 use crate::device::{self, DeviceError};
-use crate::hub::{self, OtherResult, StageResult};
 use crate::executor::graph::Asked;
 use crate::executor::{control, steps};
+use crate::hub::{self, OtherResult, StageResult};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::run::judge::assess;

@@ -38,14 +38,8 @@ pub(super) struct Finished {
     pub(super) key: Key,
     pub(super) fingerprint: Box<Fingerprint>,
     pub(super) reason: Reason,
-    pub(super) made: Result<Made, RunError>,
-}
-
-/// What came of a job.
-pub(super) enum Made {
-    Result(Record, How),
-    /// It was to be fetched, and cannot be had.
-    Absent,
+    /// None where it was to be fetched, and cannot be had.
+    pub(super) made: Result<Option<(Record, How)>, RunError>,
 }
 
 /// Where a result comes from.
@@ -95,14 +89,11 @@ fn attempt(
     options: &Options<'_>,
     checkpoints: &Checkpoints,
     observer: &dyn Observer,
-) -> Result<Made, RunError> {
+) -> Result<Option<(Record, How)>, RunError> {
     let step = &plan.steps[job.index];
     if let Some(record) = &job.fetch {
         let brought = fetch(record, step, store, options, observer)?;
-        return Ok(match brought {
-            true => Made::Result(record.as_ref().clone(), How::Fetched),
-            false => Made::Absent,
-        });
+        return Ok(brought.then(|| (record.as_ref().clone(), How::Fetched)));
     }
     if let Some(deed) = (step.stage.needs_leave()).filter(|_| !options.allow_commands) {
         return Err(RunError::NotAllowed { deed });
@@ -119,11 +110,11 @@ fn attempt(
     let draft = loop {
         match store.begin(&job.fingerprint, job.need, &mut on_wait, &mut on_other)? {
             Begun::Won(draft) => break draft,
-            Begun::Already(record) => return Ok(Made::Result(record, How::Found)),
+            Begun::Already(record) => return Ok(Some((record, How::Found))),
             Begun::Elsewhere(record) => {
                 // What cannot be had there, or is not what it should be, counts as absent from now on.
                 if fetch(&record, step, store, options, observer)? {
-                    return Ok(Made::Result(record, How::Fetched));
+                    return Ok(Some((record, How::Fetched)));
                 }
             }
             Begun::GaveUp => return Err(StageError::Interrupted.into()),
@@ -152,7 +143,7 @@ fn attempt(
     let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
     store.forget_checkpoints(&record.key);
     tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
-    Ok(Made::Result(record, How::Built))
+    Ok(Some((record, How::Built)))
 }
 
 /// Brings the object of a result from elsewhere; whether it is here now.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use super::build::{Finished, How, Job, Made};
+use super::build::{Finished, How, Job};
 use super::judge::{History, Judgement, ask_ahead, judge, not_here};
 use super::publish::{Upload, Uploaded};
 use super::{Observer, Options, RunError, scores_of};
@@ -278,7 +278,7 @@ impl<'a> Walk<'a> {
             return;
         };
         let made = match made {
-            Ok(Made::Absent) => {
+            Ok(None) => {
                 self.states[index] = State::Wanted {
                     fingerprint,
                     reason,
@@ -288,7 +288,7 @@ impl<'a> Walk<'a> {
                 };
                 return;
             }
-            Ok(Made::Result(record, how)) => Ok((record, how)),
+            Ok(Some(made)) => Ok(made),
             Err(error) => Err(error),
         };
         match made {
