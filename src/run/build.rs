@@ -43,7 +43,7 @@ pub(super) struct Finished {
 
 /// What came of a job.
 pub(super) enum Made {
-    Result(Record, How),
+    Result(Box<Record>, How),
     /// It was to be fetched, and cannot be had.
     Absent,
 }
@@ -100,7 +100,7 @@ fn attempt(
     if let Some(record) = &job.fetch {
         let brought = fetch(record, step, store, options, observer)?;
         return Ok(match brought {
-            true => Made::Result(record.as_ref().clone(), How::Fetched),
+            true => Made::Result(record.clone(), How::Fetched),
             false => Made::Absent,
         });
     }
@@ -119,11 +119,11 @@ fn attempt(
     let draft = loop {
         match store.begin(&job.fingerprint, job.need, &mut on_wait, &mut on_other)? {
             Begun::Won(draft) => break draft,
-            Begun::Already(record) => return Ok(Made::Result(record, How::Found)),
+            Begun::Already(record) => return Ok(Made::Result(Box::new(record), How::Found)),
             Begun::Elsewhere(record) => {
                 // What cannot be had there, or is not what it should be, counts as absent from now on.
                 if fetch(&record, step, store, options, observer)? {
-                    return Ok(Made::Result(record, How::Fetched));
+                    return Ok(Made::Result(Box::new(record), How::Fetched));
                 }
             }
             Begun::GaveUp => return Err(StageError::Interrupted.into()),
@@ -152,7 +152,7 @@ fn attempt(
     let record = draft.commit(step.stage.produces(), clock.elapsed().as_secs_f64())?;
     store.forget_checkpoints(&record.key);
     tracing::info!(stage = step.name, digest = %record.digest, bytes = record.bytes, "committed");
-    Ok(Made::Result(record, How::Built))
+    Ok(Made::Result(Box::new(record), How::Built))
 }
 
 /// Brings the object of a result from elsewhere; whether it is here now.

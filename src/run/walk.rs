@@ -314,7 +314,7 @@ impl<'a> Walk<'a> {
                     resumed_from_step,
                     ..known(&self.plan.steps[index], &record, outcome, reason)
                 };
-                self.know(index, Box::new(record), true, entry);
+                self.know(index, record, true, entry);
             }
             Err(error) => {
                 let reason = Reason::Error {
