@@ -114,7 +114,12 @@ impl Cluster {
     pub(crate) fn stop_controller(&mut self) {
         let mut controller = self.daemons.remove(1);
         // SAFETY: it is a child of ours that nobody has waited for.
-        unsafe { libc::kill(i32::try_from(controller.id()).expect("a process id"), libc::SIGTERM) };
+        unsafe {
+            libc::kill(
+                i32::try_from(controller.id()).expect("a process id"),
+                libc::SIGTERM,
+            )
+        };
         let _ = controller.wait();
     }
 
