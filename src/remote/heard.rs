@@ -71,11 +71,8 @@ pub(super) fn manifest(bytes: &[u8], digest: &Digest) -> Result<Manifest, String
     if manifest.digest() != *digest {
         return Err("it belongs to another object".to_owned());
     }
-    let sizes = manifest.files.values().map(|file| file.bytes);
-    if sizes
-        .fold(Some(0_u64), |sum, size| sum?.checked_add(size))
-        .is_none()
-    {
+    let mut sizes = manifest.files.values().map(|file| file.bytes);
+    if sizes.try_fold(0_u64, u64::checked_add).is_none() {
         return Err("its sizes are none".to_owned());
     }
     Ok(manifest)
