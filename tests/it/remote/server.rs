@@ -271,7 +271,7 @@ impl Relay {
         }
         let mut fault = None;
         if let Some((every, faults)) = &state.every
-            && state.seen % every == 0
+            && state.seen.is_multiple_of(*every)
         {
             fault = Some(faults[(state.seen / every) % faults.len()]);
         }
