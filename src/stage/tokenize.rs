@@ -192,9 +192,7 @@ impl Stage for Tokenize {
             (Some((first, _)), Some((second, _))) => vec![Fault::new(
                 second,
                 format!("`{first}` and `{second}` exclude each other"),
-                format!(
-                    "remove `{second}` to keep the tokenizer of `{first}`, or the other way round"
-                ),
+                format!("remove `{first}` or `{second}`: there is one tokenizer"),
             )],
             (None, _) => vec![Fault::new(
                 "",
