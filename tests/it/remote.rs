@@ -491,11 +491,11 @@ fn once_and_equal(runs: &[Value]) {
     assert_eq!(builders, once);
 }
 
-#[test]
-fn an_upload_that_was_killed_goes_on_where_it_was() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+const PUSH: [&str; 5] = ["cache", "push", "--remote", "s3://bucket/x", "--json"];
+
+/// A push of a large file that was killed after two of its parts: the project, what was written down of the upload, and how
+/// many parts the file has.
+fn killed_after_two_parts(server: &Server) -> (Project, Value, usize) {
     let project = Project::empty();
     // Digits that nothing makes smaller: some tens of megabytes in the store.
     let mut state = 7_u64;
@@ -515,10 +515,9 @@ fn an_upload_that_was_killed_goes_on_where_it_was() {
         "version = 1\n[load.data]\ntrain = \"rows.csv\"\n",
     );
     project.run(&["pipeline.toml"]);
-    let push = ["cache", "push", "--remote", "s3://bucket/x", "--json"];
     server.hold_parts_after(2);
     let mut child = server
-        .command(&project, &push)
+        .command(&project, &PUSH)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -548,12 +547,13 @@ fn an_upload_that_was_killed_goes_on_where_it_was() {
     );
     let all = usize::try_from(bytes.div_ceil(part)).unwrap();
     assert!(all > 2, "{all} parts");
-
     server.recover();
     server.forget();
-    server.refit(&project, &push).success();
-    assert_eq!(server.asked(&["PUT", "partNumber="]), all - 2, "of {all}");
-    assert_eq!(server.asked(&["POST", "?uploads"]), 0, "the same upload");
+    (project, state, all)
+}
+
+/// Whether what was pushed is whole, and nothing is left of its upload.
+fn arrived(server: &Server, project: &Project) {
     let left = files(project.path(".refit").to_str().unwrap(), "uploads/*");
     assert_eq!(left, [] as [PathBuf; 0]);
     let other = Project::empty();
@@ -573,7 +573,45 @@ fn an_upload_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_upload_that_was_killed_goes_on_where_it_was() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (project, _, all) = killed_after_two_parts(&server);
+    server.refit(&project, &PUSH).success();
+    assert_eq!(server.asked(&["PUT", "partNumber="]), all - 2, "of {all}");
+    assert_eq!(server.asked(&["POST", "?uploads"]), 0, "the same upload");
+    arrived(&server, &project);
+}
+
+#[test]
 fn an_upload_that_the_server_forgot_goes_out_from_the_start() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (project, state, all) = killed_after_two_parts(&server);
+    server.forget_upload(state["at"].as_str().unwrap(), state["id"].as_str().unwrap());
+    server.refit(&project, &PUSH).success();
+    assert_eq!(server.asked(&["POST", "?uploads"]), 1, "a new upload");
+    assert!(server.asked(&["PUT", "partNumber="]) >= all, "all {all}");
+    arrived(&server, &project);
+}
+
+#[test]
+fn what_other_processes_build_is_shared_too() {
+    let (_folder, shared) = folder();
+    let (first, second) = (Project::tiny(), Project::tiny());
+    let remote = ["--remote", shared.as_str()];
+    let elsewhere = with(&remote, &["--executor", "process"]);
+    let there = first.refit(&with(&RUN, &elsewhere)).success().json();
+    assert_eq!(built(&there).len(), 6);
+    let here = second.refit(&with(&RUN, &elsewhere)).success().json();
+    assert_eq!(built(&here), [""; 0]);
+    assert_eq!(digests(&here), digests(&there));
+}
+
+#[test]
+fn what_nobody_goes_on_with_is_cleared_away() {
     let Some(server) = Server::start() else {
         return;
     };

@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Reset,
     /// The answer ends in the middle.
     Cut,
+    /// No upload has this name: as S3 says it, for which moto says that it is at fault itself.
+    NoUpload,
 }
 
 #[derive(Default)]
@@ -33,6 +35,8 @@ struct State {
     /// So many parts are taken, the next ones wait.
     parts: Option<usize>,
     held: bool,
+    /// The upload that nothing is known of.
+    forgotten: Option<String>,
 }
 
 struct Relay {
@@ -170,6 +174,12 @@ impl Server {
         self.relay.state.lock().unwrap().parts = Some(count);
     }
 
+    /// Nothing is known of an upload any more.
+    pub(super) fn forget_upload(&self, at: &str, id: &str) {
+        self.direct("DELETE", &format!("/bucket/{at}?uploadId={id}"));
+        self.relay.state.lock().unwrap().forgotten = Some(id.to_owned());
+    }
+
     /// Waits until a part has no answer.
     pub(super) fn until_held(&self) {
         let state = self.relay.state.lock().unwrap();
@@ -225,6 +235,15 @@ impl Relay {
         if let Some(Fault::Reset) = fault {
             return;
         }
+        if let Some(Fault::NoUpload) = fault {
+            let text = "<Error><Code>NoSuchUpload</Code><Message>The specified upload does not exist.</Message></Error>";
+            let length = text.len();
+            let answer = format!(
+                "HTTP/1.1 404 Not Found\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+            );
+            let _ = from.write_all(answer.as_bytes());
+            return;
+        }
         let mut answer = Vec::new();
         {
             let _turn = self.one_by_one.lock();
@@ -254,8 +273,13 @@ impl Relay {
         let mut state = self.state.lock().unwrap();
         let first = head.lines().next().unwrap_or_default().to_owned();
         let is_part = first.starts_with("PUT") && first.contains("partNumber=");
+        let of_forgotten = |id: &String| first.contains(&format!("uploadId={id}"));
+        let is_forgotten = state.forgotten.as_ref().is_some_and(of_forgotten);
         state.asked.push(first);
         state.seen += 1;
+        if is_forgotten {
+            return Some(Some(Fault::NoUpload));
+        }
         if is_part && let Some(left) = state.parts {
             match left.checked_sub(1) {
                 Some(left) => state.parts = Some(left),
