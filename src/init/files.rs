@@ -126,7 +126,7 @@ fn one_of_twins(found: &[PathBuf]) -> Vec<PathBuf> {
         Some(Format::Csv) => 3,
         Some(Format::Tsv) => 4,
         Some(Format::Conll) => 5,
-        Some(Format::Text | Format::Wordnet) => 6,
+        Some(Format::Text | Format::Wordnet | Format::WordnetRelated) => 6,
         None => 7,
     };
     let mut best = BTreeMap::<(PathBuf, String), PathBuf>::new();

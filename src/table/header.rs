@@ -40,7 +40,11 @@ pub fn columns(
         Format::Json => return names(first_object(&beginning(file)?)?),
         Format::Parquet => return parquet(file),
         Format::Text => return Some(vec!["text".to_owned()]),
-        Format::Conll | Format::Squad | Format::SquadContexts | Format::Wordnet => return None,
+        Format::Conll
+        | Format::Squad
+        | Format::SquadContexts
+        | Format::Wordnet
+        | Format::WordnetRelated => return None,
     };
     let numbered = || (0..width).map(|number| format!("column_{number}"));
     Some(names.unwrap_or_else(|| numbered().collect()))

@@ -128,7 +128,11 @@ pub fn peek(file: &Path, ask: &Ask) -> Result<Peek, TableError> {
         Format::Json => array(file, &text, whole)?,
         Format::Squad => questions(file, &text, whole)?,
         Format::Conll => sentences(file, &text, whole)?,
-        Format::Text | Format::Parquet | Format::SquadContexts | Format::Wordnet => lines(&text),
+        Format::Text
+        | Format::Parquet
+        | Format::SquadContexts
+        | Format::Wordnet
+        | Format::WordnetRelated => lines(&text),
     };
     peek.format = format;
     peek.whole = whole;

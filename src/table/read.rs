@@ -58,6 +58,9 @@ pub enum Format {
     /// A file of the WordNet database (`data.noun`, `data.verb`, `data.adj`, `data.adv`) as plain texts: what words mean, and examples
     /// of their use. For `pretrain`.
     Wordnet,
+    /// The same files as lists of words that are alike: those of a synset, and those of the synsets of the same file that it points
+    /// at as similar or more general. For `pretrain`.
+    WordnetRelated,
 }
 
 impl Format {
@@ -65,7 +68,11 @@ impl Format {
     pub fn has_columns(self) -> bool {
         !matches!(
             self,
-            Format::Conll | Format::Squad | Format::SquadContexts | Format::Wordnet
+            Format::Conll
+                | Format::Squad
+                | Format::SquadContexts
+                | Format::Wordnet
+                | Format::WordnetRelated
         )
     }
 
@@ -101,6 +108,7 @@ impl fmt::Display for Format {
             Format::Squad => "squad",
             Format::SquadContexts => "squad_contexts",
             Format::Wordnet => "wordnet",
+            Format::WordnetRelated => "wordnet_related",
         })
     }
 }
@@ -196,7 +204,9 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
     if !layout.format.has_columns() {
         layout.no_columns(file, layout.format)?;
     }
-    if let Format::Text | Format::SquadContexts | Format::Wordnet = layout.format {
+    if let Format::Text | Format::SquadContexts | Format::Wordnet | Format::WordnetRelated =
+        layout.format
+    {
         layout.texts_alone(file)?;
     }
     match layout.format {
@@ -210,6 +220,7 @@ pub fn read(file: &Path, layout: &Layout) -> Result<Raw, TableError> {
         Format::Squad => squad::read(file, &shape::utf8(file, bytes)?, layout.skip_invalid),
         Format::SquadContexts => squad::contexts(file, &shape::utf8(file, bytes)?),
         Format::Wordnet => wordnet::read(file, &shape::utf8(file, bytes)?),
+        Format::WordnetRelated => wordnet::read_related(file, &shape::utf8(file, bytes)?),
     }
 }
 

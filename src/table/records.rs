@@ -400,13 +400,15 @@ impl<'a> Reader<'a> {
             Format::Jsonl => Lines::open(file).map(Reader::Objects),
             Format::Json => Array::open(file).map(Reader::Array),
             Format::Parquet => Groups::open(file).map(Reader::Parquet),
-            format @ (Format::Conll | Format::Squad | Format::SquadContexts | Format::Wordnet) => {
-                Err(TableError::WrongFormat {
-                    file: file.to_owned(),
-                    format: format.to_string(),
-                    wanted: "columns that could be kept beside answers",
-                })
-            }
+            format @ (Format::Conll
+            | Format::Squad
+            | Format::SquadContexts
+            | Format::Wordnet
+            | Format::WordnetRelated) => Err(TableError::WrongFormat {
+                file: file.to_owned(),
+                format: format.to_string(),
+                wanted: "columns that could be kept beside answers",
+            }),
         }
     }
 

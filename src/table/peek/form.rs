@@ -29,7 +29,9 @@ pub(super) fn of(text: &str, ending: Option<Format>) -> Format {
             line if !line.contains('\t') && even_width(text, ',') => Format::Csv,
             _ => Format::Tsv,
         },
-        Some(Format::SquadContexts | Format::Wordnet) => ending.unwrap_or(Format::Text),
+        Some(Format::SquadContexts | Format::Wordnet | Format::WordnetRelated) => {
+            ending.unwrap_or(Format::Text)
+        }
         Some(Format::Text | Format::Parquet) | None => {
             let json = of_json(text);
             if let Some(format) = json {
