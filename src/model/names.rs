@@ -151,6 +151,28 @@ pub(super) fn is_left_over(family: Family, name: &str) -> bool {
         || family == Family::Deberta && name.ends_with("embeddings.position_embeddings.weight")
 }
 
+/// The heads that encoders are pretrained with, over masked words, pairs of sentences or replaced words, in all families.
+const OF_PRETRAINING: [&str; 13] = [
+    "cls.predictions",
+    "cls.seq_relationship",
+    "lm_head",
+    "lm_predictions",
+    "generator_predictions",
+    "generator_lm_head",
+    "discriminator_predictions",
+    "predictions",
+    "sop_classifier",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "decoder",
+];
+
+/// Whether a tensor is of a head that an encoder was pretrained with. Who fine-tunes expects it to go.
+pub(super) fn is_of_pretraining(name: &str) -> bool {
+    OF_PRETRAINING.iter().any(|module| within(name, module))
+}
+
 /// Whether `name` is below `module`.
 fn within(name: &str, module: &str) -> bool {
     name.strip_prefix(module)

@@ -274,7 +274,7 @@ fn other_heads_and_buffers_are_ignored_and_reported() {
     assert_eq!(report.ignored.len(), 6, "{:?}", report.ignored);
     let warnings = report.warnings();
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("and 4 more"), "{warnings:?}");
+    assert!(warnings[0].contains("and 2 more"), "{warnings:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::family::Family;
-use super::names::{belongs, canonical, is_head, is_left_over, is_pooler};
+use super::names::{belongs, canonical, is_head, is_left_over, is_of_pretraining, is_pooler};
 use super::parameters::{
     self, MapParameters, Parameter, VisitParameters, map_parameters, named_parameters,
 };
@@ -37,7 +37,8 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// What a user should know, a line each. A new head and unused buffers are expected, and not said.
+    /// What a user should know, a line each. A new head in place of that of pretraining, and unused buffers, are expected and
+    /// not said.
     pub fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let is_pooler = |name: &str| is_pooler(self.family, name);
@@ -52,7 +53,9 @@ impl LoadReport {
             .ignored
             .iter()
             .filter(|name| {
-                !is_left_over(self.family, name) && !is_pooler(&canonical(self.family, name))
+                !is_left_over(self.family, name)
+                    && !is_of_pretraining(name)
+                    && !is_pooler(&canonical(self.family, name))
             })
             .collect();
         if let Some(first) = unused.first() {
