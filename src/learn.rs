@@ -17,6 +17,7 @@ pub mod activations;
 pub mod attribution;
 mod balance;
 mod batch;
+pub mod cooccurrence;
 mod fit;
 mod freeze;
 mod gradients;
@@ -33,6 +34,7 @@ pub use batch::{
     BatchSettings, Laid, Layout, MaskedTokens, MicroSize, Padding, Rows, Window, length_grouped,
     shuffled,
 };
+pub use cooccurrence::CooccurrenceSettings;
 pub use fit::{
     Course, EarlyStopping, EmaSettings, EvaluateEvery, Event, Fitted, Held, Judgement, Keep, Kept,
     Length, LossScale, Material, Numbers, Recipe, Snapshot, State, StepRecord, ValidationRecord,

@@ -326,18 +326,37 @@ impl Classifier {
         Ok((classifier, config, report))
     }
 
-    /// An encoder of the given sizes over `vocabulary` with a head for masked language modelling, every weight drawn from `seed`.
+    /// An encoder of the given sizes over `vocabulary` with a head for masked language modelling, every weight drawn from `seed`, but
+    /// for the embeddings of the pieces in `words`: id and `hidden` numbers.
     ///
     /// # Errors
-    /// As [`Classifier::scratch`].
+    /// As [`Classifier::scratch`]; an embedding of another length or of no piece of the vocabulary is passed over.
     pub fn masked_scratch(
         settings: &ScratchSettings,
         vocabulary: Vocabulary,
+        words: &[(u32, Vec<f32>)],
         seed: u64,
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig), ModelError> {
-        let head = HeadKind::Masked { own_matrix: false };
-        Classifier::scratch(settings, vocabulary, &head, seed, device)
+        let config = settings.config(vocabulary)?;
+        let unset = Classifier::unset(&config, &HeadKind::Masked { own_matrix: false }, device)?;
+        let classifier = weights::set_each(unset, |name, shape| {
+            let mut values = initial::draw(name, shape, &config, seed);
+            if name.ends_with("word_embeddings.weight") {
+                let rows = values.chunks_exact_mut(config.embedding_size);
+                let mut rows: Vec<&mut [f32]> = rows.collect();
+                for (id, word) in words {
+                    if let Some(row) = rows
+                        .get_mut(*id as usize)
+                        .filter(|row| row.len() == word.len())
+                    {
+                        row.copy_from_slice(word);
+                    }
+                }
+            }
+            Ok(Some(values))
+        })?;
+        Ok((classifier, config))
     }
 }
 

@@ -10,6 +10,8 @@
 //! seed either, so that scores of different trainings on the same tokens compare. Beside the accuracy stands what comes by
 //! chance: that of guessing, and that of always saying what is most frequent in the training text.
 //!
+//! With `cooccurrence` an encoder from nothing begins with word embeddings that were counted, see `learn::cooccurrence`.
+//!
 //! Deliberately absent: other objectives (next sentences, replaced tokens), and packing, which is `tokenize`'s.
 
 mod settings;
@@ -32,7 +34,7 @@ use crate::device;
 use crate::hub::{Fetched, Remote};
 use crate::learn::{
     Fitted, Frozen, Judgement, LearnError, MaskedRows, Material, Objective, Predictions, Recipe,
-    Rows,
+    Rows, cooccurrence,
 };
 use crate::metrics::Metric;
 use crate::model::{self, Classifier, EncoderConfig, PretrainingInfo, Vocabulary};
@@ -152,7 +154,8 @@ impl Stage for Pretrain {
         let pieces = Tokenizer::open(tokens.tokenizer_folder())?.pieces()?;
         let chosen = device::choose(context.device)?;
         training::say_device(context, &chosen);
-        let (classifier, config, frozen) = self.classifier(context, &tokens, &chosen.device)?;
+        let (classifier, config, frozen) =
+            self.classifier(context, &tokens, train, &pieces, &chosen.device)?;
         let token_types = train
             .token_types()
             .max(validation.map_or(1, TokenSplit::token_types));
@@ -222,6 +225,8 @@ impl Pretrain {
         &self,
         context: &Context,
         tokens: &Tokens,
+        train: &TokenSplit,
+        pieces: &Pieces,
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig, Option<Frozen>), StageError> {
         if let Some(scratch) = &self.scratch {
@@ -229,7 +234,9 @@ impl Pretrain {
                 size: tokens.vocab_size(),
                 pad_id: tokens.pad_id(),
             };
-            let made = Classifier::masked_scratch(scratch, vocabulary, context.seed, device);
+            let words = self.counted(context, scratch.hidden, vocabulary.size, train, pieces)?;
+            let made =
+                Classifier::masked_scratch(scratch, vocabulary, &words, context.seed, device);
             let (classifier, config) = made?;
             return Ok((classifier, config, None));
         }
@@ -244,6 +251,39 @@ impl Pretrain {
         let frozen = self.freeze.as_ref();
         let frozen = frozen.map(|freeze| Frozen::of(freeze, &classifier, &report.initialised));
         Ok((classifier, config, frozen.transpose()?))
+    }
+}
+
+impl Pretrain {
+    /// The word embeddings to begin with, by id; none where they are to be drawn.
+    fn counted(
+        &self,
+        context: &Context,
+        width: usize,
+        vocabulary: usize,
+        train: &TokenSplit,
+        pieces: &Pieces,
+    ) -> Result<Vec<(u32, Vec<f32>)>, StageError> {
+        let Some(settings) = self.cooccurrence else {
+            return Ok(Vec::new());
+        };
+        context
+            .progress
+            .say("counting which pieces stand near which others");
+        let go_on = || context.checkpoint().is_ok();
+        let counted = cooccurrence::embeddings(
+            train,
+            pieces,
+            vocabulary,
+            width,
+            settings,
+            context.seed,
+            &go_on,
+        );
+        counted.map_err(|error| match error {
+            LearnError::Interrupted => StageError::Interrupted,
+            error => error.into(),
+        })
     }
 }
 

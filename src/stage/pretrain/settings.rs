@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::{
-    BatchSettings, EarlyStopping, EmaSettings, EvaluateEvery, FreezeSettings, Keep,
-    MaskingSettings, MicroSize, OptimizerSettings, Precision, ScheduleSettings,
+    BatchSettings, CooccurrenceSettings, EarlyStopping, EmaSettings, EvaluateEvery, FreezeSettings,
+    Keep, MaskingSettings, MicroSize, OptimizerSettings, Precision, ScheduleSettings,
 };
 use crate::metrics::Metric;
 use crate::model::ScratchSettings;
@@ -40,6 +40,11 @@ pub struct Pretrain {
     /// The sizes of an encoder that begins with random weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<ScratchSettings>,
+    /// Begins an encoder from `scratch` with word embeddings that tell which pieces stand near which others in the training text, in
+    /// place of random ones: `{}` or `{ window = 10 }`. They are counted in some seconds; predicting masked words finds the same
+    /// out in many passes, so with little text or little time most of what pretraining is worth comes from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooccurrence: Option<CooccurrenceSettings>,
     /// Which tokens are to be predicted, and what stands in their places meanwhile. Drawn anew in every epoch.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub masking: MaskingSettings,
@@ -161,6 +166,13 @@ impl Pretrain {
     /// What a schema cannot say.
     pub(super) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.stated().faults();
+        if self.cooccurrence.is_some() && self.scratch.is_none() {
+            faults.push(Fault::new(
+                "cooccurrence",
+                "a pretrained encoder has word embeddings of its own",
+                "remove it, or give `scratch` in place of the encoder",
+            ));
+        }
         let MaskingSettings { mask, random, .. } = self.masking;
         if mask + random > 1.0 {
             faults.push(Fault::new(
