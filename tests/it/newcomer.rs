@@ -25,6 +25,9 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The encoder in the box.
+const TINY: &str = "examples/refit-tiny/model";
+
 /// A folder with whatever a README block may read.
 fn furnished() -> Project {
     let project = Project::empty();
@@ -47,6 +50,12 @@ fn furnished() -> Project {
             name,
             &std::fs::read_to_string(repository().join(name)).unwrap(),
         );
+    }
+    for file in std::fs::read_dir(repository().join(TINY)).unwrap() {
+        let file = file.unwrap();
+        let to = project.path(TINY).join(file.file_name());
+        std::fs::create_dir_all(project.path(TINY)).unwrap();
+        std::fs::copy(file.path(), to).unwrap();
     }
     project.write(
         "summaries.csv",

@@ -121,6 +121,28 @@ fn perplexity_falls_on_held_out_text_and_more_is_right_than_by_chance() {
 }
 
 #[test]
+fn an_encoder_from_nothing_may_begin_with_embeddings_that_were_counted() {
+    let project = project();
+    project.replace("spec.toml", "epochs = 12", "max_steps = 4");
+    let drawn = project.run(&["spec.toml"]);
+    let begin = |cooccurrence: &str| {
+        let set = format!("pretrain.encoder.cooccurrence={cooccurrence}");
+        project.run(&["spec.toml", "--set", &set])
+    };
+    let counted = begin("{}");
+    assert_eq!(built(&counted), ["encoder"]);
+    assert!(built(&begin("{window=10}")).is_empty());
+    assert_eq!(built(&begin("{window=2}")), ["encoder"]);
+    let loss = |run: &Value| run["scores"]["encoder"]["loss"].as_f64().unwrap();
+    assert!(
+        loss(&counted) < loss(&drawn),
+        "{} and {}",
+        loss(&counted),
+        loss(&drawn)
+    );
+}
+
+#[test]
 fn what_is_pretrained_is_fine_tuned_with_its_tokenizer_and_exported_with_its_head() {
     let project = project();
     let spec = SPEC.replace("epochs = 12", "max_steps = 20");
@@ -333,6 +355,12 @@ fn wordnet_and_the_contexts_of_squad_are_text_to_learn_from() {
         "data.noun",
         &format!("  1 licence\n{}", (0..40).map(synset).collect::<String>()),
     );
+    project.write(
+        "data.adj",
+        "  1 licence\n\
+         00000010 00 a 02 bad 0 ill 0 001 & 00000020 a 0000 | not good\n\
+         00000020 00 s 01 dreadful(p) 0 001 & 00000010 a 0000 | very bad\n",
+    );
     let questions = |number: usize| {
         json!({ "context": format!("The river number {number} flows to the sea."), "qas": [
             { "id": format!("{number}a"), "question": "Where?", "answers": [] },
@@ -345,8 +373,9 @@ fn wordnet_and_the_contexts_of_squad_are_text_to_learn_from() {
     let spec = project.read("spec.toml").replace(
         "[load.text]\ntrain = \"text.txt\"\nvalidation = \"held-out.txt\"\n",
         "[load.words]\ntrain = \"data.noun\"\nformat = \"wordnet\"\nsplit = { validation = 0.1 }\n\n\
+         [load.alike]\ntrain = \"data.adj\"\nformat = \"wordnet_related\"\n\n\
          [load.paragraphs]\ntrain = \"squad.json\"\nformat = \"squad_contexts\"\nsplit = { validation = 0.1 }\n\n\
-         [augment.text]\ninputs = { words = 1.0, paragraphs = 1.0 }\n",
+         [augment.text]\ninputs = { words = 1.0, paragraphs = 1.0, alike = 1.0 }\n",
     );
     project.write("spec.toml", &spec.replace("epochs = 12", "max_steps = 2"));
     project.run(&["spec.toml"]);
@@ -361,6 +390,11 @@ fn wordnet_and_the_contexts_of_squad_are_text_to_learn_from() {
         words.contains("dog, domestic dog: a member of the genus Canis")
             && words.contains("the dog barked all night"),
         "{words}"
+    );
+    let alike = rows("alike");
+    assert!(
+        alike.contains("bad, ill: dreadful") && alike.contains("dreadful: bad, ill"),
+        "{alike}"
     );
     let paragraphs = rows("paragraphs");
     assert!(

@@ -48,6 +48,10 @@ fn faults_stand_at_their_fields() {
             "masking",
         ),
         (
+            json!({ "input": "t", "encoder": "a", "cooccurrence": {} }),
+            "cooccurrence",
+        ),
+        (
             json!({ "input": "t", "encoder": "a", "freeze": { "encoder": true } }),
             "freeze.encoder",
         ),
