@@ -106,7 +106,26 @@ impl Classifier {
         seed: u64,
         device: &Device,
     ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
-        let config = EncoderConfig::read(&files.config)?;
+        Classifier::pretrained_dropping(files, head, None, seed, device)
+    }
+
+    /// The same with another dropout than the one in `config.json`, where `dropout` says one.
+    ///
+    /// # Errors
+    /// As [`pretrained`](Self::pretrained).
+    pub fn pretrained_dropping(
+        files: &EncoderFiles,
+        head: &HeadKind,
+        dropout: Option<f64>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(Classifier, EncoderConfig, LoadReport), ModelError> {
+        let mut config = EncoderConfig::read(&files.config)?;
+        if let Some(dropout) = dropout {
+            config.hidden_dropout_prob = dropout;
+            config.output_dropout = dropout;
+            config.attention_probs_dropout_prob = dropout;
+        }
         let unset = Classifier::unset(&config, head, device)?;
         let draw = |name: &str, shape: &[usize]| initial::draw(name, shape, &config, seed);
         let checkpoint = Checkpoint::open(files)?;

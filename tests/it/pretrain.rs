@@ -185,6 +185,15 @@ fn what_is_pretrained_is_fine_tuned_with_its_tokenizer_and_exported_with_its_hea
     let other = project.run(&["spec.toml", "classifier"]);
     assert_eq!(built(&other), ["classifier"]);
     assert_eq!(digests(&run)["classifier"], digests(&other)["classifier"]);
+    // It was pretrained without dropout, so none is what it has by itself.
+    let dropping = |share: &str| {
+        let set = format!("train.classifier.dropout={share}");
+        let run = project.run(&["spec.toml", "classifier", "--set", &set]);
+        assert_eq!(built(&run), ["classifier"]);
+        digests(&run)["classifier"].clone()
+    };
+    assert_eq!(dropping("0.0"), digests(&run)["classifier"]);
+    assert_ne!(dropping("0.4"), digests(&run)["classifier"]);
 }
 
 /// The names of the tensors of a model.

@@ -241,7 +241,7 @@ impl Stage for Activations {
             dropout: None,
             stack: model::Stack::default(),
         };
-        let (model, config, _) = encoder::with_head(context, &head, &chosen.device)?;
+        let (model, config, _) = encoder::with_head(context, &head, None, &chosen.device)?;
         let types = self.splits(&tokens).map(|(_, split)| split.token_types());
         model::check_fits(
             &config,

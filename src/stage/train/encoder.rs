@@ -12,10 +12,14 @@ use crate::text::Tokens;
 pub(super) fn with_head(
     context: &Context,
     head: &HeadKind,
+    dropout: Option<f64>,
     device: &Device,
 ) -> Result<(Classifier, EncoderConfig, LoadReport), StageError> {
     let files = training::named(context)?;
-    Ok(Classifier::pretrained(&files, head, context.seed, device)?)
+    let seed = context.seed;
+    Ok(Classifier::pretrained_dropping(
+        &files, head, dropout, seed, device,
+    )?)
 }
 
 impl Train {
@@ -36,7 +40,7 @@ impl Train {
                 Classifier::scratch(scratch, vocabulary, head, context.seed, device)?;
             return Ok((classifier, config, None));
         }
-        let (classifier, config, report) = with_head(context, head, device)?;
+        let (classifier, config, report) = with_head(context, head, self.dropout, device)?;
         for warning in report.warnings() {
             context.progress.warn(&warning);
         }

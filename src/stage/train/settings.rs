@@ -43,6 +43,12 @@ pub struct Train {
     /// The sizes of an encoder that begins with random weights. Either this, `encoder` or `encoder_stage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<ScratchSettings>,
+    /// Probability with which the encoder's hidden states and attention weights are dropped during this training. Left out: what its
+    /// `config.json` says. For an encoder that was pretrained without dropout, as small ones are, 0.1 helps where rows are few. One
+    /// from `scratch` has its own among its sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.99))]
+    pub dropout: Option<f64>,
     /// What the model learns to do.
     #[serde(default)]
     pub task: Task,
@@ -222,6 +228,13 @@ impl Train {
                 "lora",
                 "LoRA adapts what an encoder has learned, and one from scratch has learned nothing",
                 "remove `lora`, or fine-tune a pretrained `encoder`",
+            ));
+        }
+        if self.dropout.is_some() && self.scratch.is_some() {
+            faults.push(Fault::new(
+                "dropout",
+                "an encoder from scratch has its dropout among its sizes",
+                "write it as `scratch.dropout`",
             ));
         }
         if self.lora.is_some() && self.freeze.is_some() {

@@ -197,6 +197,10 @@ fn an_encoder_and_sizes_exclude_each_other_as_do_epochs_and_steps() {
         fields(json!({ "input": "t", "encoder": "e", "epochs": 1, "max_steps": 9 })),
         ["max_steps"]
     );
+    assert_eq!(
+        fields(json!({ "input": "t", "scratch": scratch(), "dropout": 0.1 })),
+        ["dropout"]
+    );
     let uneven = json!({ "layers": 1, "hidden": 16, "heads": 3 });
     assert_eq!(
         fields(json!({ "input": "t", "scratch": uneven })),
