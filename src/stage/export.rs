@@ -53,6 +53,11 @@ pub struct Export {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub adapter: bool,
+    /// The licence that the model card names, by its identifier on the hub: `apache-2.0`, `cc-by-sa-4.0`. Left out: `unknown`,
+    /// since what the licences of data and encoder allow is for you to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9.-]+$"))]
+    pub license: Option<String>,
     /// The folder to place the result in, relative to the spec. A folder that something else wrote, or that was edited since,
     /// is left alone unless forced.
     pub to: String,
@@ -148,6 +153,21 @@ impl Stage for Export {
 
     fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let is_identifier = |license: &String| {
+            let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+            !license.is_empty() && license.chars().all(known)
+        };
+        if self
+            .license
+            .as_ref()
+            .is_some_and(|license| !is_identifier(license))
+        {
+            faults.push(Fault::new(
+                "license",
+                "this is no identifier of a licence",
+                "write it as the hub does: \"mit\", \"apache-2.0\", \"cc-by-sa-4.0\", or \"other\"",
+            ));
+        }
         if self.to.trim().is_empty() {
             faults.push(Fault::new(
                 "to",

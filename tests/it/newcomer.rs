@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::project::{Project, repository, rows};
 
 fn readme() -> String {
@@ -162,6 +164,51 @@ fn the_quickstart_needs_no_network_and_beats_chance_clearly() {
             .built(&[&spec, "--set", &to, "--store", &store])
             .is_empty()
     );
+}
+
+#[test]
+fn the_encoder_in_the_box_is_what_its_pipeline_and_its_page_say() {
+    let folder = repository().join(TINY);
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let files = std::fs::read_dir(&folder).unwrap();
+    let bytes: u64 = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes <= 4_000_000, "{bytes} bytes");
+
+    let provenance: Value = serde_json::from_str(&read(&folder.join("provenance.json"))).unwrap();
+    let page = read(&folder.join("../README.md"));
+    let digest = provenance["digest"].as_str().unwrap();
+    assert!(page.contains(digest), "the page names {digest}");
+    let card = read(&folder.join("README.md"));
+    assert!(card.contains("\nlicense: cc-by-sa-4.0\n") && card.contains(digest));
+
+    let spec: toml::Table = read(&repository().join("pipelines/pretrain-tiny.toml"))
+        .parse()
+        .unwrap();
+    let stated = serde_json::to_value(&spec["pretrain"]["encoder"]).unwrap();
+    let steps = provenance["steps"].as_array().unwrap();
+    let made = steps
+        .iter()
+        .find(|step| step["stage"] == "encoder")
+        .unwrap();
+    for name in [
+        "scratch",
+        "masking",
+        "max_steps",
+        "batch",
+        "optimizer",
+        "schedule",
+    ] {
+        let made = &made["settings"][name];
+        for (field, stated) in stated[name].as_object().into_iter().flatten() {
+            assert_eq!(&made[field], stated, "{name}.{field}");
+        }
+        assert!(
+            stated[name].is_object() || made == &stated[name],
+            "{name}: {made}"
+        );
+    }
 }
 
 /// The name of a spec's export stage.

@@ -82,6 +82,13 @@ fn task(config: &Value) -> Task {
     }
 }
 
+/// The line of the licence: what the stage itself says.
+fn license(facts: &CardFacts) -> String {
+    let own = facts.steps.last();
+    let said = own.and_then(|step| step.settings.get("license")?.as_str());
+    format!("license: {}", said.unwrap_or("unknown"))
+}
+
 fn front_matter(facts: &CardFacts, task: Task) -> String {
     let tag = match task {
         Task::Classification | Task::MultiLabel | Task::Regression => "text-classification",
@@ -111,7 +118,7 @@ fn front_matter(facts: &CardFacts, task: Task) -> String {
         "---".to_owned(),
         format!("library_name: {library}"),
         format!("pipeline_tag: {tag}"),
-        "license: unknown".to_owned(),
+        license(facts),
         "tags:".to_owned(),
         "- refit".to_owned(),
         format!("- {tag}"),
@@ -430,6 +437,16 @@ mod tests {
         let model = json!({ "max_answer_length": 12 });
         let text = usage::usage(&config, &model, Task::QuestionAnswering, false);
         assert!(text.contains("scores.triu().tril(11)."), "{text}");
+    }
+
+    #[test]
+    fn the_card_names_the_licence_that_the_stage_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut facts = facts(&folder);
+        assert!(card(&facts).contains("\nlicense: unknown\n"));
+        let own = facts.steps.last_mut().unwrap();
+        own.settings = json!({ "license": "cc-by-sa-4.0" });
+        assert!(card(&facts).contains("\nlicense: cc-by-sa-4.0\n"));
     }
 
     #[test]

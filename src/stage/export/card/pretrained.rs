@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{CardFacts, data, markdown, provenance, read_json, settings};
+use super::{CardFacts, data, license, markdown, provenance, read_json, settings};
 
 /// The card's text.
 pub(super) fn card(facts: &CardFacts, config: &Value) -> String {
     let mut text = [
-        front_matter(),
+        front_matter(facts),
         introduction(facts, config),
         usage(facts),
         data(facts),
@@ -19,12 +19,12 @@ pub(super) fn card(facts: &CardFacts, config: &Value) -> String {
     text
 }
 
-fn front_matter() -> String {
+fn front_matter(facts: &CardFacts) -> String {
     [
         "---",
         "library_name: transformers",
         "pipeline_tag: fill-mask",
-        "license: unknown",
+        &license(facts),
         "tags:",
         "- refit",
         "- fill-mask",
