@@ -79,7 +79,7 @@ fn gradient_checkpointing_needs_less_memory_and_changes_no_result() {
 }
 
 /// Bytes that a process may have for itself: anonymous memory and stacks, not pages of mapped files.
-const LIMIT: u64 = 96 << 20;
+const LIMIT: u64 = 128 << 20;
 
 /// A command that is allowed no more than [`LIMIT`].
 fn limited(project: &Project, arguments: &[&str]) -> Command {
