@@ -444,7 +444,7 @@ fn normal(generator: &mut ChaCha8Rng, length: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Tokenizer;
+    use crate::text::{Encoded, Tokenizer};
 
     /// A matrix with every number written.
     fn sparse(rows: &[&[f64]]) -> Sparse {
@@ -499,53 +499,40 @@ mod tests {
         }
     }
 
-    /// Texts in which "cat" and "dog" have the same neighbours, as have "red" and "blue", each with an own word beside them.
-    struct Fixed(Vec<Vec<u32>>);
-
-    impl Rows for Fixed {
-        fn rows(&self) -> usize {
-            self.0.len()
-        }
-
-        fn ids(&self, row: usize) -> &[u32] {
-            &self.0[row]
-        }
-
-        fn type_ids(&self, _row: usize) -> &[u8] {
-            &[]
-        }
-
-        fn label(&self, _row: usize) -> Option<u32> {
-            None
-        }
-
-        fn id(&self, row: usize) -> u64 {
-            row as u64
-        }
-    }
-
     const WORDS: [&str; 15] = [
         "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "red", "blue", "barks", "runs",
         "eats", "paint", "sky", "never",
     ];
 
+    fn tokenizer() -> Tokenizer {
+        Tokenizer::from_vocabulary(&WORDS.map(str::to_owned), true).unwrap()
+    }
+
+    /// Of texts in which "cat" and "dog" have the same neighbours, as have "red" and "blue".
     fn found(seed: u64) -> Vec<(u32, Vec<f32>)> {
-        let tokenizer = Tokenizer::from_vocabulary(&WORDS.map(str::to_owned), true).unwrap();
-        let pieces = tokenizer.pieces().unwrap();
         let texts = [
-            [5, 9, 10],
-            [6, 10, 9],
-            [5, 10, 11],
-            [6, 9, 11],
-            [7, 12, 13],
-            [8, 13, 12],
-            [7, 13, 12],
-            [8, 12, 13],
+            "cat barks runs",
+            "dog runs barks",
+            "cat runs eats",
+            "dog barks eats",
+            "red paint sky",
+            "blue sky paint",
+            "red sky paint",
+            "blue paint sky",
         ];
-        let row = |text: &[u32; 3]| [&[2], &text[..], &[3]].concat();
-        let rows = Fixed(texts.iter().map(row).collect());
+        let texts = texts.map(|text| (text.to_owned(), None));
+        let rows = tokenizer().encode(&texts, 16).unwrap();
+        of(&rows, seed, &|| true).unwrap()
+    }
+
+    fn of(
+        rows: &Encoded,
+        seed: u64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<(u32, Vec<f32>)>, LearnError> {
+        let pieces = tokenizer().pieces().unwrap();
         let settings = CooccurrenceSettings::default();
-        embeddings(&rows, &pieces, WORDS.len(), 4, settings, seed, &|| true).unwrap()
+        embeddings(rows, &pieces, WORDS.len(), 4, settings, seed, go_on)
     }
 
     fn likeness(found: &[(u32, Vec<f32>)], one: u32, other: u32) -> f64 {
@@ -587,13 +574,9 @@ mod tests {
 
     #[test]
     fn who_says_stop_is_heard() {
-        let rows = Fixed(Vec::new());
-        let tokenizer = Tokenizer::from_vocabulary(&WORDS.map(str::to_owned), true).unwrap();
-        let pieces = tokenizer.pieces().unwrap();
-        let settings = CooccurrenceSettings::default();
-        let stopped = embeddings(&rows, &pieces, WORDS.len(), 4, settings, 1, &|| false);
+        let rows = tokenizer().encode(&[], 16).unwrap();
+        let stopped = of(&rows, 1, &|| false);
         assert!(matches!(stopped, Err(LearnError::Interrupted)));
-        let nothing = embeddings(&rows, &pieces, WORDS.len(), 4, settings, 1, &|| true);
-        assert_eq!(nothing.unwrap(), []);
+        assert_eq!(of(&rows, 1, &|| true).unwrap(), []);
     }
 }

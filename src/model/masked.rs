@@ -327,10 +327,11 @@ impl Classifier {
     }
 
     /// An encoder of the given sizes over `vocabulary` with a head for masked language modelling, every weight drawn from `seed`, but
-    /// for the embeddings of the pieces in `words`: id and `hidden` numbers.
+    /// for the embeddings of the pieces in `words`: id and `hidden` numbers. One of another length or of no piece of the vocabulary
+    /// is passed over.
     ///
     /// # Errors
-    /// As [`Classifier::scratch`]; an embedding of another length or of no piece of the vocabulary is passed over.
+    /// As [`Classifier::scratch`].
     pub fn masked_scratch(
         settings: &ScratchSettings,
         vocabulary: Vocabulary,

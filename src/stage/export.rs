@@ -153,21 +153,6 @@ impl Stage for Export {
 
     fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let is_identifier = |license: &String| {
-            let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
-            !license.is_empty() && license.chars().all(known)
-        };
-        if self
-            .license
-            .as_ref()
-            .is_some_and(|license| !is_identifier(license))
-        {
-            faults.push(Fault::new(
-                "license",
-                "this is no identifier of a licence",
-                "write it as the hub does: \"mit\", \"apache-2.0\", \"cc-by-sa-4.0\", or \"other\"",
-            ));
-        }
         if self.to.trim().is_empty() {
             faults.push(Fault::new(
                 "to",

@@ -313,23 +313,6 @@ fn an_empty_place_is_a_fault_at_its_field() {
 }
 
 #[test]
-fn a_licence_is_an_identifier() {
-    let faults = |license: &str| {
-        let license = Some(license.to_owned());
-        let stage = Export { license, ..stage() };
-        stage
-            .check()
-            .into_iter()
-            .map(|fault| fault.field)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(faults("cc-by-sa-4.0"), [""; 0]);
-    for wrong in ["", "CC BY", "mit\ntags: x"] {
-        assert_eq!(faults(wrong), ["license"], "{wrong:?}");
-    }
-}
-
-#[test]
 fn the_schema_wants_at_least_one_format_and_none_twice() {
     let schema = serde_json::to_value(schemars::schema_for!(Export)).unwrap();
     let formats = &schema["properties"]["formats"];
