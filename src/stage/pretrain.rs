@@ -58,7 +58,7 @@ impl Stage for Pretrain {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn produces(&self) -> Kind {

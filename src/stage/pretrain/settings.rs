@@ -41,7 +41,7 @@ pub struct Pretrain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<ScratchSettings>,
     /// Begins an encoder from `scratch` with word embeddings that tell which pieces stand near which others in the training text, in
-    /// place of random ones: `{}` or `{ window = 10 }`. They are counted in some seconds; predicting masked words finds the same
+    /// place of random ones: `{}` or `{ window = 20 }`. They are counted in some seconds; predicting masked words finds the same
     /// out in many passes, so with little text or little time most of what pretraining is worth comes from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooccurrence: Option<CooccurrenceSettings>,
