@@ -45,7 +45,7 @@ pub struct Train {
     pub scratch: Option<ScratchSettings>,
     /// Probability with which the encoder's hidden states and attention weights are dropped during this training. Left out: what its
     /// `config.json` says. For an encoder that was pretrained without dropout, as small ones are, 0.1 helps where rows are few. One
-    /// from `scratch` has its own among its sizes.
+    /// from `scratch` has its own among its sizes. Frozen layers drop nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.99))]
     pub dropout: Option<f64>,
