@@ -131,7 +131,7 @@ fn an_encoder_from_nothing_may_begin_with_embeddings_that_were_counted() {
     };
     let counted = begin("{}");
     assert_eq!(built(&counted), ["encoder"]);
-    assert!(built(&begin("{window=10}")).is_empty());
+    assert!(built(&begin("{window=40}")).is_empty());
     assert_eq!(built(&begin("{window=2}")), ["encoder"]);
     let loss = |run: &Value| run["scores"]["encoder"]["loss"].as_f64().unwrap();
     assert!(
